@@ -1,0 +1,57 @@
+# make demo   score the shipped nano base model on points24_id and points24_ood
+# make test   the tests
+# make check  formatting, types, layering
+# make bench  the speed figures
+# make nano   train the nano base model again (about 15 minutes on 2 cores)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TASK_FILES := $(wildcard tasks/lm_eval/points24/*)
+export HF_HUB_OFFLINE = 1
+
+.PHONY: demo test test-slow check bench nano clean
+
+demo: $(VENV)/.installed
+	$(BIN)/points24 demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/game.py
+
+nano: $(VENV)/.installed
+	$(BIN)/points24 train nano --config trainers/configs/nano.yaml output_dir=nano-base
+
+clean:
+	rm -rf $(VENV)
+
+# torch: where there is no NVIDIA GPU, the build without CUDA (hundreds of megabytes instead of several
+# gigabytes), from wherever pip is set up to find it, else from PyTorch's own index by way of uv. With a GPU,
+# or on macOS, whatever lm-eval asks for.
+$(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "points24 needs Python 3.10 or newer, found " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	@if [ "$$(uname)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1; then \
+	  $(BIN)/pip install -q torch==2.13.0+cpu 2>/dev/null \
+	  || { $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu torch==2.13.0; }; \
+	fi
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml hatch_build.py $(TASK_FILES)
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml hatch_build.py $(TASK_FILES)
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $(VENV)/.installed $@

@@ -1,0 +1,68 @@
+"""``points24``: finds the installed commands, runs one, and turns its outcome into an exit status.
+
+Commands register under the entry-point group ``points24.commands`` (see pyproject.toml), so this module
+knows none of them and the layers above `harness` can bring their own.
+
+Exit status: 0 done, 1 some of the work failed, 2 bad input, 3 integrity, 130 interrupted. Data goes to
+standard output, progress and messages to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points, version
+
+from points24.tasks.errors import InputError
+
+COMMAND_GROUP = "points24.commands"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand. Modules that define one import what is slow inside `run`."""
+
+    help: str
+    """One line for the list of commands."""
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    """Returns the exit status; raises `InputError` for bad input."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except InputError as e:
+        print(f"points24: error: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("points24: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has gone: not an error. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="points24",
+        description="The 24-point card game as a benchmark of generalisation after fine-tuning.",
+        epilog="Scoring is lm-eval's: lm_eval --model hf --model_args pretrained=MODEL --tasks points24",
+    )
+    parser.add_argument("--version", action="version", version=f"points24 {version('points24')}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name):
+        command: Command = entry.load()
+        subparser = subparsers.add_parser(entry.name, help=command.help, description=command.help)
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser

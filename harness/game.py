@@ -1,0 +1,213 @@
+"""``points24 solve``, ``check`` and ``deals``: the game at the command line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import jsonlines
+
+from points24.harness.cli import Command
+from points24.tasks.cards import TARGET, Deal, parse_cards, parse_rule
+from points24.tasks.errors import InputError
+from points24.tasks.hand_sets import HAND_SETS, hand_set
+from points24.tasks.solver import solutions
+from points24.tasks.verdict import MODES, Judgement, judge, judge_reply
+
+_ROW_KEYS = {"cards", "rule", "target", "answer"}
+
+
+def _rule_arguments(parser: argparse.ArgumentParser, rule: str | None) -> None:
+    parser.add_argument("--rule", default=rule, help="id (J=Q=K=10), ood (J=11,Q=12,K=13), or J=5,Q=7,K=9")
+    parser.add_argument("--target", type=int, default=TARGET, help="the number to reach (default: 24)")
+
+
+# -- solve -----------------------------------------------------------------------------------------------
+
+
+def _solve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("cards", nargs="+", help="four ranks: A 2 … 10 J Q K")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a formula per line")
+    _rule_arguments(parser, "id")
+
+
+def _solve(args: argparse.Namespace) -> int:
+    deal = Deal(parse_cards(" ".join(args.cards)), parse_rule(args.rule), args.target)
+    formulas = solutions(deal.values, deal.target)
+    if args.json:
+        print(json.dumps(_deal_row(deal) | {"solutions": formulas}))
+    elif formulas:
+        print("\n".join(formulas))
+    else:
+        print(
+            f"no formula of {' '.join(map(str, deal.values))} equals {deal.target}", file=sys.stderr
+        )
+    return 0
+
+
+# -- check -----------------------------------------------------------------------------------------------
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("answer", nargs="?", help="a formula, or a whole reply")
+    parser.add_argument("--cards", help='four ranks, as in "K 5 A 2"')
+    parser.add_argument(
+        "--batch",
+        metavar="FILE.jsonl",
+        help='rows {"cards": [...], "rule": ..., "target": ..., "answer": ...}; - for standard input',
+    )
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="strict",
+        help="strict: a formula, or the JSON reply asked for; flexible: the last formula of any text",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a row")
+    _rule_arguments(parser, "id")
+
+
+def _check(args: argparse.Namespace) -> int:
+    if args.batch is None:
+        if args.cards is None or args.answer is None:
+            raise InputError("expected --cards and an answer, or --batch FILE.jsonl")
+        deal = Deal(parse_cards(args.cards), parse_rule(args.rule), args.target)
+        _print_judgement(deal, judge_answer(deal, args.answer, args.mode), as_json=args.json)
+        return 0
+    if args.cards is not None or args.answer is not None:
+        raise InputError("--batch takes cards and answers from its rows, not from the command line")
+    counts: Counter[str] = Counter()
+    for deal, answer in _rows(args):
+        judgement = judge_answer(deal, answer, args.mode)
+        counts[judgement.verdict.value] += 1
+        _print_judgement(deal, judgement, as_json=args.json)
+    print(
+        f"{counts.total()} answers: " + ", ".join(f"{n} {v}" for v, n in counts.most_common()),
+        file=sys.stderr,
+    )
+    return 0
+
+
+def judge_answer(deal: Deal, answer: object, mode: str) -> Judgement:
+    """Judge a bare formula or a whole reply, whichever the answer is.
+
+    In strict mode a text that opens with a brace is a reply, and any other text is a formula.
+    """
+    if mode == "strict" and isinstance(answer, str) and not answer.lstrip().startswith("{"):
+        return judge(deal, answer if answer.strip() else None, mode)
+    return judge_reply(deal, answer, mode)
+
+
+def _rows(args: argparse.Namespace) -> Iterator[tuple[Deal, object]]:
+    with _opened(args.batch) as file, jsonlines.Reader(file) as reader:
+        rows = reader.iter(type=dict, skip_empty=True)
+        number = 0
+        while True:
+            number += 1
+            try:
+                row: dict[str, Any] = next(rows)
+                if unknown := sorted(row.keys() - _ROW_KEYS):
+                    raise InputError(
+                        f"unknown key {', '.join(unknown)}; allowed: {', '.join(sorted(_ROW_KEYS))}"
+                    )
+                if missing := sorted({"cards", "answer"} - row.keys()):
+                    raise InputError(f"missing key {', '.join(missing)}")
+                cards = row["cards"]
+                if not isinstance(cards, (str, list)):
+                    raise InputError(f"cards: expected a list of ranks, found {cards!r}")
+                rule = parse_rule(str(row.get("rule", args.rule)))
+                yield Deal(parse_cards(cards), rule, row.get("target", args.target)), row["answer"]
+            except StopIteration:
+                return
+            except (InputError, jsonlines.InvalidLineError) as e:
+                raise InputError(f"{args.batch}, row {number}: {str(e).splitlines()[0]}") from e
+
+
+def _print_judgement(deal: Deal, judgement: Judgement, *, as_json: bool) -> None:
+    verdict, formula, reason = judgement
+    if as_json:
+        judged = {"verdict": verdict.value, "formula": formula, "reason": reason}
+        print(json.dumps(_deal_row(deal) | judged))
+    else:
+        # A formula may hold anything, lone surrogates and line breaks included.
+        print(f"{verdict.value}: {reason}".encode("unicode_escape").decode("ascii"))
+
+
+# -- deals -----------------------------------------------------------------------------------------------
+
+
+def _deals_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="a hand set; without it, the hand sets are listed")
+    parser.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl")
+    parser.add_argument("-o", "--output", type=Path, help="a file instead of standard output")
+    _rule_arguments(parser, None)
+
+
+def _deals(args: argparse.Namespace) -> int:
+    rule = None if args.rule is None else parse_rule(args.rule)
+    if args.name is None:
+        for name, about in HAND_SETS.items():
+            hands = hand_set(name)
+            print(f"{name:11} {len(hands):5} deals  sha256 {hands.digest[:12]}  {about}")
+        return 0
+    hands = hand_set(args.name, rule, args.target)
+    rows = [
+        _deal_row(deal)
+        | {"numbers": deal.values, "weight": weight, "solutions": solutions(deal.values, deal.target)}
+        for deal, weight in zip(hands.deals, hands.weights, strict=True)
+    ]
+    if args.format == "parquet":
+        if args.output is None:
+            raise InputError("parquet is binary: name a file with -o")
+        _write_parquet(args.output, rows)
+    elif args.output is None:
+        jsonlines.Writer(sys.stdout).write_all(rows)
+    else:
+        with _replacing(args.output) as partial, jsonlines.open(partial, "w") as writer:
+            writer.write_all(rows)
+    return 0
+
+
+def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    from datasets import Dataset
+
+    with _replacing(path) as partial:
+        Dataset.from_list(list(rows)).to_parquet(partial)
+
+
+def _deal_row(deal: Deal) -> dict[str, Any]:
+    return {"cards": deal.cards, "rule": deal.rule.name, "target": deal.target}
+
+
+def _opened(path: str) -> contextlib.AbstractContextManager[IO[str]]:
+    if path == "-":
+        return contextlib.nullcontext(sys.stdin)
+    try:
+        # What a model wrote need not be UTF-8: replaced characters are still data.
+        return open(path, encoding="utf-8", errors="replace")
+    except OSError as e:
+        raise InputError(f"{path}: {e.strerror}") from e
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; it takes the place of `path` once the writing is done, and only then."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as e:
+        raise InputError(f"{path}: {e.strerror or e}") from e
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+solve = Command("every solution of four cards", _solve_arguments, _solve)
+check = Command("judge answers exactly", _check_arguments, _check)
+deals = Command("a hand set with its solutions, as JSONL or Parquet", _deals_arguments, _deals)

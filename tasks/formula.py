@@ -1,0 +1,194 @@
+r"""Formula text -> expression tree -> exact rational. Own parser: nothing a model writes is ever executed.
+
+Strict grammar, with white space (blank, tab, line break) allowed between tokens:
+
+    expression = term { ("+" | "-") term }
+    term       = factor { ("*" | "/") factor }
+    factor     = number | "(" expression ")"
+    number     = "0" | digit from 1 to 9 { digit }
+
+Flexible grammar: the same, with other signs for the same things
+
+    "*" may be × · \times \cdot      "/" may be ÷ \div      "-" may be − (U+2212)
+    factor     = … | "[" expression "]" | \frac "{" expression "}" "{" expression "}" | A | J | Q | K
+    formula    = expression { "=" expression } [ "=" target ]
+
+with \left and \right skipped, \dfrac and \tfrac read as \frac, and a chain of "=" legal only if it ends in
+the target itself. In neither are there signs before a number, powers, functions, decimals, or products
+without an operator. Texts are bounded in length, nesting and digits, so the work is linear and small.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import NamedTuple, Union
+
+MAX_LENGTH = 500
+"""Characters; a longer formula is illegal."""
+MAX_DEPTH = 50
+"""Nested brackets; a deeper formula is illegal."""
+MAX_DIGITS = 9
+"""Digits of one number; a longer number is illegal."""
+
+_STRICT_TOKEN = re.compile(rf"[1-9][0-9]{{0,{MAX_DIGITS - 1}}}|[^ \t\r\n]")
+_FLEXIBLE_TOKEN = re.compile(rf"[1-9][0-9]{{0,{MAX_DIGITS - 1}}}|\\[A-Za-z]+|[^ \t\r\n]")
+_SPELLINGS = {
+    "×": "*", "·": "*", "\\times": "*", "\\cdot": "*", "÷": "/", "\\div": "/", "−": "-",
+    "\\dfrac": "\\frac", "\\tfrac": "\\frac",
+}  # fmt: skip
+_SKIPPED = {"\\left", "\\right"}
+_STRICT_CLOSERS = {"(": ")"}
+_FLEXIBLE_CLOSERS = {"(": ")", "[": "]"}
+
+
+class IllegalFormula(ValueError):
+    """The text is not in the grammar; the message says where it leaves it."""
+
+
+class Operation(NamedTuple):
+    """``left op right`` with op one of ``+ - * /``."""
+
+    op: str
+    left: Expression
+    right: Expression
+
+
+Expression = Union[int, Operation]
+
+
+def parse(text: str) -> Expression:
+    """Read a formula of the strict grammar.
+
+    Raises:
+        IllegalFormula: the text is anything else.
+    """
+    return _Parser(text, _tokens(text, _STRICT_TOKEN), _STRICT_CLOSERS, {}).formula(None)
+
+
+def parse_flexible(text: str, letters: Mapping[str, int], target: int) -> Expression:
+    """Read a formula of the flexible grammar.
+
+    Args:
+        text: the formula.
+        letters: what the card letters A, J, Q and K count as.
+        target: what a trailing "=" must name.
+
+    Raises:
+        IllegalFormula: the text is anything else.
+    """
+    tokens = [_SPELLINGS.get(t, t) for t in _tokens(text, _FLEXIBLE_TOKEN) if t not in _SKIPPED]
+    return _Parser(text, tokens, _FLEXIBLE_CLOSERS, letters).formula(target)
+
+
+def numbers(expression: Expression) -> list[int]:
+    """The numbers in the expression, from left to right."""
+    return list(_leaves(expression))
+
+
+def evaluate(expression: Expression) -> Fraction:
+    """The exact value.
+
+    Raises:
+        ZeroDivisionError: the formula divides by zero.
+    """
+    if isinstance(expression, int):
+        return Fraction(expression)
+    op, left, right = expression
+    a, b = evaluate(left), evaluate(right)
+    if op == "+":
+        return a + b
+    if op == "-":
+        return a - b
+    return a * b if op == "*" else a / b
+
+
+def _leaves(expression: Expression) -> Iterator[int]:
+    if isinstance(expression, int):
+        yield expression
+    else:
+        yield from _leaves(expression.left)
+        yield from _leaves(expression.right)
+
+
+def _tokens(text: str, token: re.Pattern[str]) -> list[str]:
+    if len(text) > MAX_LENGTH:
+        raise IllegalFormula(f"longer than {MAX_LENGTH} characters")
+    return token.findall(text)
+
+
+class _Parser:
+    """Recursive descent, one token of look-ahead."""
+
+    def __init__(
+        self, text: str, tokens: list[str], closers: dict[str, str], letters: Mapping[str, int]
+    ):
+        self.tokens = [*tokens, ""]  # the empty token marks the end
+        self.closers = closers
+        self.letters = letters
+        self.place = 0
+        self.depth = 0
+
+    def formula(self, target: int | None) -> Expression:
+        first = self.expression()
+        if target is not None and self.peek() == "=":
+            last = first
+            while self.peek() == "=":
+                self.next()
+                last = self.expression()
+            if last != target:
+                raise IllegalFormula(f"ends in an equation that is not '= {target}'")
+        if self.peek():
+            raise IllegalFormula(f"unexpected {self.peek()!r}")
+        return first
+
+    def expression(self) -> Expression:
+        left = self.term()
+        while self.peek() in ("+", "-"):
+            left = Operation(self.next(), left, self.term())
+        return left
+
+    def term(self) -> Expression:
+        left = self.factor()
+        while self.peek() in ("*", "/"):
+            left = Operation(self.next(), left, self.factor())
+        return left
+
+    def factor(self) -> Expression:
+        token = self.next()
+        if token in self.closers:
+            return self.bracketed(self.closers[token])
+        if token.isascii() and token.isdigit():
+            return int(token)
+        if token in self.letters:
+            return self.letters[token]
+        if token == "\\frac" and self.closers is _FLEXIBLE_CLOSERS:
+            self.expect("{")
+            above = self.bracketed("}")
+            self.expect("{")
+            return Operation("/", above, self.bracketed("}"))
+        raise IllegalFormula(f"unexpected {token!r}" if token else "ends too early")
+
+    def bracketed(self, closer: str) -> Expression:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise IllegalFormula(f"brackets nested deeper than {MAX_DEPTH}")
+        inside = self.expression()
+        self.expect(closer)
+        self.depth -= 1
+        return inside
+
+    def expect(self, wanted: str) -> None:
+        token = self.next()
+        if token != wanted:
+            raise IllegalFormula(f"expected {wanted!r}, found {token or 'the end'!r}")
+
+    def peek(self) -> str:
+        return self.tokens[self.place]
+
+    def next(self) -> str:
+        token = self.tokens[self.place]
+        if token:
+            self.place += 1
+        return token

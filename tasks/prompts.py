@@ -1,0 +1,108 @@
+"""Deal -> prompt text, by a template; and the reply that the built-in template asks for.
+
+A template is a Jinja text, so that a model trained on somebody else's wording can be scored on it. It sees
+
+    cards      list of ranks as shown, e.g. ["K", "5", "A", "2"]
+    J, Q, K    what the face cards count as
+    rule       the rule's name: "id", "ood" or "J=5,Q=7,K=9"
+    target     the number to reach
+    numbers    what the cards count as, in the order shown
+
+and must use ``cards`` and at least one of ``J``, ``Q``, ``K``, ``rule`` (else ID and OOD would read the
+same). Templates run in Jinja's sandbox.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2.meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from points24.tasks.cards import RULES, Deal
+from points24.tasks.errors import InputError
+
+FIELDS = frozenset({"cards", "J", "Q", "K", "rule", "target", "numbers"})
+_RULE_FIELDS = frozenset({"J", "Q", "K", "rule"})
+_JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+
+
+class Template:
+    """A prompt template.
+
+    Args:
+        source: the Jinja text; one final newline is dropped, as in a text file.
+        name: what error messages call it.
+
+    Raises:
+        InputError: not Jinja, an unknown field, a missing field, or it cannot render a deal.
+    """
+
+    def __init__(self, source: str, name: str = "template"):
+        self.source = source
+        try:
+            used = jinja2.meta.find_undeclared_variables(_JINJA.parse(source))
+            self._jinja = _JINJA.from_string(source)
+        except jinja2.TemplateSyntaxError as e:
+            raise InputError(f"{name}: not a Jinja template: {e.message}, line {e.lineno}") from e
+        if unknown := used - FIELDS:
+            raise InputError(
+                f"{name}: unknown fields {_listed(unknown)}; allowed: {_listed(FIELDS)}"
+            )
+        if "cards" not in used or not used & _RULE_FIELDS:
+            raise InputError(
+                f"{name}: a template needs 'cards' and one of {_listed(_RULE_FIELDS)}; "
+                f"found {_listed(used) or 'no field'}"
+            )
+        try:
+            self.render(Deal(("K", "5", "A", "2"), RULES["ood"]))
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as e:
+            raise InputError(f"{name}: cannot render a deal: {e}") from e
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the template's text."""
+        return hashlib.sha256(self.source.encode()).hexdigest()
+
+    def render(self, deal: Deal) -> str:
+        """The prompt for a deal."""
+        return self._jinja.render(
+            cards=list(deal.cards),
+            numbers=list(deal.values),
+            rule=deal.rule.name,
+            target=deal.target,
+            **deal.rule._asdict(),
+        )
+
+
+@lru_cache(maxsize=8)
+def template(path: str | None = None) -> Template:
+    """The template in a file, or the built-in one.
+
+    Raises:
+        InputError: the file cannot be read, or is no template.
+    """
+    if path is None:
+        return Template(
+            files("points24.tasks").joinpath("templates/default.jinja").read_text("utf-8"),
+            "built-in template",
+        )
+    try:
+        return Template(Path(path).expanduser().read_text("utf-8"), f"template {path}")
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"template {path}: cannot be read as UTF-8 text: {e}") from e
+
+
+def json_reply(deal: Deal, formula: str) -> str:
+    """The reply that the built-in template asks for."""
+    return json.dumps(
+        {"cards": list(deal.cards), "number": list(deal.values), "formula": formula}
+    )
+
+
+def _listed(names: frozenset[str] | set[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,172 @@
+r"""Reply text -> formula text or nothing.
+
+Two extractions, named after lm-eval's filters:
+
+`extract_strict` (filter ``strict-match``) takes the reply format that the prompt asks for and nothing else:
+the whole reply is one JSON object with "cards", "number" and a text under "formula".
+
+`extract_flexible` (filter ``flexible-extract``) takes the last formula that the reply commits to. A marked
+formula, "formula": "…" or \boxed{…}, is a commitment, and the last one counts. Otherwise it is the last
+expression with as many numbers as there are cards, or failing that with any operator, so that the working
+shown after an answer does not replace it. Which expression is taken depends on its form alone, never on
+its value. What is taken is taken whole: a sign that is no arithmetic stays in, and makes it illegal.
+
+In both, text in <think>…</think> is not an answer. Every step is linear in the reply's length.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from points24.tasks.cards import CARDS_PER_DEAL
+
+MAX_ANSWER = 20_000
+"""Characters, thinking aside. Of a longer answer the strict format takes nothing, and the flexible
+extraction reads the last so many."""
+
+REPLY_KEYS = frozenset({"cards", "number", "formula"})
+
+_MARKED = re.compile(
+    r"""(?P<key>["'])formula(?P=key)\s*:\s*(?P<quote>["'])(?P<text>(?:(?!(?P=quote))[^\\\n]|\\.){0,600})(?P=quote)"""
+)
+_BOX = "\\boxed{"
+_JSON_UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_LATEX_SPACING = re.compile(r"\\[()\[\],;: ]")
+_BULLET = re.compile(r"^[ \t]*(?:[-+*•>]|\d{1,3}[.)])[ \t]+", re.MULTILINE)
+_EMPHASIS = re.compile(r"(?:(?<=\s)|^)\*\*(?=\S)|(?<=\S)\*\*(?=[\s.,:;!?]|$)", re.MULTILINE)
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[,;:]")
+# What an expression in prose is made of. Names and attached letters are let in so that `sqrt(9)*8` or `x24`
+# is seen as one illegal expression rather than as the legal piece of it. The look-behinds keep the search
+# linear: a word is tried from its start only.
+_PIECE = r"""(?:
+    [-+*/×÷−·()\[\]{}=^!%&|<>~]             # signs, legal or not
+  | \\[A-Za-z]+                             # LaTeX
+  | (?<!\w)\w*\d(?:\w|\.(?=\d))*            # numbers, and whatever is attached to them
+  | (?<!\w)[AJQK](?![\w'’])                 # card letters
+  | (?<!\w)\w+(?=\()                        # function calls
+)"""
+_EXPRESSION = re.compile(rf"{_PIECE}(?:[ \t]*{_PIECE})*", re.VERBOSE)
+_JUXTAPOSED = re.compile(r"(?<=[\dAJQK])[ \t]+(?=[\dAJQK])")
+_OPERAND = re.compile(r"\d+|[AJQK]")
+_OPERATOR = re.compile(r"[-+*/×÷−·^]|\\(?:times|cdot|div|[dt]?frac)")
+
+
+def extract_strict(reply: str) -> str | None:
+    """The formula of a reply that is exactly the JSON object asked for, else None."""
+    text = without_thinking(reply).strip()
+    if not (text.startswith("{") and text.endswith("}")) or len(text) > MAX_ANSWER:
+        return None
+    try:
+        # Numbers stay text: their values are not needed, and huge ones would cost or raise.
+        reply_object = json.loads(text, object_pairs_hook=_unique, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    formula = reply_object.get("formula") if REPLY_KEYS <= reply_object.keys() else None
+    return formula if isinstance(formula, str) and formula.strip() else None
+
+
+def extract_flexible(reply: str, operands: int = CARDS_PER_DEAL) -> str | None:
+    """The last formula that the reply commits to, else None.
+
+    Args:
+        reply: the model's text.
+        operands: how many numbers a complete formula has.
+    """
+    text = without_thinking(reply)[-MAX_ANSWER:]
+    marked = _last_marked(text)
+    if marked is not None:
+        return marked.strip(" \t\r\n$") or None
+    partial = None
+    for expression in _expressions_from_the_end(text):
+        if _OPERATOR.search(expression):
+            if max(len(_OPERAND.findall(side)) for side in expression.split("=")) >= operands:
+                return expression
+            partial = partial or expression
+    return partial
+
+
+def is_truncated(reply: str) -> bool:
+    """Whether the reply ends inside something that it opened: thinking, a code fence or a brace.
+
+    lm-eval hands over text alone, without the reason why generation stopped, so this is what can be told
+    of replies that ran into the generation limit.
+    """
+    answer = without_thinking(reply)
+    ends_thinking = reply.rfind("<think>") > reply.rfind("</think>")
+    return ends_thinking or answer.count("```") % 2 == 1 or answer.count("{") > answer.count("}")
+
+
+def without_thinking(reply: str) -> str:
+    """The reply without ``<think>…</think>``.
+
+    An opening tag may be missing (chat templates often put it into the prompt): then everything before the
+    closing tag is thinking. A closing tag may be missing (the reply was cut): then everything after the
+    opening tag is.
+    """
+    kept: list[str] = []
+    *closed, rest = reply.split("</think>")
+    for segment in closed:
+        before, opened, _ = segment.partition("<think>")
+        if opened:
+            kept.append(before)
+        else:
+            kept.clear()
+    kept.append(rest.partition("<think>")[0])
+    return "".join(kept)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise ValueError("a key is given twice")
+    return mapping
+
+
+def _last_marked(text: str) -> str | None:
+    """What the last "formula": "…" or \\boxed{…} holds, whichever comes later."""
+    place, marked = -1, None
+    for found in _MARKED.finditer(text):
+        place, marked = found.start(), _unescaped(found["text"])
+    box = text.rfind(_BOX)
+    if box > place:
+        start = box + len(_BOX)
+        depth = 1
+        for end in range(start, min(len(text), start + 600)):
+            depth += (text[end] == "{") - (text[end] == "}")
+            if depth == 0:
+                return text[start:end]
+    return marked
+
+
+def _unescaped(text: str) -> str:
+    # Not json.loads: models write LaTeX into JSON without doubling the backslash, and "\frac" would
+    # become a form feed.
+    text = text.replace("\\\\", "\\").replace("\\/", "/")
+    return _JSON_UNICODE.sub(lambda code: chr(int(code[1], 16)), text)
+
+
+def _expressions_from_the_end(text: str) -> Iterator[str]:
+    """The arithmetic expressions in a text, the last one first. A line without prose is one, whole."""
+    text = _EMPHASIS.sub("", _BULLET.sub("", _LATEX_SPACING.sub(" ", text)))
+    for line in reversed(text.splitlines()):
+        bare = line.strip(" \t$`.")
+        if not _PROSE.search(bare):
+            yield bare
+            continue
+        for run in reversed(_EXPRESSION.findall(line)):
+            yield from map(_trimmed, reversed(_JUXTAPOSED.split(run)))
+
+
+def _trimmed(expression: str) -> str:
+    """Without the signs around it that belong to the prose: emphasis, dashes, a closing bracket."""
+    expression = re.sub(r"^(?:[-+−](?=[ \t])|[*/=<>!|~ \t])+", "", expression)
+    expression = re.sub(r"[-+*/×÷−·=<>!|~ \t]+$", "", expression)
+    for opener, closer in ("()", "[]", "{}"):
+        surplus = expression.count(closer) - expression.count(opener)
+        while surplus > 0 and expression.endswith(closer):
+            expression, surplus = expression[:-1].rstrip(), surplus - 1
+        while surplus < 0 and expression.startswith(opener):
+            expression, surplus = expression[1:].lstrip(), surplus + 1
+    return expression

@@ -1,0 +1,157 @@
+"""Exact search: is a target reachable from a few numbers, and by which formulas?
+
+Two formulas count as one solution if they differ only by commutativity and associativity, taken together
+with ``a-(b-c) = a+c-b`` and ``a/(b/c) = a*c/b``. So a solution is kept in the normal form where no sum is a
+term of a sum and no product a factor of a product. `render` writes it with as few parentheses as the
+grammar allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple, Union
+
+Numbers = tuple[int, ...]
+
+
+class Chain(NamedTuple):
+    """``x + … - y - …`` (kind ``+``) or ``x * … / y / …`` (kind ``*``), members in a fixed order.
+
+    `direct` is never empty, so no sign is ever unary.
+    """
+
+    kind: str
+    direct: tuple[Expression, ...]
+    inverse: tuple[Expression, ...]
+
+
+Expression = Union[int, Chain]
+Reachable = dict[Fraction, frozenset[Expression]]
+
+
+def solvable(numbers: Numbers, target: int) -> bool:
+    """Whether some formula uses each of the numbers once and equals the target exactly."""
+    return any(True for _ in _last_steps(tuple(sorted(numbers)), Fraction(target)))
+
+
+def solutions(numbers: Numbers, target: int) -> tuple[str, ...]:
+    """Every distinct solution as a formula of the strict grammar, shortest first, then alphabetically.
+
+    Args:
+        numbers: what the cards count as, in any order.
+        target: the value to reach.
+    """
+    return _solutions(tuple(sorted(numbers)), target)
+
+
+@lru_cache(maxsize=4096)
+def _solutions(numbers: Numbers, target: int) -> tuple[str, ...]:
+    found = {
+        _join(op, a, b)
+        for op, left, right in _last_steps(numbers, Fraction(target))
+        for a in left
+        for b in right
+    }
+    return tuple(sorted(map(render, found), key=lambda formula: (len(formula), formula)))
+
+
+@lru_cache(maxsize=4096)
+def _reachable(numbers: Numbers) -> Reachable:
+    """Every value that the numbers reach, with the distinct expressions that reach it."""
+    if len(numbers) == 1:
+        return {Fraction(numbers[0]): frozenset(numbers)}
+    table: dict[Fraction, set[Expression]] = {}
+    for first, second in _splits(numbers):
+        for x, left in _reachable(first).items():
+            for y, right in _reachable(second).items():
+                for op, swapped, value in _results(x, y):
+                    table.setdefault(value, set()).update(
+                        _join(op, b, a) if swapped else _join(op, a, b) for a in left for b in right
+                    )
+    return {value: frozenset(expressions) for value, expressions in table.items()}
+
+
+def _last_steps(
+    numbers: Numbers, target: Fraction
+) -> Iterator[tuple[str, frozenset[Expression], frozenset[Expression]]]:
+    """The last operations that give the target, as (operator, left operands, right operands).
+
+    Only the smaller side's values are enumerated; the other side's value follows from the target, so the
+    widest level of the search is a look-up.
+    """
+    for first, second in _splits(numbers):
+        partners = _reachable(second)
+        for x, xs in _reachable(first).items():
+            for op, swapped, y in _partners(x, target):
+                if y in partners:
+                    yield (op, partners[y], xs) if swapped else (op, xs, partners[y])
+
+
+def _splits(numbers: Numbers) -> set[tuple[Numbers, Numbers]]:
+    """The ways to give the (sorted) numbers to two sides, the first no larger than the second."""
+    places = range(len(numbers))
+    return {
+        (
+            tuple(numbers[i] for i in chosen),
+            tuple(numbers[i] for i in places if i not in chosen),
+        )
+        for size in range(1, len(numbers) // 2 + 1)
+        for chosen in combinations(places, size)
+    }
+
+
+def _results(x: Fraction, y: Fraction) -> Iterator[tuple[str, bool, Fraction]]:
+    """The values of ``x op y`` and, where it differs, of the swapped ``y op x``."""
+    yield "+", False, x + y
+    yield "-", False, x - y
+    yield "-", True, y - x
+    yield "*", False, x * y
+    if y:
+        yield "/", False, x / y
+    if x:
+        yield "/", True, y / x
+
+
+def _partners(x: Fraction, target: Fraction) -> Iterator[tuple[str, bool, Fraction]]:
+    """The inverse of `_results`: the y for which ``x op y``, or swapped ``y op x``, is the target (not 0)."""
+    yield "+", False, target - x
+    yield "-", False, x - target
+    yield "-", True, x + target
+    if x:
+        yield "*", False, target / x
+        yield "/", False, x / target
+        yield "/", True, x * target
+
+
+def _join(op: str, a: Expression, b: Expression) -> Chain:
+    """The normal form of ``a op b``."""
+    kind = "+" if op in "+-" else "*"
+    (direct, inverse), (more, less) = _members(kind, a), _members(kind, b)
+    if op in "-/":
+        more, less = less, more
+    return Chain(kind, _ordered(direct + more), _ordered(inverse + less))
+
+
+def _members(kind: str, e: Expression) -> tuple[tuple[Expression, ...], tuple[Expression, ...]]:
+    return (e.direct, e.inverse) if isinstance(e, Chain) and e.kind == kind else ((e,), ())
+
+
+def _ordered(members: tuple[Expression, ...]) -> tuple[Expression, ...]:
+    return members if len(members) < 2 else tuple(sorted(members, key=render))
+
+
+@lru_cache(maxsize=None)
+def render(e: Expression) -> str:
+    """The expression as a formula of the strict grammar: ``8/(3-8/3)``."""
+    if isinstance(e, int):
+        return str(e)
+    inverse = "-" if e.kind == "+" else "/"
+    return e.kind.join(map(_member, e.direct)) + "".join(inverse + _member(m) for m in e.inverse)
+
+
+def _member(e: Expression) -> str:
+    # A chain is never a member of one of its own kind, so a sum in here is always a factor.
+    return f"({render(e)})" if isinstance(e, Chain) and e.kind == "+" else render(e)

@@ -1,0 +1,101 @@
+"""(Deal, formula) -> verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from points24.tasks import formula as grammar
+from points24.tasks import replies
+from points24.tasks.cards import FACES, RULES, Deal
+from points24.tasks.errors import InputError
+
+MODES = ("strict", "flexible")
+
+
+class Verdict(str, Enum):
+    """What a reply is worth. Exactly one of these, checked in the order from last to first."""
+
+    CORRECT = "correct"
+    """Uses each card once, at its value under the deal's rule, and equals the target exactly."""
+    WRONG_RULE = "wrong_rule"
+    """Would be correct under another known rule: the signature of a memorised rule."""
+    WRONG_VALUE = "wrong_value"
+    """Uses the right numbers, but misses the target or divides by zero."""
+    WRONG_NUMBERS = "wrong_numbers"
+    """A card is missing, added, used twice, or counted as something else."""
+    ILLEGAL = "illegal"
+    """Not in the grammar."""
+    NO_ANSWER = "no_answer"
+    """No formula found in the reply."""
+
+
+class Judgement(NamedTuple):
+    """A verdict, the formula it was given for (None if there is none), and the reason in a few words."""
+
+    verdict: Verdict
+    formula: str | None
+    reason: str
+
+
+def judge(deal: Deal, formula: str | None, mode: str = "strict") -> Judgement:
+    """Judge a formula. The numbers are compared before anything is computed.
+
+    Args:
+        deal: the cards, the rule they were dealt under, and the target.
+        formula: the text to judge; None means that the reply held no formula.
+        mode: which grammar to read it by, ``strict`` or ``flexible`` (see `formula`).
+    """
+    if formula is None:
+        return Judgement(Verdict.NO_ANSWER, None, "no formula found")
+    try:
+        if mode == "strict":
+            tree = grammar.parse(formula)
+        else:
+            letters = {face: deal.rule.value(face) for face in ("A", *FACES)}
+            tree = grammar.parse_flexible(formula, letters, deal.target)
+    except grammar.IllegalFormula as e:
+        return Judgement(Verdict.ILLEGAL, formula, f"not a legal formula: {e}")
+    used = sorted(grammar.numbers(tree))
+    if used == sorted(deal.values):
+        try:
+            value = grammar.evaluate(tree)
+        except ZeroDivisionError:
+            return Judgement(Verdict.WRONG_VALUE, formula, "divides by zero")
+        if value == deal.target:
+            return Judgement(Verdict.CORRECT, formula, f"equals {value}")
+        return Judgement(Verdict.WRONG_VALUE, formula, f"equals {value}, not {deal.target}")
+    for name, rule in RULES.items():
+        if rule != deal.rule and used == sorted(deal.under(rule).values):
+            if judge(deal.under(rule), formula, mode).verdict is Verdict.CORRECT:
+                return Judgement(
+                    Verdict.WRONG_RULE, formula, f"right under rule {name}, not {deal.rule.name}"
+                )
+    return Judgement(
+        Verdict.WRONG_NUMBERS, formula, f"uses {_shown(used)}; the cards count as {_shown(deal.values)}"
+    )
+
+
+def judge_reply(deal: Deal, reply: object, mode: str = "strict") -> Judgement:
+    """Judge a model's whole reply.
+
+    Args:
+        deal: what was asked.
+        reply: what came back; anything but text is no answer.
+        mode: ``strict`` (the reply is the JSON object that the prompt asks for) or ``flexible`` (the last
+            formula that the reply commits to); see `replies`.
+
+    Raises:
+        InputError: unknown mode.
+    """
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r}; allowed: {', '.join(MODES)}")
+    if not isinstance(reply, str):
+        return judge(deal, None, mode)
+    extract = replies.extract_strict if mode == "strict" else replies.extract_flexible
+    return judge(deal, extract(reply), mode)
+
+
+def _shown(values: Sequence[int]) -> str:
+    return " ".join(map(str, sorted(values)))

@@ -1,0 +1,256 @@
+"""Train the nano family from nothing: a small Llama that plays the 24 game on two CPU cores.
+
+It makes everything else real where no pretrained weights are at hand. Each example draws what J, Q and K
+count as uniformly from 1 to 13 and states it in the prompt, so the model has to read the rule; deals are
+drawn uniformly from 13 ranks, unsolvable ones rejected; deals whose numbers are held out are never drawn.
+The target is the reply that the prompt asks for, with one of the deal's solutions, and the loss is on the
+reply alone.
+
+Everything random follows from the seed and the step, so a resumed run takes the very batches that an
+uninterrupted one takes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from points24.harness.provenance import command_line, versions
+from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
+from points24.tasks.errors import InputError
+from points24.tasks.hand_sets import HandSet, hand_set, held_out_numbers
+from points24.tasks.prompts import json_reply, template
+from points24.tasks.solver import solutions
+from points24.tasks.verdict import Verdict, judge_reply
+from points24.trainers.nano_tokenizer import build_tokenizer
+
+IGNORED = -100
+"""The label of positions that the loss skips."""
+MAX_REPLY_TOKENS = 48
+
+
+@dataclass(frozen=True)
+class NanoConfig:
+    """Everything that decides the trained weights, and where they go."""
+
+    output_dir: str
+    """The folder that becomes the model."""
+    seed: int = 0
+    hidden_size: int = 160
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 5
+    intermediate_size: int = 432
+    max_position_embeddings: int = 1024
+    """Prompt and reply take under 64; the rest is room for several turns."""
+    max_steps: int = 800
+    per_device_train_batch_size: int = 256
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    min_lr_ratio: float = 0.1
+    """The cosine ends at this share of the learning rate."""
+    weight_decay: float = 0.01
+    adam_beta2: float = 0.98
+    max_grad_norm: float = 1.0
+    bf16: bool = True
+    """Autocast the forward pass; the weights are trained in float32 and saved in bfloat16."""
+    eval_steps: int = 100
+    eval_deals: int = 200
+    """The first so many deals of `id_heldout`, `id` and `ood` are played at each evaluation."""
+    save_steps: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "per_device_train_batch_size", "eval_steps", "eval_deals", "save_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        if self.hidden_size % (2 * self.num_attention_heads):
+            raise InputError(
+                f"hidden_size: expected a multiple of 2 * num_attention_heads "
+                f"({2 * self.num_attention_heads}), found {self.hidden_size}"
+            )
+
+
+def train(config: NanoConfig) -> Path:
+    """Train, or go on where an interrupted run of the same config stopped; returns the model's folder.
+
+    Raises:
+        InputError: the folder holds a finished model, or a run with another config.
+    """
+    out = Path(config.output_dir)
+    state_file = out / "training_state.pt"
+    _claim(out, config, state_file)
+
+    torch.manual_seed(config.seed)
+    tokenizer = build_tokenizer()
+    model = build_model(config, tokenizer)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, config.adam_beta2),
+        weight_decay=config.weight_decay,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _lr_ratio(config, step))
+    start = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        start = state["step"]
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        _truncate_log(out / "log.jsonl", start)
+
+    progress = tqdm(
+        range(start, config.max_steps), initial=start, total=config.max_steps, desc="nano", unit="step"
+    )
+    began = time.perf_counter()
+    for step in progress:
+        model.train()
+        inputs, labels = batch(config, step, tokenizer)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            logits = model(input_ids=inputs).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED
+        )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        done = step + 1
+        progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        if done % config.eval_steps == 0 or done == config.max_steps:
+            scores = {name: accuracy(model, tokenizer, hand_set(name), config.eval_deals)
+                      for name in ("id", "id_heldout", "ood")}
+            row = {"step": done, "loss": round(loss.item(), 4), **scores,
+                   "seconds": round(time.perf_counter() - began, 1)}
+            with (out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(row) + "\n")
+            progress.write(
+                f"step {done}: " + ", ".join(f"{k} {v:.1%}" for k, v in scores.items()), sys.stderr
+            )
+        if done % config.save_steps == 0 and done < config.max_steps:
+            _save_atomically(
+                {"step": done, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                 "schedule": schedule.state_dict()},
+                state_file,
+            )
+    model.to(torch.bfloat16).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    state_file.unlink(missing_ok=True)
+    return out
+
+
+def build_model(config: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama with random weights, in float32."""
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            max_position_embeddings=config.max_position_embeddings,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    model.generation_config = transformers.GenerationConfig(
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id
+    )
+    return model
+
+
+def examples(seed: int, step: int) -> Iterator[tuple[str, str]]:
+    """Endless (prompt, reply) pairs for one training step."""
+    rng = random.Random(f"{seed}/{step}")
+    held_out = held_out_numbers()
+    while True:
+        rule = Rule(*(rng.randint(1, 13) for _ in range(3)))
+        deal = Deal(tuple(rng.choice(RANKS) for _ in range(CARDS_PER_DEAL)), rule)
+        formulas = solutions(deal.values, TARGET)
+        if formulas and tuple(sorted(deal.values)) not in held_out:
+            yield template().render(deal), json_reply(deal, rng.choice(formulas))
+
+
+def batch(
+    config: NanoConfig, step: int, tokenizer: PreTrainedTokenizerFast
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and labels, each (batch, longest), padded on the right."""
+    source = examples(config.seed, step)
+    pairs = [next(source) for _ in range(config.per_device_train_batch_size)]
+    prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
+    replies = tokenizer([reply for _, reply in pairs]).input_ids
+    rows = [p + r + [tokenizer.eos_token_id] for p, r in zip(prompts, replies, strict=True)]
+    inputs = torch.full((len(rows), max(map(len, rows))), int(tokenizer.pad_token_id))
+    labels = torch.full_like(inputs, IGNORED)
+    for i, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
+        inputs[i, : len(row)] = torch.tensor(row)
+        labels[i, len(prompt) : len(row)] = torch.tensor(row[len(prompt) :])
+    return inputs, labels
+
+
+@torch.inference_mode()
+def accuracy(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int
+) -> float:
+    """Share of the first n deals solved greedily, judged strictly."""
+    model.eval()
+    deals = hands.deals[:n]
+    prompts = tokenizer([template().render(deal) for deal in deals], padding=True, return_tensors="pt")
+    tokens = model.generate(**prompts, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False)
+    replies = tokenizer.batch_decode(tokens[:, prompts.input_ids.shape[1] :], skip_special_tokens=True)
+    verdicts = [judge_reply(deal, reply).verdict for deal, reply in zip(deals, replies, strict=True)]
+    return verdicts.count(Verdict.CORRECT) / len(deals)
+
+
+def _lr_ratio(config: NanoConfig, step: int) -> float:
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps)
+    return config.min_lr_ratio + (1 - config.min_lr_ratio) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _claim(out: Path, config: NanoConfig, state_file: Path) -> None:
+    """Make the folder ours, or check that it already is."""
+    record = out / "training.json"
+    ours = asdict(config) | {"output_dir": out.name}
+    if record.exists():
+        theirs = json.loads(record.read_text())["config"]
+        if changed := [k for k in ours if k != "output_dir" and ours[k] != theirs.get(k)]:
+            raise InputError(
+                f"{out} holds a run with another config (differs in {', '.join(changed)}); "
+                "choose another output_dir"
+            )
+        if (out / "model.safetensors").exists() and not state_file.exists():
+            raise InputError(f"{out} holds a finished model; choose another output_dir")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty and holds no nano run; choose another output_dir")
+    out.mkdir(parents=True, exist_ok=True)
+    record.write_text(
+        json.dumps({"config": ours, "command": command_line(), "versions": versions()}, indent=2) + "\n"
+    )
+
+
+def _truncate_log(log: Path, step: int) -> None:
+    rows = log.read_text().splitlines(keepends=True) if log.exists() else []
+    log.write_text("".join(row for row in rows if json.loads(row)["step"] <= step))
+
+
+def _save_atomically(state: dict, path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)

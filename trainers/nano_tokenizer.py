@@ -1,0 +1,72 @@
+"""The nano family's tokenizer, made from the built-in template.
+
+A prompt is mostly fixed wording. Whatever stands between two numbers, card letters or operators of the
+built-in prompt and reply becomes one token; every number up to 99, card letter, operator and bracket is a
+token of its own; anything else falls back to characters and bytes, so that any text can be read.
+"""
+
+from __future__ import annotations
+
+import string
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from points24.tasks.cards import RANKS, RULES, Deal
+from points24.tasks.prompts import json_reply, template
+
+PAD, EOS, UNKNOWN = "<pad>", "</s>", "<unk>"
+
+# Operators and brackets stand alone where they touch a formula's numbers; between blanks they are wording.
+_ATOMS = r"\d{1,2}|(?<![A-Za-z])[AJQK](?![A-Za-z])|(?<! )[-+*/](?! )|[()]"
+# Only the assistant's end of turn is marked: the reply is then the same text with and without the template.
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}"
+    "{% elif message['role'] == 'system' %}{{ '\n\n' }}{% endif %}"
+    "{% endfor %}"
+)
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """The same tokenizer at every call; left padding, as generation wants it."""
+    split = pre_tokenizers.Split(Regex(_ATOMS), behavior="isolated")
+    wording = {
+        piece
+        for piece, _ in split.pre_tokenize_str(_specimen_prompt())
+        + split.pre_tokenize_str(_specimen_reply())
+    }
+    atoms = {*RANKS, *"+-*/()", *map(str, range(100))}
+    characters = set(string.printable) - atoms
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    whole = sorted((wording | atoms) - characters)
+    # Unigram takes the split with the highest total score: whole pieces first, then characters. Bytes are
+    # only for characters that are not in the vocabulary.
+    vocabulary = [(token, 0.0) for token in (PAD, EOS, UNKNOWN)]
+    vocabulary += [(piece, -1.0) for piece in whole]
+    vocabulary += [(character, -10.0) for character in sorted(characters)]
+    vocabulary += [(byte, -20.0) for byte in bytes_]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2, byte_fallback=True))
+    tokenizer.pre_tokenizer = split
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        chat_template=_CHAT_TEMPLATE,
+    )
+
+
+def _specimen() -> Deal:
+    return Deal(("K", "5", "A", "2"), RULES["ood"])
+
+
+def _specimen_prompt() -> str:
+    return template().render(_specimen())
+
+
+def _specimen_reply() -> str:
+    return json_reply(_specimen(), "13+5*2+1")
