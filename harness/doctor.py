@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-
 from points24.harness.cli import Command
 from points24.tasks import lm_eval as task_package
 
@@ -92,7 +91,10 @@ def _torch() -> Iterator[Finding]:
 
 def _nvidia_gpu() -> bool:
     program = shutil.which("nvidia-smi")
-    return program is not None and not subprocess.run([program, "-L"], capture_output=True).returncode
+    return (
+        program is not None
+        and not subprocess.run([program, "-L"], capture_output=True, check=False).returncode
+    )
 
 
 def _version(package: str) -> str | None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import jsonlines
 
 from points24.harness.cli import Command
+from points24.harness.files import replacing
 from points24.tasks.cards import TARGET, Deal, parse_cards, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HAND_SETS, hand_set
@@ -46,9 +46,7 @@ def _solve(args: argparse.Namespace) -> int:
     elif formulas:
         print("\n".join(formulas))
     else:
-        print(
-            f"no formula of {' '.join(map(str, deal.values))} equals {deal.target}", file=sys.stderr
-        )
+        print(f"no formula of {' '.join(map(str, deal.values))} equals {deal.target}", file=sys.stderr)
     return 0
 
 
@@ -162,23 +160,27 @@ def _deals(args: argparse.Namespace) -> int:
         | {"numbers": deal.values, "weight": weight, "solutions": solutions(deal.values, deal.target)}
         for deal, weight in zip(hands.deals, hands.weights, strict=True)
     ]
-    if args.format == "parquet":
-        if args.output is None:
+    if args.output is None:
+        if args.format == "parquet":
             raise InputError("parquet is binary: name a file with -o")
-        _write_parquet(args.output, rows)
-    elif args.output is None:
         jsonlines.Writer(sys.stdout).write_all(rows)
-    else:
-        with _replacing(args.output) as partial, jsonlines.open(partial, "w") as writer:
-            writer.write_all(rows)
+        return 0
+    try:
+        with replacing(args.output) as partial:
+            _write(partial, args.format, rows)
+    except OSError as e:
+        raise InputError(f"{args.output}: {e.strerror or e}") from e
     return 0
 
 
-def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    from datasets import Dataset
+def _write(path: Path, form: str, rows: list[dict[str, Any]]) -> None:
+    if form == "parquet":
+        from datasets import Dataset
 
-    with _replacing(path) as partial:
-        Dataset.from_list(list(rows)).to_parquet(partial)
+        Dataset.from_list(rows).to_parquet(path)
+    else:
+        with jsonlines.open(path, "w") as writer:
+            writer.write_all(rows)
 
 
 def _deal_row(deal: Deal) -> dict[str, Any]:
@@ -190,22 +192,9 @@ def _opened(path: str) -> contextlib.AbstractContextManager[IO[str]]:
         return contextlib.nullcontext(sys.stdin)
     try:
         # What a model wrote need not be UTF-8: replaced characters are still data.
-        return open(path, encoding="utf-8", errors="replace")
+        return Path(path).open(encoding="utf-8", errors="replace")
     except OSError as e:
         raise InputError(f"{path}: {e.strerror}") from e
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; it takes the place of `path` once the writing is done, and only then."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        yield partial
-        os.replace(partial, path)
-    except OSError as e:
-        raise InputError(f"{path}: {e.strerror or e}") from e
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 solve = Command("every solution of four cards", _solve_arguments, _solve)

@@ -15,10 +15,10 @@ from typing import Any
 from tabulate import tabulate
 
 from points24.harness.cli import Command
+from points24.harness.models import model_folder
 from points24.leaderboards.statistics import wilson
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import Verdict
-from points24.trainers.commands import model_folder
 
 TASKS = ("points24_id", "points24_ood")
 FILTERS = ("strict-match", "flexible-extract")

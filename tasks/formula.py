@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 MAX_LENGTH = 500
 """Characters; a longer formula is illegal."""
@@ -43,7 +43,7 @@ _STRICT_CLOSERS = {"(": ")"}
 _FLEXIBLE_CLOSERS = {"(": ")", "[": "]"}
 
 
-class IllegalFormula(ValueError):
+class FormulaError(ValueError):
     """The text is not in the grammar; the message says where it leaves it."""
 
 
@@ -55,14 +55,14 @@ class Operation(NamedTuple):
     right: Expression
 
 
-Expression = Union[int, Operation]
+Expression = int | Operation
 
 
 def parse(text: str) -> Expression:
     """Read a formula of the strict grammar.
 
     Raises:
-        IllegalFormula: the text is anything else.
+        FormulaError: the text is anything else.
     """
     return _Parser(text, _tokens(text, _STRICT_TOKEN), _STRICT_CLOSERS, {}).formula(None)
 
@@ -76,7 +76,7 @@ def parse_flexible(text: str, letters: Mapping[str, int], target: int) -> Expres
         target: what a trailing "=" must name.
 
     Raises:
-        IllegalFormula: the text is anything else.
+        FormulaError: the text is anything else.
     """
     tokens = [_SPELLINGS.get(t, t) for t in _tokens(text, _FLEXIBLE_TOKEN) if t not in _SKIPPED]
     return _Parser(text, tokens, _FLEXIBLE_CLOSERS, letters).formula(target)
@@ -114,16 +114,14 @@ def _leaves(expression: Expression) -> Iterator[int]:
 
 def _tokens(text: str, token: re.Pattern[str]) -> list[str]:
     if len(text) > MAX_LENGTH:
-        raise IllegalFormula(f"longer than {MAX_LENGTH} characters")
+        raise FormulaError(f"longer than {MAX_LENGTH} characters")
     return token.findall(text)
 
 
 class _Parser:
     """Recursive descent, one token of look-ahead."""
 
-    def __init__(
-        self, text: str, tokens: list[str], closers: dict[str, str], letters: Mapping[str, int]
-    ):
+    def __init__(self, text: str, tokens: list[str], closers: dict[str, str], letters: Mapping[str, int]):
         self.tokens = [*tokens, ""]  # the empty token marks the end
         self.closers = closers
         self.letters = letters
@@ -138,9 +136,9 @@ class _Parser:
                 self.next()
                 last = self.expression()
             if last != target:
-                raise IllegalFormula(f"ends in an equation that is not '= {target}'")
+                raise FormulaError(f"ends in an equation that is not '= {target}'")
         if self.peek():
-            raise IllegalFormula(f"unexpected {self.peek()!r}")
+            raise FormulaError(f"unexpected {self.peek()!r}")
         return first
 
     def expression(self) -> Expression:
@@ -168,12 +166,12 @@ class _Parser:
             above = self.bracketed("}")
             self.expect("{")
             return Operation("/", above, self.bracketed("}"))
-        raise IllegalFormula(f"unexpected {token!r}" if token else "ends too early")
+        raise FormulaError(f"unexpected {token!r}" if token else "ends too early")
 
     def bracketed(self, closer: str) -> Expression:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise IllegalFormula(f"brackets nested deeper than {MAX_DEPTH}")
+            raise FormulaError(f"brackets nested deeper than {MAX_DEPTH}")
         inside = self.expression()
         self.expect(closer)
         self.depth -= 1
@@ -182,7 +180,7 @@ class _Parser:
     def expect(self, wanted: str) -> None:
         token = self.next()
         if token != wanted:
-            raise IllegalFormula(f"expected {wanted!r}, found {token or 'the end'!r}")
+            raise FormulaError(f"expected {wanted!r}, found {token or 'the end'!r}")
 
     def peek(self) -> str:
         return self.tokens[self.place]

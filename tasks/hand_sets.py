@@ -27,7 +27,6 @@ from points24.tasks.cards import (
     Hand,
     Rule,
     all_hands,
-    hand_of,
     has_face,
 )
 from points24.tasks.errors import InputError
@@ -68,8 +67,7 @@ class HandSet:
         """SHA-256 over rule, target, and every deal with its weight, in order."""
         lines = [f"points24 hand set v{VERSION}", f"{self.rule.name} {self.target}"]
         lines += [
-            f"{' '.join(deal.cards)} {weight}"
-            for deal, weight in zip(self.deals, self.weights, strict=True)
+            f"{' '.join(deal.cards)} {weight}" for deal, weight in zip(self.deals, self.weights, strict=True)
         ]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -118,13 +116,11 @@ def is_held_out(hand: Hand) -> bool:
 
 
 _RECIPES = {
-    "id": _Recipe("every hand solvable with J=Q=K=10", "id", lambda hand: True),
+    "id": _Recipe("every hand solvable with J=Q=K=10", "id", lambda _: True),
     "ood": _Recipe(
         "every hand with a face card, solvable with J=11, Q=12, K=13", "ood", has_face, one_face_weight
     ),
-    "face_id": _Recipe(
-        "every hand with a face card, under the ID rule", "id", has_face, one_face_weight
-    ),
+    "face_id": _Recipe("every hand with a face card, under the ID rule", "id", has_face, one_face_weight),
     "plain_ood": _Recipe("every hand without a face card, under the OOD rule", "ood", _is_plain),
     "id_seen": _Recipe(
         "the four fifths of `id` that trainers may draw", "id", lambda hand: not is_held_out(hand)

@@ -50,9 +50,7 @@ class Template:
         except jinja2.TemplateSyntaxError as e:
             raise InputError(f"{name}: not a Jinja template: {e.message}, line {e.lineno}") from e
         if unknown := used - FIELDS:
-            raise InputError(
-                f"{name}: unknown fields {_listed(unknown)}; allowed: {_listed(FIELDS)}"
-            )
+            raise InputError(f"{name}: unknown fields {_listed(unknown)}; allowed: {_listed(FIELDS)}")
         if "cards" not in used or not used & _RULE_FIELDS:
             raise InputError(
                 f"{name}: a template needs 'cards' and one of {_listed(_RULE_FIELDS)}; "
@@ -99,9 +97,7 @@ def template(path: str | None = None) -> Template:
 
 def json_reply(deal: Deal, formula: str) -> str:
     """The reply that the built-in template asks for."""
-    return json.dumps(
-        {"cards": list(deal.cards), "number": list(deal.values), "formula": formula}
-    )
+    return json.dumps({"cards": list(deal.cards), "number": list(deal.values), "formula": formula})
 
 
 def _listed(names: frozenset[str] | set[str]) -> str:

@@ -42,7 +42,7 @@ _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[,;:]")
 # linear: a word is tried from its start only.
 _PIECE = r"""(?:
     [-+*/×÷−·()\[\]{}=^!%&|<>~]             # signs, legal or not
-  | \\[A-Za-z]+                             # LaTeX
+  | \\[A-Za-z]+(?:\d(?:\w|\.(?=\d))*)?      # LaTeX, perhaps with a number attached
   | (?<!\w)\w*\d(?:\w|\.(?=\d))*            # numbers, and whatever is attached to them
   | (?<!\w)[AJQK](?![\w'’])                 # card letters
   | (?<!\w)\w+(?=\()                        # function calls
@@ -59,11 +59,11 @@ def extract_strict(reply: str) -> str | None:
     if not (text.startswith("{") and text.endswith("}")) or len(text) > MAX_ANSWER:
         return None
     try:
-        # Numbers stay text: their values are not needed, and huge ones would cost or raise.
-        reply_object = json.loads(text, object_pairs_hook=_unique, parse_int=str, parse_float=str)
+        # Numbers are not read: their values are not needed, and huge ones would cost or raise.
+        reply_object = json.loads(text, object_pairs_hook=_unique, parse_int=_unread, parse_float=_unread)
     except (ValueError, RecursionError):
         return None
-    formula = reply_object.get("formula") if REPLY_KEYS <= reply_object.keys() else None
+    formula = reply_object.get("formula") if reply_object.keys() >= REPLY_KEYS else None
     return formula if isinstance(formula, str) and formula.strip() else None
 
 
@@ -117,6 +117,10 @@ def without_thinking(reply: str) -> str:
     return "".join(kept)
 
 
+def _unread(number: str) -> None:
+    return None
+
+
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
@@ -125,7 +129,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _last_marked(text: str) -> str | None:
-    """What the last "formula": "…" or \\boxed{…} holds, whichever comes later."""
+    r"""What the last "formula": "…" or \boxed{…} holds, whichever comes later."""
     place, marked = -1, None
     for found in _MARKED.finditer(text):
         place, marked = found.start(), _unescaped(found["text"])

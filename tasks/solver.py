@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import combinations
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 Numbers = tuple[int, ...]
 
@@ -28,7 +28,7 @@ class Chain(NamedTuple):
     inverse: tuple[Expression, ...]
 
 
-Expression = Union[int, Chain]
+Expression = int | Chain
 Reachable = dict[Fraction, frozenset[Expression]]
 
 
@@ -143,7 +143,7 @@ def _ordered(members: tuple[Expression, ...]) -> tuple[Expression, ...]:
     return members if len(members) < 2 else tuple(sorted(members, key=render))
 
 
-@lru_cache(maxsize=None)
+@cache
 def render(e: Expression) -> str:
     """The expression as a formula of the strict grammar: ``8/(3-8/3)``."""
     if isinstance(e, int):

@@ -55,7 +55,7 @@ def judge(deal: Deal, formula: str | None, mode: str = "strict") -> Judgement:
         else:
             letters = {face: deal.rule.value(face) for face in ("A", *FACES)}
             tree = grammar.parse_flexible(formula, letters, deal.target)
-    except grammar.IllegalFormula as e:
+    except grammar.FormulaError as e:
         return Judgement(Verdict.ILLEGAL, formula, f"not a legal formula: {e}")
     used = sorted(grammar.numbers(tree))
     if used == sorted(deal.values):
@@ -67,11 +67,9 @@ def judge(deal: Deal, formula: str | None, mode: str = "strict") -> Judgement:
             return Judgement(Verdict.CORRECT, formula, f"equals {value}")
         return Judgement(Verdict.WRONG_VALUE, formula, f"equals {value}, not {deal.target}")
     for name, rule in RULES.items():
-        if rule != deal.rule and used == sorted(deal.under(rule).values):
-            if judge(deal.under(rule), formula, mode).verdict is Verdict.CORRECT:
-                return Judgement(
-                    Verdict.WRONG_RULE, formula, f"right under rule {name}, not {deal.rule.name}"
-                )
+        other = deal.under(rule)
+        if used == sorted(other.values) and judge(other, formula, mode).verdict is Verdict.CORRECT:
+            return Judgement(Verdict.WRONG_RULE, formula, f"right under rule {name}, not {deal.rule.name}")
     return Judgement(
         Verdict.WRONG_NUMBERS, formula, f"uses {_shown(used)}; the cards count as {_shown(deal.values)}"
     )

@@ -1,4 +1,4 @@
-"""``points24 train`` and ``points24 model``."""
+"""``points24 train``."""
 
 from __future__ import annotations
 
@@ -7,25 +7,9 @@ from pathlib import Path
 
 from points24.harness.cli import Command
 from points24.harness.config import load_config
-from points24.tasks.errors import InputError
-
-MODELS = Path(__file__).resolve().parent / "models"
-"""The folder of the models that ship with the package."""
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a shipped model.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    shipped = sorted(path.name for path in MODELS.iterdir())
-    if name not in shipped:
-        raise InputError(f"unknown model {name!r}; allowed: {', '.join(shipped)}")
-    return MODELS / name
-
-
-def _train_arguments(parser: argparse.ArgumentParser) -> None:
+def _arguments(parser: argparse.ArgumentParser) -> None:
     trainers = parser.add_subparsers(metavar="TRAINER", required=True)
     nano = trainers.add_parser("nano", help="the nano base model, from nothing")
     nano.add_argument("--config", metavar="FILE.yaml", help="settings; the rest has defaults")
@@ -39,19 +23,9 @@ def _nano(args: argparse.Namespace) -> Path:
     return nano.train(load_config(nano.NanoConfig, args.config, args.overrides))
 
 
-def _train(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     print(args.trainer(args))
     return 0
 
 
-def _model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="such as nano-base")
-
-
-def _model(args: argparse.Namespace) -> int:
-    print(model_folder(args.name))
-    return 0
-
-
-train = Command("train a model; prints its folder", _train_arguments, _train)
-model = Command("the folder of a model that ships with the package", _model_arguments, _model)
+train = Command("train a model; prints its folder", _arguments, _run)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import shutil
 import sys
@@ -22,12 +21,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from points24.harness.files import replacing
 from points24.harness.provenance import command_line, versions
 from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
 from points24.tasks.errors import InputError
@@ -35,7 +36,7 @@ from points24.tasks.hand_sets import HandSet, hand_set, held_out_numbers
 from points24.tasks.prompts import json_reply, template
 from points24.tasks.solver import solutions
 from points24.tasks.verdict import Verdict, judge_reply
-from points24.trainers.nano_tokenizer import build_tokenizer
+from points24.trainers.nano_tokenizer import EOS_ID, PAD_ID, build_tokenizer
 
 IGNORED = -100
 """The label of positions that the loss skips."""
@@ -55,7 +56,7 @@ class NanoConfig:
     intermediate_size: int = 432
     max_position_embeddings: int = 1024
     """Prompt and reply take under 64; the rest is room for several turns."""
-    max_steps: int = 800
+    max_steps: int = 500
     per_device_train_batch_size: int = 256
     learning_rate: float = 1e-3
     warmup_steps: int = 50
@@ -68,7 +69,7 @@ class NanoConfig:
     """Autocast the forward pass; the weights are trained in float32 and saved in bfloat16."""
     eval_steps: int = 100
     eval_deals: int = 200
-    """The first so many deals of `id_heldout`, `id` and `ood` are played at each evaluation."""
+    """The first so many deals of `id`, `id_heldout` and `ood` are played at each evaluation."""
     save_steps: int = 100
 
     def __post_init__(self) -> None:
@@ -86,11 +87,11 @@ def train(config: NanoConfig) -> Path:
     """Train, or go on where an interrupted run of the same config stopped; returns the model's folder.
 
     Raises:
-        InputError: the folder holds a finished model, or a run with another config.
+        InputError: the folder holds a finished model, a run with another config, or something else.
     """
     out = Path(config.output_dir)
     state_file = out / "training_state.pt"
-    _claim(out, config, state_file)
+    _claim(out, config)
 
     torch.manual_seed(config.seed)
     tokenizer = build_tokenizer()
@@ -102,54 +103,59 @@ def train(config: NanoConfig) -> Path:
         weight_decay=config.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _lr_ratio(config, step))
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     start = 0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
         start = state["step"]
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        _truncate_log(out / "log.jsonl", start)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    _truncate_log(out / "log.jsonl", start)
 
-    progress = tqdm(
-        range(start, config.max_steps), initial=start, total=config.max_steps, desc="nano", unit="step"
-    )
+    progress = tqdm(range(start, config.max_steps), "nano", config.max_steps, initial=start, unit="step")
     began = time.perf_counter()
     for step in progress:
-        model.train()
-        inputs, labels = batch(config, step, tokenizer)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            logits = model(input_ids=inputs).logits
-        loss = torch.nn.functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED
-        )
-        loss.backward()
+        loss = training_step(model, batch(config, step, tokenizer), config)
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         done = step + 1
-        progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if done % config.eval_steps == 0 or done == config.max_steps:
-            scores = {name: accuracy(model, tokenizer, hand_set(name), config.eval_deals)
-                      for name in ("id", "id_heldout", "ood")}
-            row = {"step": done, "loss": round(loss.item(), 4), **scores,
-                   "seconds": round(time.perf_counter() - began, 1)}
+            scores = {
+                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals)
+                for name in ("id", "id_heldout", "ood")
+            }
+            row = {"step": done, "loss": round(loss, 4), **scores}
+            row["seconds"] = round(time.perf_counter() - began, 1)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
-            progress.write(
-                f"step {done}: " + ", ".join(f"{k} {v:.1%}" for k, v in scores.items()), sys.stderr
-            )
-        if done % config.save_steps == 0 and done < config.max_steps:
-            _save_atomically(
-                {"step": done, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                 "schedule": schedule.state_dict()},
-                state_file,
-            )
+            shown = ", ".join(f"{name} {score:.1%}" for name, score in scores.items())
+            progress.write(f"step {done}: {shown}", sys.stderr)
+        if done % config.save_steps == 0:
+            with replacing(state_file) as partial:
+                torch.save({"step": done} | {n: part.state_dict() for n, part in parts.items()}, partial)
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
+    shutil.copymode(out / "config.json", out / "model.safetensors")  # safetensors writes mode 0600
     state_file.unlink(missing_ok=True)
     return out
+
+
+def training_step(
+    model: torch.nn.Module, tokens: tuple[torch.Tensor, torch.Tensor], config: NanoConfig
+) -> float:
+    """Add the gradient of the mean loss over the labelled positions; returns that loss, in nats a token."""
+    inputs, labels = tokens
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        logits = model(input_ids=inputs).logits
+    loss = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED
+    )
+    loss.backward()
+    return loss.item()
 
 
 def build_model(config: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -162,14 +168,12 @@ def build_model(config: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> Llama
             num_hidden_layers=config.num_hidden_layers,
             num_attention_heads=config.num_attention_heads,
             max_position_embeddings=config.max_position_embeddings,
-            pad_token_id=tokenizer.pad_token_id,
+            pad_token_id=PAD_ID,
             bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=EOS_ID,
         )
     )
-    model.generation_config = transformers.GenerationConfig(
-        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id
-    )
+    model.generation_config = transformers.GenerationConfig(pad_token_id=PAD_ID, eos_token_id=EOS_ID)
     return model
 
 
@@ -193,8 +197,8 @@ def batch(
     pairs = [next(source) for _ in range(config.per_device_train_batch_size)]
     prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
     replies = tokenizer([reply for _, reply in pairs]).input_ids
-    rows = [p + r + [tokenizer.eos_token_id] for p, r in zip(prompts, replies, strict=True)]
-    inputs = torch.full((len(rows), max(map(len, rows))), int(tokenizer.pad_token_id))
+    rows = [p + r + [EOS_ID] for p, r in zip(prompts, replies, strict=True)]
+    inputs = torch.full((len(rows), max(map(len, rows))), PAD_ID)
     labels = torch.full_like(inputs, IGNORED)
     for i, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
         inputs[i, : len(row)] = torch.tensor(row)
@@ -203,9 +207,7 @@ def batch(
 
 
 @torch.inference_mode()
-def accuracy(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int
-) -> float:
+def accuracy(model: Any, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int) -> float:
     """Share of the first n deals solved greedily, judged strictly."""
     model.eval()
     deals = hands.deals[:n]
@@ -223,7 +225,7 @@ def _lr_ratio(config: NanoConfig, step: int) -> float:
     return config.min_lr_ratio + (1 - config.min_lr_ratio) * (1 + math.cos(math.pi * done)) / 2
 
 
-def _claim(out: Path, config: NanoConfig, state_file: Path) -> None:
+def _claim(out: Path, config: NanoConfig) -> None:
     """Make the folder ours, or check that it already is."""
     record = out / "training.json"
     ours = asdict(config) | {"output_dir": out.name}
@@ -234,23 +236,17 @@ def _claim(out: Path, config: NanoConfig, state_file: Path) -> None:
                 f"{out} holds a run with another config (differs in {', '.join(changed)}); "
                 "choose another output_dir"
             )
-        if (out / "model.safetensors").exists() and not state_file.exists():
+        if (out / "tokenizer.json").exists():  # written last
             raise InputError(f"{out} holds a finished model; choose another output_dir")
         return
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty and holds no nano run; choose another output_dir")
     out.mkdir(parents=True, exist_ok=True)
-    record.write_text(
-        json.dumps({"config": ours, "command": command_line(), "versions": versions()}, indent=2) + "\n"
-    )
+    made = {"config": ours, "command": command_line(), "versions": versions()}
+    with replacing(record) as partial:
+        partial.write_text(json.dumps(made, indent=2) + "\n")
 
 
 def _truncate_log(log: Path, step: int) -> None:
     rows = log.read_text().splitlines(keepends=True) if log.exists() else []
     log.write_text("".join(row for row in rows if json.loads(row)["step"] <= step))
-
-
-def _save_atomically(state: dict, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)

@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerFast
 from points24.tasks.cards import RANKS, RULES, Deal
 from points24.tasks.prompts import json_reply, template
 
-PAD, EOS, UNKNOWN = "<pad>", "</s>", "<unk>"
+SPECIAL = ("<pad>", "</s>", "<unk>")
+PAD_ID, EOS_ID, UNKNOWN_ID = range(len(SPECIAL))
 
 # Operators and brackets stand alone where they touch a formula's numbers; between blanks they are wording.
 _ATOMS = r"\d{1,2}|(?<![A-Za-z])[AJQK](?![A-Za-z])|(?<! )[-+*/](?! )|[()]"
@@ -33,8 +34,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     split = pre_tokenizers.Split(Regex(_ATOMS), behavior="isolated")
     wording = {
         piece
-        for piece, _ in split.pre_tokenize_str(_specimen_prompt())
-        + split.pre_tokenize_str(_specimen_reply())
+        for piece, _ in split.pre_tokenize_str(_specimen_prompt()) + split.pre_tokenize_str(_specimen_reply())
     }
     atoms = {*RANKS, *"+-*/()", *map(str, range(100))}
     characters = set(string.printable) - atoms
@@ -42,18 +42,18 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     whole = sorted((wording | atoms) - characters)
     # Unigram takes the split with the highest total score: whole pieces first, then characters. Bytes are
     # only for characters that are not in the vocabulary.
-    vocabulary = [(token, 0.0) for token in (PAD, EOS, UNKNOWN)]
+    vocabulary = [(token, 0.0) for token in SPECIAL]
     vocabulary += [(piece, -1.0) for piece in whole]
     vocabulary += [(character, -10.0) for character in sorted(characters)]
     vocabulary += [(byte, -20.0) for byte in bytes_]
-    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2, byte_fallback=True))
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=UNKNOWN_ID, byte_fallback=True))
     tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token=PAD,
-        eos_token=EOS,
-        unk_token=UNKNOWN,
+        pad_token=SPECIAL[PAD_ID],
+        eos_token=SPECIAL[EOS_ID],
+        unk_token=SPECIAL[UNKNOWN_ID],
         padding_side="left",
         clean_up_tokenization_spaces=False,
         chat_template=_CHAT_TEMPLATE,

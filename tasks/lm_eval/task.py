@@ -11,9 +11,10 @@ What was really used, with digests, is written into the results under ``configs.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from datasets import Dataset, DatasetDict
@@ -54,9 +55,7 @@ class Points24Task(ConfigurableTask):
         """Make the documents; nothing is fetched."""
         metadata: dict[str, Any] = self.config.metadata or {}
         rule, target = metadata.get("rule"), metadata.get("target", TARGET)
-        hands = hand_set(
-            metadata["hand_set"], None if rule is None else parse_rule(str(rule)), target
-        )
+        hands = hand_set(metadata["hand_set"], None if rule is None else parse_rule(str(rule)), target)
         wording = template(metadata.get("template"))
         self.dataset = DatasetDict({"test": Dataset.from_list(documents(hands, wording))})
         self.config.metadata = metadata | {
@@ -66,28 +65,13 @@ class Points24Task(ConfigurableTask):
             "template_digest": wording.digest,
         }
 
-    def build_all_requests(
-        self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any
-    ) -> None:
+    def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
         """As in lm-eval, after choosing the reply limit that ``--gen_kwargs max_gen_toks=`` did not set."""
         limits: dict[str, Any] = self.config.generation_kwargs or {}
         if "max_gen_toks" not in limits:
             # `chat_template` is the model's own method, the one place where lm-eval shows a task its model.
             limits["max_gen_toks"] = reply_limit(getattr(chat_template, "__self__", None))
         super().build_all_requests(chat_template=chat_template, **kwargs)
-
-    def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
-        """Metrics of one document under one filter."""
-        judged = results[0]
-        shares = {verdict.value: float(judged["verdict"] == verdict.value) for verdict in Verdict}
-        acc = shares.pop("correct")
-        return {
-            "acc": acc,
-            "acc_weighted": (acc, doc["weight"]),
-            "acc_weighted_stderr": (acc, doc["weight"]),
-            **shares,
-            "truncated": float(judged["truncated"]),
-        }
 
 
 def documents(hands: HandSet, wording: Template) -> list[dict[str, Any]]:
@@ -109,6 +93,25 @@ def documents(hands: HandSet, wording: Template) -> list[dict[str, Any]]:
 def deal_of(doc: dict[str, Any]) -> Deal:
     """The deal that a document asks."""
     return Deal(tuple(doc["cards"]), parse_rule(doc["rule"]), doc["target"])
+
+
+def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
+    """The metrics of one document under one filter.
+
+    Args:
+        doc: a row of `documents`.
+        results: what the filter made of the replies; there is one reply.
+    """
+    judged = json.loads(results[0])
+    shares = {verdict.value: float(judged["verdict"] == verdict.value) for verdict in Verdict}
+    acc = shares.pop(Verdict.CORRECT.value)
+    return {
+        "acc": acc,
+        "acc_weighted": (acc, doc["weight"]),
+        "acc_weighted_stderr": (acc, doc["weight"]),
+        **shares,
+        "truncated": float(judged["truncated"]),
+    }
 
 
 def reply_limit(lm: object | None) -> int:
@@ -144,21 +147,24 @@ def weighted_mean_stderr(items: Sequence[tuple[float, int]]) -> float:
 
 
 class _VerdictFilter(Filter):
-    """Replaces each reply by its verdict, so that the samples show formula and verdict side by side."""
+    """Replaces each reply by its judgement in JSON, so that the samples show formula and verdict."""
 
     mode: str
 
-    def apply(self, resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> list[dict]:
+    def apply(self, resps: Iterable[Any], docs: list[dict]) -> list[str]:
+        """As in lm-eval: `resps` has a list of replies per document, of which there is one."""
         return [self._judged(replies[0], doc) for replies, doc in zip(resps, docs, strict=True)]
 
-    def _judged(self, reply: str, doc: dict[str, Any]) -> dict[str, Any]:
+    def _judged(self, reply: str, doc: dict[str, Any]) -> str:
         verdict, formula, reason = judge_reply(deal_of(doc), reply, self.mode)
-        return {
-            "verdict": verdict.value,
-            "formula": None if formula is None else _printable(formula[:SHOWN_FORMULA]),
-            "reason": _printable(reason),
-            "truncated": is_truncated(reply),
-        }
+        return json.dumps(
+            {
+                "verdict": verdict.value,
+                "formula": formula and formula[:SHOWN_FORMULA],
+                "reason": reason,
+                "truncated": is_truncated(reply),
+            }
+        )
 
 
 @register_filter("points24_strict")
@@ -169,11 +175,6 @@ class StrictMatch(_VerdictFilter):
 @register_filter("points24_flexible")
 class FlexibleExtract(_VerdictFilter):
     mode = "flexible"
-
-
-def _printable(text: str) -> str:
-    # A JSON reply can hold "\ud800", which no file takes as UTF-8.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _is_lm_eval_command() -> bool:

@@ -1,0 +1,95 @@
+import argparse
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+from points24.harness import cli
+from points24.harness.cli import COMMAND_GROUP, Command, main
+from points24.tasks.errors import InputError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Replaces the installed commands by one, `it`, that does what the test says."""
+
+    def install(run):
+        class Entry:
+            name = "it"
+
+            def load(self):
+                return Command("a test", lambda parser: None, run)
+
+        monkeypatch.setattr(cli, "entry_points", lambda group: [Entry()])
+
+    return install
+
+
+def refuse(args: argparse.Namespace) -> int:
+    raise InputError("no such thing; allowed: this")
+
+
+def interrupt(args: argparse.Namespace) -> int:
+    raise KeyboardInterrupt
+
+
+def crash(args: argparse.Namespace) -> int:
+    raise ValueError("a defect, not bad input")
+
+
+def test_bad_input_is_one_line_and_status_2(command, capsys):
+    command(refuse)
+    assert main(["it"]) == 2
+    assert capsys.readouterr().err == "points24: error: no such thing; allowed: this\n"
+
+
+def test_an_interrupt_is_status_130(command):
+    command(interrupt)
+    assert main(["it"]) == 130
+
+
+def test_the_commands_own_status_is_passed_on(command):
+    command(lambda args: 3)
+    assert main(["it"]) == 3
+
+
+def test_a_defect_is_not_passed_off_as_bad_input(command):
+    command(crash)
+    with pytest.raises(ValueError, match="a defect"):
+        main(["it"])
+
+
+def test_an_unknown_command_is_status_2(capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["nonsense"])
+    assert error.value.code == 2
+
+
+def test_every_command_explains_itself(capsys):
+    names = [entry.name for entry in entry_points(group=COMMAND_GROUP)]
+    assert {"solve", "check", "deals", "doctor", "model", "train", "demo", "tasks"} <= set(names)
+    for name in names:
+        with pytest.raises(SystemExit) as error:
+            main([name, "--help"])
+        assert error.value.code == 0
+        assert f"points24 {name}" in capsys.readouterr().out
+
+
+def test_a_closed_pipe_is_no_error():
+    program = f"{sys.executable} -c 'from points24.harness.cli import main; raise SystemExit(main())'"
+    run = subprocess.run(
+        f"set -o pipefail; {program} deals id | head -1",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.count("\n") == 1
+
+
+def test_the_light_commands_do_not_load_torch():
+    program = (
+        "import sys; from points24.harness.cli import main; main(['solve', '3', '3', '8', '8']); "
+        "print(sorted({'torch', 'transformers', 'lm_eval', 'datasets'} & sys.modules.keys()))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["8/(3-8/3)", "[]"]
