@@ -44,7 +44,8 @@ $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
 	@if [ "$$(uname)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1; then \
 	  $(BIN)/pip install -q torch==2.13.0+cpu 2>/dev/null \
-	  || { $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu torch==2.13.0; }; \
+	  || { $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu torch==2.13.0; } \
+	  || echo "no CPU build of torch found: lm-eval will bring the default one" >&2; \
 	fi
 	@touch $@
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import sys
 from collections import Counter
@@ -59,7 +60,8 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch",
         metavar="FILE.jsonl",
-        help='rows {"cards": [...], "rule": ..., "target": ..., "answer": ...}; - for standard input',
+        help='rows {"cards": [...], "rule": ..., "target": ..., "answer": ...}; - for standard input; '
+        "other keys come back with --json",
     )
     parser.add_argument(
         "--mode",
@@ -81,14 +83,13 @@ def _check(args: argparse.Namespace) -> int:
     if args.cards is not None or args.answer is not None:
         raise InputError("--batch takes cards and answers from its rows, not from the command line")
     counts: Counter[str] = Counter()
-    for deal, answer in _rows(args):
-        judgement = judge_answer(deal, answer, args.mode)
+    for deal, row in _rows(args):
+        judgement = judge_answer(deal, row["answer"], args.mode)
         counts[judgement.verdict.value] += 1
-        _print_judgement(deal, judgement, as_json=args.json)
-    print(
-        f"{counts.total()} answers: " + ", ".join(f"{n} {v}" for v, n in counts.most_common()),
-        file=sys.stderr,
-    )
+        others = {key: value for key, value in row.items() if key not in _ROW_KEYS}
+        _print_judgement(deal, judgement, as_json=args.json, others=others)
+    shown = ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
+    print(f"{counts.total()} answers: {shown}", file=sys.stderr)
     return 0
 
 
@@ -102,36 +103,40 @@ def judge_answer(deal: Deal, answer: object, mode: str) -> Judgement:
     return judge_reply(deal, answer, mode)
 
 
-def _rows(args: argparse.Namespace) -> Iterator[tuple[Deal, object]]:
-    with _opened(args.batch) as file, jsonlines.Reader(file) as reader:
+def _rows(args: argparse.Namespace) -> Iterator[tuple[Deal, dict[str, Any]]]:
+    with _opened(args.batch) as file, jsonlines.Reader(file, loads=_loads) as reader:
         rows = reader.iter(type=dict, skip_empty=True)
-        number = 0
-        while True:
-            number += 1
+        for number in itertools.count(1):
             try:
                 row: dict[str, Any] = next(rows)
-                if unknown := sorted(row.keys() - _ROW_KEYS):
-                    raise InputError(
-                        f"unknown key {', '.join(unknown)}; allowed: {', '.join(sorted(_ROW_KEYS))}"
-                    )
                 if missing := sorted({"cards", "answer"} - row.keys()):
                     raise InputError(f"missing key {', '.join(missing)}")
                 cards = row["cards"]
                 if not isinstance(cards, (str, list)):
                     raise InputError(f"cards: expected a list of ranks, found {cards!r}")
                 rule = parse_rule(str(row.get("rule", args.rule)))
-                yield Deal(parse_cards(cards), rule, row.get("target", args.target)), row["answer"]
+                deal = Deal(parse_cards(cards), rule, row.get("target", args.target))
             except StopIteration:
                 return
+            except RecursionError as e:
+                raise InputError(f"{args.batch}, row {number}: nested too deeply") from e
             except (InputError, jsonlines.InvalidLineError) as e:
                 raise InputError(f"{args.batch}, row {number}: {str(e).splitlines()[0]}") from e
+            yield deal, row
 
 
-def _print_judgement(deal: Deal, judgement: Judgement, *, as_json: bool) -> None:
+def _loads(line: str) -> Any:
+    # A number of thousands of digits is a legal answer, but Python refuses to read it as an int.
+    return json.loads(line, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
+
+
+def _print_judgement(
+    deal: Deal, judgement: Judgement, *, as_json: bool, others: dict[str, Any] | None = None
+) -> None:
     verdict, formula, reason = judgement
     if as_json:
         judged = {"verdict": verdict.value, "formula": formula, "reason": reason}
-        print(json.dumps(_deal_row(deal) | judged))
+        print(json.dumps((others or {}) | _deal_row(deal) | judged))
     else:
         # A formula may hold anything, lone surrogates and line breaks included.
         print(f"{verdict.value}: {reason}".encode("unicode_escape").decode("ascii"))

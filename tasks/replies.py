@@ -36,10 +36,12 @@ _JSON_UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _LATEX_SPACING = re.compile(r"\\[()\[\],;: ]")
 _BULLET = re.compile(r"^[ \t]*(?:[-+*•>]|\d{1,3}[.)])[ \t]+", re.MULTILINE)
 _EMPHASIS = re.compile(r"(?:(?<=\s)|^)\*\*(?=\S)|(?<=\S)\*\*(?=[\s.,:;!?]|$)", re.MULTILINE)
-_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[,;:]")
+# A word of two letters, any letter of another script, or a stop between clauses.
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[^\W\d_A-Za-z]|[,;:，；：。]")
 # What an expression in prose is made of. Names and attached letters are let in so that `sqrt(9)*8` or `x24`
 # is seen as one illegal expression rather than as the legal piece of it. The look-behinds keep the search
-# linear: a word is tried from its start only.
+# linear: a word is tried from its start only. Words are ASCII here, for other scripts put no blank before a
+# number.
 _PIECE = r"""(?:
     [-+*/×÷−·()\[\]{}=^!%&|<>~]             # signs, legal or not
   | \\[A-Za-z]+(?:\d(?:\w|\.(?=\d))*)?      # LaTeX, perhaps with a number attached
@@ -47,7 +49,7 @@ _PIECE = r"""(?:
   | (?<!\w)[AJQK](?![\w'’])                 # card letters
   | (?<!\w)\w+(?=\()                        # function calls
 )"""
-_EXPRESSION = re.compile(rf"{_PIECE}(?:[ \t]*{_PIECE})*", re.VERBOSE)
+_EXPRESSION = re.compile(rf"{_PIECE}(?:[ \t]*{_PIECE})*", re.VERBOSE | re.ASCII)
 _JUXTAPOSED = re.compile(r"(?<=[\dAJQK])[ \t]+(?=[\dAJQK])")
 _OPERAND = re.compile(r"\d+|[AJQK]")
 _OPERATOR = re.compile(r"[-+*/×÷−·^]|\\(?:times|cdot|div|[dt]?frac)")

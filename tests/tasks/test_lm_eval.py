@@ -4,6 +4,8 @@ import json
 import math
 import re
 import statistics
+import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -14,6 +16,7 @@ from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
 from points24.harness.doctor import TASK_FILES, task_names
+from points24.harness.models import model_folder
 from points24.tasks.cards import RULES, Deal, Rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
@@ -257,3 +260,33 @@ def test_a_chat_server_is_scored():
         server.shutdown()
     assert row["acc,strict-match"] == 1
     assert limits == {CHAT_GEN_TOKS}
+
+
+def test_the_shipped_model_plays_alike_with_and_without_chat_template():
+    arguments = {"pretrained": str(model_folder("nano-base")), "dtype": "float32"}
+    rows = [
+        evaluate("hf", ["points24_ood"], model_args=arguments, device="cpu", batch_size=32, limit=64, **chat)[
+            "results"
+        ]["points24_ood"]
+        for chat in ({}, {"apply_chat_template": True})
+    ]
+    assert rows[0] == rows[1]
+    assert 0.05 < rows[0]["acc,strict-match"] < 0.9
+    assert rows[0]["acc,strict-match"] == rows[0]["acc,flexible-extract"]
+
+
+def test_the_lm_eval_command_needs_no_further_flag(tmp_path):
+    """As a user would: from another folder, with the tasks that the installation put beside lm-eval's own."""
+    command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--tasks", "points24_ood", "--device", "cpu"]
+    command += ["--model_args", f"pretrained={model_folder('nano-base')}", "--limit", "8"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.search(r"points24_ood\|.*strict-match .*\|acc ", run.stdout)
+
+
+def test_the_lm_eval_command_refuses_bad_metadata_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "lm_eval", "--model", "dummy", "--tasks", "points24_ood"]
+    command += ["--metadata", '{"rule": "odd"}']
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[-1].startswith("points24: error: unknown rule 'odd'; allowed: id, ood")
+    assert "Traceback" not in run.stderr
