@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 from math import factorial, prod
 
@@ -154,7 +154,7 @@ def hand_set(name: str, rule: Rule | None = None, target: int = TARGET) -> HandS
     rule = rule or RULES[recipe.rule]
     hands = [
         hand
-        for hand in sorted(filter(recipe.qualifies, all_hands()), key=_hash)
+        for hand in sorted(filter(recipe.qualifies, all_hands()), key=partial(_hash, "deals"))
         if solvable(Deal(hand, rule, target).values, target)
     ]
     if not hands:
@@ -171,10 +171,9 @@ def hand_set(name: str, rule: Rule | None = None, target: int = TARGET) -> HandS
 @lru_cache(maxsize=1)
 def held_out_numbers() -> frozenset[Numbers]:
     """The number hands (sorted values 1 to 10, solvable for 24) set aside: 113 of 566, by hash."""
-    number_hands = sorted(
-        {Deal(hand, RULES["id"]).values for hand in all_hands() if _is_plain(hand)}, key=_hash
-    )
-    candidates = [numbers for numbers in number_hands if solvable(numbers, TARGET)]
+    plain = {Deal(hand, RULES["id"]).values for hand in all_hands() if _is_plain(hand)}
+    candidates = [numbers for numbers in plain if solvable(numbers, TARGET)]
+    candidates.sort(key=partial(_hash, "held out"))
     return frozenset(candidates[: round(HELD_OUT_SHARE * len(candidates))])
 
 
@@ -204,9 +203,10 @@ def _paper_deals(rule: Rule, *, one_face: bool) -> Iterator[Deal]:
 
 def _shown(hand: Hand) -> Hand:
     """The hand in the order in which it is dealt."""
-    places = sorted(range(len(hand)), key=lambda i: _hash((*hand, i)))
+    places = sorted(range(len(hand)), key=lambda i: _hash("cards", (*hand, i)))
     return tuple(hand[i] for i in places)
 
 
-def _hash(key: Sequence[object]) -> bytes:
-    return hashlib.sha256(" ".join(map(str, key)).encode()).digest()
+def _hash(purpose: str, key: Sequence[object]) -> bytes:
+    # Without the purpose, the deals that come first would be the held-out ones.
+    return hashlib.sha256(f"{purpose}: {' '.join(map(str, key))}".encode()).digest()

@@ -56,7 +56,7 @@ class NanoConfig:
     intermediate_size: int = 432
     max_position_embeddings: int = 1024
     """Prompt and reply take under 64; the rest is room for several turns."""
-    max_steps: int = 420
+    max_steps: int = 380
     per_device_train_batch_size: int = 256
     learning_rate: float = 1e-3
     warmup_steps: int = 50

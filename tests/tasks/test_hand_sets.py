@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from fractions import Fraction
 from itertools import product
+from math import sqrt
 
 import pytest
 
@@ -12,12 +13,12 @@ from points24.tasks.solver import solvable
 from tests.conftest import CASES
 
 DIGESTS = {
-    "id": "402a4e9b5cd6",
-    "ood": "9808d944d5c2",
-    "face_id": "b6235b7527c9",
-    "plain_ood": "6ffc288bd8f6",
-    "id_seen": "b29f1ff3f5ea",
-    "id_heldout": "ea719799cc2f",
+    "id": "b6bba38dde30",
+    "ood": "fc13d72440f2",
+    "face_id": "1b588bf39c06",
+    "plain_ood": "deed20d63886",
+    "id_seen": "dcd11afc087b",
+    "id_heldout": "37ea7310259e",
     "id_paper": "321934e7deb2",
     "ood_paper": "f93d6fb0b36e",
 }
@@ -73,6 +74,15 @@ def test_a_hand_is_shown_in_the_same_order_under_both_rules():
 def test_the_cards_are_really_shuffled():
     first = Counter(deal.cards[0] for deal in hand_set("id").deals)
     assert max(first.values()) < 3 * min(first.values())
+
+
+@pytest.mark.parametrize("n", [50, 200, 400])
+def test_the_first_deals_are_a_fair_sample(n):
+    """As many held-out hands and face cards among the first n as chance allows (4 standard errors)."""
+    deals = hand_set("id").deals
+    for trait in (lambda deal: is_held_out(hand_of(deal.cards)), lambda deal: has_face(deal.cards)):
+        share = sum(map(trait, deals)) / len(deals)
+        assert abs(sum(map(trait, deals[:n])) - n * share) < 4 * sqrt(n * share * (1 - share))
 
 
 def test_seen_and_held_out_split_the_id_hands_by_their_numbers():
