@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import json
 import sys
 from collections import Counter
@@ -104,30 +103,34 @@ def judge_answer(deal: Deal, answer: object, mode: str) -> Judgement:
 
 
 def _rows(args: argparse.Namespace) -> Iterator[tuple[Deal, dict[str, Any]]]:
-    with _opened(args.batch) as file, jsonlines.Reader(file, loads=_loads) as reader:
-        rows = reader.iter(type=dict, skip_empty=True)
-        for number in itertools.count(1):
+    with _opened(args.batch) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
             try:
-                row: dict[str, Any] = next(rows)
-                if missing := sorted({"cards", "answer"} - row.keys()):
-                    raise InputError(f"missing key {', '.join(missing)}")
-                cards = row["cards"]
-                if not isinstance(cards, (str, list)):
-                    raise InputError(f"cards: expected a list of ranks, found {cards!r}")
+                row = _read_row(line)
                 rule = parse_rule(str(row.get("rule", args.rule)))
-                deal = Deal(parse_cards(cards), rule, row.get("target", args.target))
-            except StopIteration:
-                return
-            except RecursionError as e:
-                raise InputError(f"{args.batch}, row {number}: nested too deeply") from e
-            except (InputError, jsonlines.InvalidLineError) as e:
-                raise InputError(f"{args.batch}, row {number}: {str(e).splitlines()[0]}") from e
+                deal = Deal(parse_cards(row["cards"]), rule, row.get("target", args.target))
+            except InputError as e:
+                raise InputError(f"{args.batch}, row {number}: {e}") from e
             yield deal, row
 
 
-def _loads(line: str) -> Any:
-    # A number of thousands of digits is a legal answer, but Python refuses to read it as an int.
-    return json.loads(line, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
+def _read_row(line: str) -> dict[str, Any]:
+    try:
+        # A number of thousands of digits is a legal answer, but Python refuses to read it as an int.
+        row = json.loads(line, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
+    except ValueError as e:
+        raise InputError(f"not JSON: {e}") from e
+    except RecursionError as e:
+        raise InputError("nested too deeply") from e
+    if not isinstance(row, dict):
+        raise InputError(f"expected an object, found {type(row).__name__}")
+    if missing := sorted({"cards", "answer"} - row.keys()):
+        raise InputError(f"missing key {', '.join(missing)}")
+    if not isinstance(row["cards"], (str, list)):
+        raise InputError(f"cards: expected a list of ranks, found {row['cards']!r}")
+    return row
 
 
 def _print_judgement(

@@ -136,7 +136,7 @@ def train(config: NanoConfig) -> Path:
         if done % config.save_steps == 0:
             with replacing(state_file) as partial:
                 torch.save({"step": done} | {n: part.state_dict() for n, part in parts.items()}, partial)
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)
     shutil.copymode(out / "config.json", out / "model.safetensors")  # safetensors writes mode 0600
     state_file.unlink(missing_ok=True)

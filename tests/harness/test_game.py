@@ -109,8 +109,8 @@ def test_a_batch_takes_any_answer(capsys, monkeypatch):
         ('{"cards": ["8","8","3","3"], "answer": "", "target": "x"}', "row 2: the target is a whole number"),
         ('{"cards": ["8","8","3","3"]}', "row 2: missing key answer"),
         ('{"cards": 8833, "answer": ""}', "row 2: cards: expected a list of ranks, found 8833"),
-        ("[1, 2]", "row 2: "),
-        ("{", "row 2: "),
+        ("[1, 2]", "row 2: expected an object, found list"),
+        ("{", "row 2: not JSON: "),
         ('{"cards": ["8","8","3","3"], "answer": ' + "[" * 100_000, "row 2: nested too deeply"),
     ],
 )

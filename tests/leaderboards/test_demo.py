@@ -24,13 +24,13 @@ def results(n: int = 8) -> dict:
         )
     }
     return {
-        "results": {task: row for task in demo.TASKS},
+        "results": dict.fromkeys(demo.TASKS, row),
         "n-samples": {task: {"original": n, "effective": n} for task in demo.TASKS},
     }
 
 
 def test_the_table_has_a_row_per_task_and_filter_with_an_interval():
-    header, rule, *rows = demo.results_table(results()).splitlines()
+    header, _, *rows = demo.results_table(results()).splitlines()
     assert len(rows) == 4
     cells = [cell.strip() for cell in rows[0].split("|")[1:-1]]
     # Wilson, by hand: 2 of 8, z = 1.96: centre 0.331, half width 0.260

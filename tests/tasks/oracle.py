@@ -26,7 +26,8 @@ def numbers_and_value(formula: str) -> tuple[list[int], Fraction | None]:
     Raises:
         IllegalError: not in the strict grammar.
     """
-    if not re.fullmatch(r"[0-9+\-*/() \t\r\n]+", formula) or re.search(r"(?<!\d)0\d", formula):
+    # No leading zeros, and at most nine digits, the documented bound.
+    if not re.fullmatch(r"[0-9+\-*/() \t\r\n]+", formula) or re.search(r"(?<!\d)0\d|\d{10}", formula):
         raise IllegalError
     try:
         with warnings.catch_warnings():
