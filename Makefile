@@ -2,7 +2,7 @@
 # make test   the tests
 # make check  formatting, types, layering
 # make bench  the speed figures
-# make nano   train the nano base model again (about 15 minutes on 2 cores)
+# make nano   train the nano base model again (5 to 6 minutes on 2 cores)
 
 PYTHON ?= python3
 VENV ?= .venv
