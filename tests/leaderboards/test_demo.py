@@ -61,7 +61,7 @@ def test_the_demo_runs_plain_lm_eval_on_the_shipped_model(monkeypatch, capsys, t
 @pytest.mark.parametrize("status", [1, 2])
 def test_a_failed_run_is_no_table(monkeypatch, capsys, status):
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, status))
-    assert main(["demo"]) == 2
+    assert main(["demo"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert f"lm_eval failed with exit status {status}" in captured.err
