@@ -1,0 +1,194 @@
+"""A run of lm-eval -> its records, one per filter."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from collections import Counter
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from points24.harness.lm_eval_output import Reply, Run
+from points24.harness.records import SCHEMA, Record, record_of
+from points24.harness.weights import weights_digest
+from points24.tasks.errors import InputError
+from points24.tasks.replies import is_truncated
+from points24.tasks.verdict import Verdict, judge_reply
+
+_CHECKPOINT_FOLDER = re.compile(r"checkpoint-(\d+)")
+_PACKAGE_LINES = {"torch": r"PyTorch version: (\S+)", "python": r"Python version: (\S+)"}
+_MODES = {"strict-match": "strict", "flexible-extract": "flexible"}
+
+
+class About(NamedTuple):
+    """What lm-eval cannot know about a checkpoint; None leaves what its folder says."""
+
+    model: str | None = None
+    parent: str | None = None
+    stage: str | None = None
+    step: int | None = None
+
+
+def records_of(run: Run, about: About) -> list[Record]:
+    """The records of a run, as lm-eval judged it.
+
+    Raises:
+        InputError: the samples and the results contradict each other.
+    """
+    common = _common(run, about)
+    return [_record(run, common, name, replies) for name, replies in run.replies.items()]
+
+
+def rescored(run: Run) -> Run:
+    """The run with its stored replies judged by the present checker.
+
+    Raises:
+        InputError: replies from several attempts, of which the samples keep too little to judge again.
+    """
+    if run.attempts != 1:
+        raise InputError(f"{run.task}: only single-attempt samples can be judged again")
+    return Run(
+        run.task,
+        run.version,
+        run.results,
+        {
+            name: [
+                Reply(
+                    reply.deal,
+                    reply.text,
+                    judge_reply(reply.deal, reply.text, _MODES[name]).verdict.value,
+                    is_truncated(reply.text),
+                )
+                for reply in replies
+            ]
+            for name, replies in run.replies.items()
+        },
+    )
+
+
+def check_against_results(run: Run) -> None:
+    """Refuse samples whose accuracy is not the one in the results file.
+
+    Raises:
+        InputError: with both figures.
+    """
+    for name, replies in run.replies.items():
+        stated = run.results["results"][run.task].get(f"acc,{name}", math.nan)
+        found = sum(reply.verdict == Verdict.CORRECT for reply in replies) / len(replies)
+        if not math.isclose(stated, found, abs_tol=1e-9):
+            raise InputError(f"{run.task}, {name}: results say acc {stated:.6f}, samples {found:.6f}")
+
+
+def _record(run: Run, common: dict[str, Any], name: str, replies: list[Reply]) -> Record:
+    counts = Counter(reply.verdict for reply in replies)
+    outcomes = "".join("1" if reply.verdict == Verdict.CORRECT else "0" for reply in replies)
+    return record_of(
+        common
+        | {
+            "filter": name,
+            "k": outcomes.count("1"),
+            "n": len(outcomes),
+            "verdicts": {verdict.value: counts.pop(verdict.value, 0) for verdict in Verdict} | counts,
+            "truncated": sum(reply.truncated for reply in replies),
+            "outcomes": outcomes,
+        }
+    )
+
+
+def _common(run: Run, about: About) -> dict[str, Any]:
+    results, metadata, settings = run.results, run.metadata, run.results["config"]
+    pretrained = str(results.get("model_name") or settings["model"])
+    folder = Path(pretrained).expanduser()
+    folder = folder if folder.is_dir() else None
+    model = about.model or _name(pretrained)
+    step = _CHECKPOINT_FOLDER.fullmatch(Path(pretrained).name)
+    arguments = settings.get("model_args") or {}
+    dtype = settings.get("model_dtype") or (arguments.get("dtype") if isinstance(arguments, dict) else None)
+    return {
+        "schema": SCHEMA,
+        "status": "measured",
+        "model": model,
+        "parent": about.parent,
+        "stage": about.stage,
+        "step": int(step[1]) if about.step is None and step else about.step,
+        "weights_sha256": folder and weights_digest(folder),
+        "recipe": folder and _recipe(folder),
+        "task": run.task,
+        "task_version": run.version,
+        "hand_set": metadata["hand_set"],
+        "rule": metadata["rule"],
+        "target": metadata["target"],
+        "hand_set_digest": metadata["hand_set_digest"],
+        "template_digest": metadata["template_digest"],
+        "chat_template_digest": results.get("chat_template_sha"),
+        "num_fewshot": results["n-shot"][run.task],
+        "attempts": run.attempts,
+        "decoding": run.config["generation_kwargs"],
+        "engine": settings["model"],
+        "dtype": dtype and str(dtype).removeprefix("torch."),
+        "versions": _versions(results),
+        "date": datetime.fromtimestamp(results["date"], timezone.utc)
+        .isoformat(timespec="microseconds")
+        .replace("+00:00", "Z"),
+        "command": _command(run, model),
+    }
+
+
+def _name(pretrained: str) -> str:
+    """A folder's name, with its parent's for ``checkpoint-90``; anything else (a hub id) as it is."""
+    path = Path(pretrained).expanduser()
+    if not (path.is_dir() or path.is_absolute() or pretrained.startswith(".")):
+        return pretrained
+    path = path.resolve()
+    return f"{path.parent.name}/{path.name}" if _CHECKPOINT_FOLDER.fullmatch(path.name) else path.name
+
+
+def _recipe(folder: Path) -> dict[str, Any] | None:
+    """The configuration in the folder's ``training.json``, less the folder it was written to."""
+    path = folder / "training.json"
+    if not path.exists():
+        return None
+    try:
+        config = json.loads(path.read_text("utf-8"))["config"]
+    except (ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{path}: expected a JSON object with 'config': {e}") from e
+    return {key: value for key, value in config.items() if key != "output_dir"}
+
+
+def _versions(results: dict[str, Any]) -> dict[str, str]:
+    """What lm-eval recorded of the run, and the points24 that reads it."""
+    found = {"points24": version("points24"), "lm_eval": results.get("lm_eval_version")}
+    found["transformers"] = results.get("transformers_version")
+    for package, pattern in _PACKAGE_LINES.items():
+        line = re.search(pattern, results.get("pretty_env_info") or "")
+        found[package] = line and line[1]
+    return {package: str(number) for package, number in found.items() if number}
+
+
+def _command(run: Run, model: str) -> str:
+    """The lm-eval command behind a run, as far as lm-eval recorded it; a folder shows as its name."""
+    settings = run.results["config"]
+    words = ["lm_eval", "--model", settings["model"], "--tasks", run.task]
+    if arguments := settings.get("model_args"):
+        pairs = arguments if isinstance(arguments, dict) else _pairs(arguments)
+        shown = {
+            key: model if key in ("pretrained", "model") else _name(str(value))
+            for key, value in pairs.items()
+        }
+        words += ["--model_args", ",".join(f"{key}={value}" for key, value in shown.items())]
+    for flag in ("batch_size", "device", "limit"):
+        if settings.get(flag) is not None:
+            words += [f"--{flag}", str(settings[flag])]
+    if run.results["n-shot"][run.task]:
+        words += ["--num_fewshot", str(run.results["n-shot"][run.task])]
+    if run.results.get("chat_template_sha"):
+        words.append("--apply_chat_template")
+    return shlex.join([*words, "--log_samples"])
+
+
+def _pairs(arguments: str) -> dict[str, str]:
+    return {key: value for key, _, value in (pair.partition("=") for pair in arguments.split(","))}
