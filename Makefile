@@ -1,6 +1,6 @@
 # make demo   score the shipped nano base model on points24_id and points24_ood
 # make test   the tests
-# make check  formatting, types, layering
+# make check  formatting, types, layering, generated tables
 # make bench  the speed figures
 # make nano   train the nano base model again (5 to 6 minutes on 2 cores)
 
@@ -26,9 +26,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(BIN)/points24 leaderboard check
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/game.py
+	$(BIN)/python tests/benchmarks/leaderboards.py
 
 nano: $(VENV)/.installed
 	$(BIN)/points24 train nano --config trainers/configs/nano.yaml output_dir=nano-base

@@ -16,7 +16,6 @@ from tabulate import tabulate
 
 from points24.harness.cli import Command
 from points24.harness.models import model_folder
-from points24.leaderboards.statistics import wilson
 from points24.tasks.verdict import Verdict
 
 TASKS = ("points24_id", "points24_ood")
@@ -35,6 +34,8 @@ def lm_eval_command(pretrained: str, output: str, device: str) -> list[str]:
 
 def results_table(results: dict[str, Any]) -> str:
     """The table of an lm-eval results file: accuracy with Wilson's 95 % interval, and verdict shares."""
+    from points24.leaderboards.statistics import wilson
+
     rows = []
     for task in TASKS:
         n = results["n-samples"][task]["effective"]

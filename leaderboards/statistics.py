@@ -1,10 +1,23 @@
-"""Statistics on deals. Pure functions on counts."""
+"""Statistics on deals: intervals, tests and sample sizes. Pure functions on counts and outcomes.
+
+*Outcomes* are 0 or 1 per deal, in hand-set order. *Clusters* are labels, one per deal: deals with the same
+label show the same hand, so they are not independent. With every label distinct, the clustered functions
+give what the plain ones give.
+"""
 
 from __future__ import annotations
 
-from math import sqrt
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from math import ceil, inf, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import bdtr
+
+CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
@@ -12,11 +25,29 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
+class Paired(NamedTuple):
+    """The 2×2 of two records over the same deals; the four add up to their number."""
+
+    both: float
+    only_a: float
+    only_b: float
+    neither: float
+
+    @property
+    def n(self) -> float:
+        return sum(self)
+
+    @property
+    def difference(self) -> float:
+        """Share of deals that a wins, less the share that b wins, in −1 … 1."""
+        return (self.only_a - self.only_b) / self.n
+
+
+def wilson(k: float, n: float, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's score interval for a share of k in n.
 
     It asks which true shares would make the observed one unsurprising, so it stays within 0 and 1 and has
-    width even at k = 0 (Wilson 1927, J. Am. Stat. Assoc. 22:209).
+    width even at k = 0 (Wilson 1927, J. Am. Stat. Assoc. 22:209). Fractional counts come from `clustered`.
 
     Raises:
         ValueError: unless 0 <= k <= n, n >= 1 and 0 < confidence < 1.
@@ -25,8 +56,187 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
         raise ValueError(
             f"expected 0 <= k <= n, n >= 1, 0 < confidence < 1; found k={k}, n={n}, confidence={confidence}"
         )
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = _z(confidence)
     share = k / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def clustered_wilson(
+    outcomes: Sequence[int], clusters: Sequence[Hashable], confidence: float = CONFIDENCE
+) -> Interval:
+    """Wilson's interval with n divided by the design effect of the clusters.
+
+    Where all outcomes agree, nothing is left to estimate the effect from: each cluster then counts once.
+    """
+    k, n = sum(outcomes), len(outcomes)
+    effect = n / len(set(clusters)) if k in (0, n) else design_effect(outcomes, clusters)
+    return wilson(k / effect, n / effect, confidence)
+
+
+def design_effect(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
+    """How many times larger clusters make the variance of the mean; never below 1.
+
+    The cluster-robust variance (Liang & Zeger 1986, with the C/(C−1) correction) over that of independent
+    deals. 1 where no cluster repeats or all values agree.
+    """
+    sums = _sums(values, clusters, centred=True)
+    n, distinct = len(values), len(sums)
+    mean = sum(values) / n
+    independent = sum((value - mean) ** 2 for value in values) * n / (n - 1) if n > 1 else 0.0
+    if distinct in (1, n) or independent == 0:
+        return 1.0
+    return max(1.0, sum(s * s for s in sums) * distinct / (distinct - 1) / independent)
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Two-sided exact p that two records win equally often, from the deals that only one of them wins.
+
+    Given that a deal is won by one alone, each is as likely to be the one (McNemar 1947, exact form).
+    """
+    discordant = only_a + only_b
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), discordant, 0.5))) if discordant else 1.0
+
+
+def sign_flip(differences: Sequence[int], clusters: Sequence[Hashable]) -> float:
+    """Two-sided exact p that a − b, summed by hand, is as often positive as negative.
+
+    The hands are independent, the deals of one hand are not; so the signs of whole hands are flipped, in
+    all ways at once (a convolution). `mcnemar` is the case in which every hand comes once.
+
+    Args:
+        differences: a − b per deal, each −1, 0 or 1.
+        clusters: the hand of each deal.
+    """
+    sums = [abs(int(s)) for s in _sums(differences, clusters, centred=False) if s]
+    total = sum(sums)
+    chances = np.zeros(2 * total + 1)
+    chances[total] = 1.0
+    for s in sums:
+        chances = (np.roll(chances, s) + np.roll(chances, -s)) / 2
+    observed = abs(sum(differences))
+    # Rounding may carry a certain event a little past 1.
+    return min(1.0, float(chances[np.abs(np.arange(-total, total + 1)) >= observed].sum()))
+
+
+def paired_interval(table: Paired, confidence: float = CONFIDENCE) -> Interval:
+    """Tango's score interval for the difference of two paired shares (1998, Stat. Med. 17:891).
+
+    The differences that a score test would not reject; like Wilson's, it holds up where few deals differ.
+    """
+    only_a, only_b, n, z = table.only_a, table.only_b, table.n, _z(confidence)
+
+    def score(difference: float) -> float:
+        """How many standard errors the observed difference lies above `difference`."""
+        gap = only_a - only_b - n * difference
+        half_b = ((2 * n - only_a + only_b) * difference - only_a - only_b) / 2
+        # The most likely share of deals won by b alone, if `difference` were the truth.
+        share_b = (sqrt(half_b**2 + 2 * n * only_b * difference * (1 - difference)) - half_b) / (2 * n)
+        variance = n * (2 * share_b + difference * (1 - difference))
+        if variance <= 0:
+            return 0.0 if gap == 0 else inf * gap
+        return gap / sqrt(variance)
+
+    observed = table.difference
+    low = _root(lambda d: score(d) - z, -1.0, observed)
+    high = _root(lambda d: score(d) + z, observed, 1.0)
+    return Interval(low, high)
+
+
+def clustered_paired_interval(
+    table: Paired, differences: Sequence[int], clusters: Sequence[Hashable], confidence: float = CONFIDENCE
+) -> Interval:
+    """`paired_interval` with every count divided by the design effect of the differences."""
+    effect = design_effect(differences, clusters)
+    return paired_interval(Paired(*(count / effect for count in table)), confidence)
+
+
+def two_shares(k_a: int, n_a: int, k_b: int, n_b: int) -> float:
+    """Two-sided p that two *unpaired* shares are equal: the pooled score test.
+
+    For figures without per-deal outcomes, such as those of papers. Blind to pairing, so it needs larger gaps.
+    """
+    pooled = (k_a + k_b) / (n_a + n_b)
+    variance = pooled * (1 - pooled) * (1 / n_a + 1 / n_b)
+    if variance == 0:
+        return 1.0
+    return 2 * (1 - NormalDist().cdf(abs(k_a / n_a - k_b / n_b) / sqrt(variance)))
+
+
+def two_shares_interval(k_a: int, n_a: int, k_b: int, n_b: int, confidence: float = CONFIDENCE) -> Interval:
+    """Interval for the difference of two unpaired shares (Newcombe 1998, Stat. Med. 17:873, method 10)."""
+    a, b = k_a / n_a, k_b / n_b
+    (low_a, high_a), (low_b, high_b) = wilson(k_a, n_a, confidence), wilson(k_b, n_b, confidence)
+    return Interval(
+        a - b - sqrt((a - low_a) ** 2 + (high_b - b) ** 2),
+        a - b + sqrt((high_a - a) ** 2 + (b - low_b) ** 2),
+    )
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (1979): those below 0.05 hold together with a 5 % chance of any error."""
+    adjusted = [0.0] * len(ps)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def deals_needed(share_a: float, share_b: float, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Deals *per record* to see share_a against share_b without pairing.
+
+    The normal approximation without continuity correction (Fleiss, Levin & Paik 2003, eq. 4.14).
+    """
+    mean, gap = (share_a + share_b) / 2, _gap(share_a - share_b)
+    spread = share_a * (1 - share_a) + share_b * (1 - share_b)
+    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    return ceil(((z_alpha * sqrt(2 * mean * (1 - mean)) + z_power * sqrt(spread)) / gap) ** 2)
+
+
+def paired_deals_needed(difference: float, discordant: float, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Deals to see a paired difference (Connor 1987, Biometrics 43:207).
+
+    Args:
+        difference: share won by a less share won by b.
+        discordant: share of deals that only one of the two wins; at least |difference|.
+        alpha: two-sided error rate of the test.
+        power: chance of seeing it.
+
+    Raises:
+        ValueError: no difference, or more difference than discordance.
+    """
+    gap = _gap(difference)
+    if not gap <= discordant <= 1:
+        raise ValueError(f"expected |difference| <= discordant <= 1; found {difference} and {discordant}")
+    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    return ceil(((z_alpha * sqrt(discordant) + z_power * sqrt(discordant - gap**2)) / gap) ** 2)
+
+
+def _gap(difference: float) -> float:
+    if difference == 0:
+        raise ValueError("no number of deals shows a difference of 0")
+    return abs(difference)
+
+
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a falling function crosses 0, or the end at which it does not."""
+    if function(low) <= 0:
+        return low
+    if function(high) >= 0:
+        return high
+    return float(brentq(function, low, high, xtol=1e-10))  # pyright: ignore[reportArgumentType]
+
+
+def _sums(values: Iterable[float], clusters: Sequence[Hashable], *, centred: bool) -> list[float]:
+    values = list(values)
+    mean = sum(values) / len(values) if centred else 0.0
+    sums: dict[Hashable, float] = defaultdict(float)
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] += value - mean
+    return list(sums.values())

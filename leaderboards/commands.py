@@ -1,0 +1,201 @@
+"""``points24 leaderboard``: from lm-eval's output to records, from records to tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from points24.harness.cli import Command
+from points24.tasks.errors import InputError
+
+if TYPE_CHECKING:
+    from points24.harness.ingest import About
+    from points24.harness.lm_eval_output import Run
+
+_HERE = Path(__file__).resolve().parent
+_MEASURED = "measured.jsonl"
+_DONE, _SOME_FAILED, _ALL_FAILED, _NOT_WHAT_RECORDS_GIVE = 0, 1, 2, 3
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        sub = subcommands.add_parser(name, help=about, description=about)
+        sub.add_argument(
+            "--dir",
+            type=Path,
+            default=_HERE,
+            help="folder with records/, where tables go (default: points24's)",
+        )
+        sub.set_defaults(subcommand=run)
+        return sub
+
+    ingest = add("ingest", _ingest, "turn lm-eval output folders into records")
+    _runs_arguments(ingest)
+    add("build", _build, "write README.md, index.html and tables/ from records/")
+    add("check", _check, "exit with 3 unless the committed tables are what the records give")
+    compare = add("compare", _compare, "two checkpoints deal by deal, on every protocol that they share")
+    compare.add_argument("a", help="a model, a label of the tables, or a record's key")
+    compare.add_argument("b", help="likewise")
+    compare.add_argument("--json", action="store_true", help="one JSON object per protocol")
+    rescore = add("rescore", _rescore, "judge stored samples with the present checker, without generating")
+    _runs_arguments(rescore)
+    rescore.add_argument("--ingest", action="store_true", help="add the outcome to the records")
+    export = add("export", _export, "a model's records as the model-index of a Hugging Face model card")
+    export.add_argument("model", help="a model, a label of the tables, or a record's key")
+    plot = add("plot", _plot, "accuracy and verdicts over training steps, and recoveries, as SVG")
+    plot.add_argument("-o", "--output", type=Path, required=True, help="folder for the figures")
+
+
+def _runs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folders", nargs="+", metavar="DIR", type=Path, help="--output_path of lm_eval")
+    parser.add_argument("--model", help="name of the checkpoint (default: that of its folder)")
+    parser.add_argument("--parent", help="model that it was trained or repaired from")
+    parser.add_argument("--stage", help="what made it: base, SFT, RL, recovered, …")
+    parser.add_argument("--step", type=int, help="training step (default: that of a folder checkpoint-N)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
+def _ingest(args: argparse.Namespace) -> int:
+    from points24.harness.ingest import check_against_results, records_of
+    from points24.harness.record_store import add_records
+
+    about = _about(args)
+    records, failed = [], 0
+    for read in _runs(args.folders):
+        try:
+            run = read()
+            check_against_results(run)
+            records += records_of(run, about)
+        except InputError as e:
+            failed += 1
+            print(f"points24: error: {e}", file=sys.stderr)
+    added = {record.key for record in add_records(args.dir / "records" / _MEASURED, records)}
+    for record in records:
+        state = "added" if record.key in added else "known"
+        if args.json:
+            print(json.dumps({"state": state, "key": record.key, "label": record.label, "task": record.task}))
+        else:
+            score = f"{record.k}/{record.n}"
+            print(f"{state} {record.key[:12]} {record.label} {record.task} {record.filter} {score}")
+    return _status(len(records), failed)
+
+
+def _build(args: argparse.Namespace) -> int:
+    from points24.leaderboards.build import build
+
+    changed = build(args.dir / "records", args.dir)
+    print("\n".join(changed) if changed else "nothing has changed")
+    return _DONE
+
+
+def _check(args: argparse.Namespace) -> int:
+    from points24.leaderboards.build import differing
+
+    if stale := differing(args.dir / "records", args.dir):
+        print(
+            f"points24: error: not what the records give: {', '.join(stale)}; run points24 leaderboard build",
+            file=sys.stderr,
+        )
+        return _NOT_WHAT_RECORDS_GIVE
+    print("the tables are what the records give")
+    return _DONE
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from points24.harness.record_store import read_records
+    from points24.leaderboards import compare
+
+    for a, b in compare.pairs(read_records(args.dir / "records"), args.a, args.b):
+        if args.json:
+            print(json.dumps(compare.as_json(a, b), ensure_ascii=False))
+        else:
+            print("\n".join(compare.lines(a, b)))
+    return _DONE
+
+
+def _rescore(args: argparse.Namespace) -> int:
+    from points24.harness.ingest import records_of, rescored
+    from points24.harness.record_store import add_records
+
+    about = _about(args)
+    records, failed = [], 0
+    for read in _runs(args.folders, any_version=True):
+        try:
+            before = read()
+            after = rescored(before)
+            found = records_of(after, about)
+        except InputError as e:
+            failed += 1
+            print(f"points24: error: {e}", file=sys.stderr)
+            continue
+        records += found
+        for record, old, new in zip(found, before.replies.values(), after.replies.values(), strict=True):
+            changed = sum(x.verdict != y.verdict for x, y in zip(old, new, strict=True))
+            was = sum(reply.verdict == "correct" for reply in old)
+            row = {"label": record.label, "task": record.task, "filter": record.filter, "n": record.n}
+            row |= {"k_before": was, "k": record.k, "changed_verdicts": changed}
+            if args.json:
+                print(json.dumps(row))
+            else:
+                print(
+                    f"{record.label} {record.task} {record.filter}: {was}/{record.n} as stored, "
+                    f"{record.k}/{record.n} now, {changed} verdicts changed"
+                )
+    if args.ingest:
+        added = add_records(args.dir / "records" / _MEASURED, records)
+        print(f"{len(added)} records added, {len(records) - len(added)} known", file=sys.stderr)
+    return _status(len(records), failed)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from points24.harness.record_store import read_records
+    from points24.leaderboards.compare import select
+    from points24.leaderboards.export import model_card
+
+    print(model_card(select(read_records(args.dir / "records"), args.model)), end="")
+    return _DONE
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from points24.harness.record_store import read_records
+
+    try:
+        from points24.leaderboards.plots import write_plots
+    except ModuleNotFoundError as e:
+        raise InputError(f"{e.name} is not installed: pip install 'points24[plots]'") from e
+    print("\n".join(map(str, write_plots(read_records(args.dir / "records"), args.output))))
+    return _DONE
+
+
+def _about(args: argparse.Namespace) -> About:
+    from points24.harness.ingest import About
+
+    return About(args.model, args.parent, args.stage, args.step)
+
+
+def _runs(folders: list[Path], *, any_version: bool = False) -> Iterator[Callable[[], Run]]:
+    """The runs of all folders; a folder that has none counts as one run that cannot be read."""
+    from points24.harness.lm_eval_output import failing, runs
+
+    for folder in folders:
+        try:
+            yield from runs(folder, any_version=any_version)
+        except InputError as e:
+            yield failing(e)
+
+
+def _status(done: int, failed: int) -> int:
+    return _DONE if not failed else _SOME_FAILED if done else _ALL_FAILED
+
+
+def _run(args: argparse.Namespace) -> int:
+    return args.subcommand(args)
+
+
+leaderboard = Command("records and the tables made from them", _arguments, _run)

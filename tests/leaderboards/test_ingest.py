@@ -1,0 +1,231 @@
+"""From lm-eval's real output to records; what is damaged is refused, and the rest is kept."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from points24.harness.cli import main
+from points24.harness.ingest import About, records_of
+from points24.harness.lm_eval_output import runs
+from points24.harness.record_store import read_records
+from points24.tasks.cards import RULES
+from points24.tasks.hand_sets import hand_set
+from tests.leaderboards.conftest import LIMIT, write_output
+from tests.tasks.test_lm_eval import memoriser
+
+
+def leaderboard(*words) -> int:
+    return main(["leaderboard", *map(str, words)])
+
+
+def ingest(home, *words) -> int:
+    return leaderboard("ingest", "--dir", home, *words)
+
+
+def edit(path, change) -> None:
+    """Rewrites a JSON file, or the first row of a JSONL file."""
+    first, line_break, rest = path.read_text().partition("\n" if path.suffix == ".jsonl" else "\0")
+    value = json.loads(first)
+    change(value)
+    path.write_text(json.dumps(value) + line_break + rest)
+
+
+def only(folder, pattern):
+    (path,) = folder.rglob(pattern)
+    return path
+
+
+def test_a_run_becomes_a_record_per_filter(player_records):
+    by_name = {(r.model, r.task, r.filter): r for r in player_records}
+    assert len(by_name) == len(player_records) == 8
+    won = by_name["solver", "points24_ood", "strict-match"]
+    assert (won.k, won.n, won.outcomes) == (LIMIT, LIMIT, "1" * LIMIT)
+    assert won.hand_set_digest == hand_set("ood", RULES["ood"]).digest
+    assert won.decoding
+    assert won.decoding["max_gen_toks"] == 512
+    lost = by_name["memoriser", "points24_ood", "flexible-extract"]
+    assert lost.k == 0
+    assert lost.verdicts
+    assert lost.verdicts["wrong_rule"] > LIMIT / 2
+
+
+def test_a_model_folder_gives_weights_step_and_recipe_but_not_its_path(tmp_path, outputs):
+    folder = tmp_path / "tuned" / "checkpoint-90"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "training.json").write_text('{"config": {"seed": 1, "output_dir": "/home/me"}}')
+
+    def rename(results):
+        results["model_name"] = str(folder)
+        results["config"]["model_args"] = {"pretrained": str(folder), "tokenizer": str(folder)}
+
+    edit(only(outputs / "solver", "results_*.json"), rename)
+    read = next(runs(outputs / "solver"))
+    first = records_of(read(), About(parent="base"))[0]
+    assert (first.model, first.step, first.parent) == ("tuned/checkpoint-90", 90, "base")
+    assert first.recipe == {"seed": 1}
+    assert first.weights_sha256
+    assert str(tmp_path) not in first.line()
+    assert "pretrained=tuned/checkpoint-90" in (first.command or "")
+
+
+def test_ingesting_twice_adds_once(tmp_path, outputs, capsys):
+    assert ingest(tmp_path, outputs) == 0
+    assert capsys.readouterr().out.count("added") == 8
+    before = (tmp_path / "records" / "measured.jsonl").read_bytes()
+    assert ingest(tmp_path, outputs) == 0
+    assert capsys.readouterr().out.count("known") == 8
+    assert (tmp_path / "records" / "measured.jsonl").read_bytes() == before
+
+
+def test_two_processes_at_once_add_once(tmp_path, outputs):
+    program = "import sys; from points24.harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "leaderboard", "ingest", "--dir", str(tmp_path), str(outputs)]
+    writers = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert len(read_records(tmp_path / "records")) == 8
+
+
+def test_an_empty_folder_is_bad_input(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert ingest(tmp_path, tmp_path / "empty") == 2
+    error = capsys.readouterr().err
+    assert "no results_*.json below; lm_eval writes it with --output_path" in error
+    assert error.count("\n") == 1
+
+
+def test_without_samples_the_missing_flag_is_named_and_the_other_task_is_kept(tmp_path, outputs, capsys):
+    only(outputs / "solver", "samples_points24_id_*").unlink()
+    assert ingest(tmp_path, outputs / "solver") == 1
+    captured = capsys.readouterr()
+    assert "run lm_eval with --log_samples" in captured.err
+    assert captured.err.count("\n") == 1
+    assert {r.task for r in read_records(tmp_path / "records")} == {"points24_ood"}
+
+
+def test_another_task_version_is_refused_but_can_be_judged_again(tmp_path, outputs, capsys):
+    def older(results):
+        for config in results["configs"].values():
+            config["metadata"]["version"] = 0.9
+
+    edit(only(outputs / "solver", "results_*.json"), older)
+    assert ingest(tmp_path, outputs / "solver") == 2
+    assert "points24_id has version 0.9, but 1.0 is installed" in capsys.readouterr().err
+    assert not (tmp_path / "records" / "measured.jsonl").exists()
+    assert leaderboard("rescore", "--dir", tmp_path, "--ingest", outputs / "solver") == 0
+    assert {r.task_version for r in read_records(tmp_path / "records")} == {"1.0"}
+
+
+def test_another_hand_set_is_refused(tmp_path, outputs, capsys):
+    def other(results):
+        results["configs"]["points24_id"]["metadata"]["hand_set_digest"] = "0" * 64
+
+    edit(only(outputs / "solver", "results_*.json"), other)
+    assert ingest(tmp_path, outputs / "solver") == 1
+    assert "asked hand set 000000000000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pattern", ["results_*.json", "samples_points24_id_*"])
+def test_truncated_json_is_named_and_the_other_folder_is_kept(tmp_path, outputs, pattern, capsys):
+    path = only(outputs / "solver", pattern)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert ingest(tmp_path, outputs) == 1
+    error = capsys.readouterr().err
+    assert path.name in error
+    assert error.count("\n") == 1
+    assert {r.model for r in read_records(tmp_path / "records")} >= {"memoriser"}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda row: row.update(doc_id=3), "line 1: expected deal 0, found 3"),
+        (lambda row: row["doc"].update(cards=["2", "2", "2", "3"]), "line 1: deal 0 is not the hand set's"),
+        (lambda row: row.pop("resps"), "line 1: missing 'resps'"),
+        (lambda row: row.update(filter="mine"), "line 1: filter: expected strict-match"),
+        (lambda row: row.update(filtered_resps=["24"]), "line 1: "),
+    ],
+)
+def test_samples_that_cannot_be_trusted_are_refused(tmp_path, outputs, change, why, capsys):
+    edit(only(outputs / "solver", "samples_points24_id_*"), change)
+    assert ingest(tmp_path, outputs / "solver") == 1
+    assert why in capsys.readouterr().err
+
+
+def test_samples_that_contradict_the_results_are_refused(tmp_path, outputs, capsys):
+    def claim(results):
+        results["results"]["points24_id"]["acc,strict-match"] = 0.5
+
+    edit(only(outputs / "solver", "results_*.json"), claim)
+    assert ingest(tmp_path, outputs / "solver") == 1
+    assert "results say acc 0.500000, samples 1.000000" in capsys.readouterr().err
+
+
+def test_results_without_our_tasks_are_refused(tmp_path, outputs, capsys):
+    edit(only(outputs / "solver", "results_*.json"), lambda results: results.update(configs={"gsm8k": {}}))
+    assert ingest(tmp_path, outputs / "solver") == 2
+    assert "no points24 task in its 1 results_*.json" in capsys.readouterr().err
+
+
+def test_rescoring_finds_a_verdict_that_the_present_checker_would_not_give(tmp_path, outputs, capsys):
+    def wrong(row):
+        row["filtered_resps"] = [json.dumps({"verdict": "illegal", "truncated": False})]
+
+    edit(only(outputs / "solver", "samples_points24_id_*"), wrong)
+    assert leaderboard("rescore", "--json", outputs / "solver") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sum(row["changed_verdicts"] for row in rows) == 1
+    assert {row["k"] for row in rows} == {LIMIT}
+    assert sorted(row["k_before"] for row in rows) == [LIMIT - 1, LIMIT, LIMIT, LIMIT]
+
+
+def test_replays_with_repeated_hands_are_ingested(tmp_path):
+    write_output(tmp_path / "out", memoriser, tasks=("points24_ood_paper",), limit=10)
+    assert ingest(tmp_path, tmp_path / "out") == 0
+    assert {r.hand_set for r in read_records(tmp_path / "records")} == {"ood_paper"}
+
+
+KILLS = 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["ingest", "build"])
+def test_killing_at_random_moments_leaves_whole_lines_and_whole_tables(tmp_path, outputs, step):
+    """Forked children with everything loaded, so that the kill falls into the work and not into imports."""
+    assert ingest(tmp_path, outputs) == 0
+    assert leaderboard("build", "--dir", tmp_path) == 0
+    extra = tmp_path / "records" / "extra.jsonl"
+    lines = (tmp_path / "records" / "measured.jsonl").read_text().replace('"model": "', '"model": "other-')
+    chance, longest, killed = random.Random(0), 0.0, 0
+    for attempt in itertools.count():
+        if killed == KILLS:
+            break
+        # The tables change from build to build, so that each has something to write.
+        extra.unlink(missing_ok=True) if attempt % 2 else extra.write_text(lines)
+        started = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            words = ["--model", f"model-{attempt}", outputs] if step == "ingest" else []
+            os._exit(leaderboard(step, "--dir", tmp_path, *words))
+        if attempt:
+            time.sleep(chance.uniform(0, longest))
+            os.kill(child, signal.SIGKILL)
+        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        if not attempt:
+            longest = time.monotonic() - started
+        # All eight records of a run, or none of them.
+        assert len(read_records(tmp_path / "records")) % 8 == 0
+        assert (tmp_path / "index.html").read_text().endswith("</html>\n")
+        assert (tmp_path / "README.md").read_text().endswith("|\n")
+        assert all(path.read_text().endswith("tabular}\n") for path in tmp_path.glob("tables/*.tex"))
+    assert ingest(tmp_path, outputs) == 0
+    assert leaderboard("build", "--dir", tmp_path) == 0
+    assert leaderboard("check", "--dir", tmp_path) == 0
