@@ -37,7 +37,7 @@ def records_of(run: Run, about: About) -> list[Record]:
     """The records of a run, as lm-eval judged it.
 
     Raises:
-        InputError: the samples and the results contradict each other.
+        InputError: the samples hold what no record may hold.
     """
     common = _common(run, about)
     return [_record(run, common, name, replies) for name, replies in run.replies.items()]
