@@ -13,6 +13,9 @@ from points24.tasks.errors import InputError
 
 _KEY_DIGITS = 6
 
+SHOWN_HANDS = 20
+"""Flipped hands that are named in the terminal."""
+
 
 def select(records: Sequence[Record], name: str) -> list[Record]:
     """The records that a name means: a model, a label with or without its source, or digits of a key.
@@ -116,7 +119,9 @@ def _full_name(record: Record) -> str:
 
 
 def _hands(deals: Sequence[Deal]) -> str:
-    return ", ".join(" ".join(deal.cards) for deal in deals)
+    shown = ", ".join(" ".join(deal.cards) for deal in deals[:SHOWN_HANDS])
+    more = len(deals) - SHOWN_HANDS
+    return f"{shown} and {more:,} more (--json lists them)" if more > 0 else shown
 
 
 def _p(p: float) -> str:

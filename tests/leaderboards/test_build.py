@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import yaml
 
 from points24.harness.cli import main
 from points24.harness.record_store import add_records, read_records
-from points24.leaderboards import commands
+from points24.leaderboards import commands, compare
 from points24.leaderboards.build import build, differing, generated
 from tests.leaderboards.conftest import record, reported
 
@@ -121,6 +122,12 @@ def test_compare_shows_the_2x2_the_flips_and_a_reading(home, capsys):
     assert "only B wins" not in out
     assert "tuned wins 33.3 points more than base" in out
     assert "p = 0.50): chance alone can explain that; to see such a gap takes" in out
+
+
+def test_compare_names_a_few_of_many_flipped_hands(home, capsys, monkeypatch):
+    monkeypatch.setattr(compare, "SHOWN_HANDS", 1)
+    assert leaderboard("compare", "--dir", home, "tuned", "base") == 0
+    assert re.search(r"only A wins: [^,]+ and 1 more \(--json lists them\)", capsys.readouterr().out)
 
 
 def test_compare_as_json(home, capsys):
