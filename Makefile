@@ -31,6 +31,7 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/game.py
 	$(BIN)/python tests/benchmarks/leaderboards.py
+	$(BIN)/python tests/benchmarks/spectral.py
 
 nano: $(VENV)/.installed
 	$(BIN)/points24 train nano --config trainers/configs/nano.yaml output_dir=nano-base

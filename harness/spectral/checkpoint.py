@@ -1,0 +1,252 @@
+"""Reading a checkpoint folder: config.json and safetensors files, whole or in shards.
+
+A safetensors file is 8 bytes (the header's length, little-endian), a JSON header (name -> dtype, shape,
+byte range) and the tensors. It is read here rather than by the safetensors package because a repaired
+checkpoint is a copy with byte ranges replaced, and because files mapped into memory would count as ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from points24.tasks.errors import InputError
+
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+"""The dtypes whose tensors can be edited, by their name in a header."""
+_SIZES = {
+    "F64": 8,
+    "F32": 4,
+    "BF16": 2,
+    "F16": 2,
+    "I64": 8,
+    "U64": 8,
+    "I32": 4,
+    "U32": 4,
+    "I16": 2,
+    "U16": 2,
+    "BOOL": 1,
+}
+_QUANTISED_NAMES = re.compile(r"\.(qweight|qzeros|weight_scale(_inv)?|weight_packed|absmax|quant_map|SCB)$")
+RECORD = "recovery.json"
+"""The file that a repaired folder carries, with the SHA-256 of each of its weight files."""
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_MAX_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where one tensor lies."""
+
+    dtype: str
+    """As in the header: BF16, F32, ..."""
+    shape: tuple[int, ...]
+    file: str
+    """Name of the file in the folder."""
+    start: int
+    """Byte in the file, header included."""
+    stop: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    folder: Path
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Stored]
+    """By name, in the order of their place in the files."""
+    files: tuple[str, ...]
+    """The weight files."""
+    digests: Mapping[str, str]
+    """Weight file -> the SHA-256 it should have, where something says so."""
+
+    def read(self, name: str) -> Tensor:
+        """A tensor in its own dtype, in memory of its own."""
+        stored = self.tensors[name]
+        buffer = bytearray(stored.stop - stored.start)
+        with (self.folder / stored.file).open("rb", buffering=0) as file:
+            file.seek(stored.start)
+            view = memoryview(buffer)
+            while view:
+                count = file.readinto(view)
+                if not count:
+                    raise InputError(f"{self.folder / stored.file}: ends inside {name}")
+                view = view[count:]
+        if not buffer:
+            return torch.empty(stored.shape, dtype=FLOATS[stored.dtype])
+        return torch.frombuffer(buffer, dtype=FLOATS[stored.dtype]).view(stored.shape)
+
+    def verify(self) -> None:
+        """Compare the weight files with their digests, where there are any.
+
+        Raises:
+            InputError: a file has changed.
+        """
+        for file, wanted in self.digests.items():
+            if (found := sha256(self.folder / file)) != wanted:
+                raise InputError(f"{self.folder / file}: SHA-256 {found[:12]}..., expected {wanted[:12]}...")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def locate(name: str) -> Path:
+    """The folder of a checkpoint: itself, or the hub's copy of ``owner/name`` or ``owner/name@revision``.
+
+    Raises:
+        InputError: neither a folder nor a model that can be had.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    repo, _, revision = name.partition("@")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo) or folder.exists():
+        raise InputError(f"{name}: expected a folder or a model of the hub")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(repo, revision=revision or None, ignore_patterns=["*.bin", "*.pth", "*.pt"])
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
+        raise InputError(
+            f"{name}: no such folder, and not to be had from the hub ({str(e).splitlines()[0]})"
+        ) from e
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a folder, checked for what we do not touch.
+
+    Raises:
+        InputError: none, unreadable, a model with code of its own, or a quantised one.
+    """
+    config = _json(folder / "config.json")
+    if "auto_map" in config:
+        raise InputError(f"{folder}: config.json has auto_map (code of its own), which is not supported")
+    if any(part.get("quantization_config") for part in (config, config.get("text_config") or {})):
+        raise InputError(f"{folder}: quantised weights; expected BF16, F16, F32 or F64")
+    return config
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Read the headers of a checkpoint and check that its files are what they say.
+
+    Raises:
+        InputError: a link, a missing or damaged file, weights that are pickled or quantised, ...
+    """
+    _refuse_links(folder)
+    config = read_config(folder)
+    shard_of: dict[str, str] = {}
+    if (folder / INDEX).exists():
+        shard_of = _json(folder / INDEX).get("weight_map") or {}
+        if not all(isinstance(file, str) for file in shard_of.values()):
+            raise InputError(f"{folder / INDEX}: expected weight_map to name files")
+        files = tuple(sorted(set(shard_of.values())))
+        if outside := [file for file in files if re.search(r"[/\\\0]", file) or file in ("", ".", "..")]:
+            raise InputError(f"{folder / INDEX}: {outside[0]!r} is no file in this folder")
+    elif (folder / SINGLE).exists():
+        files = (SINGLE,)
+    else:
+        pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern))
+        found = f"found {pickles[0]} (pickled)" if pickles else "found neither"
+        raise InputError(f"{folder}: expected {SINGLE} or {INDEX}, {found}")
+    tensors: dict[str, Stored] = {}
+    for file in files:
+        for name, stored in _read_header(folder / file).items():
+            if name in tensors:
+                raise InputError(f"{folder}: {name} is in both {tensors[name].file} and {file}")
+            tensors[name] = stored
+    for name, file in shard_of.items():
+        if name not in tensors or tensors[name].file != file:
+            raise InputError(f"{folder}: {name} is not in {file}, where {INDEX} says it is")
+    for name, stored in tensors.items():
+        if stored.dtype not in _SIZES or _QUANTISED_NAMES.search(name):
+            raise InputError(
+                f"{folder}: {name} ({stored.dtype}) is quantised; expected BF16, F16, F32 or F64"
+            )
+    return Checkpoint(folder, config, tensors, files, _digests(folder, files))
+
+
+def _read_header(path: Path) -> dict[str, Stored]:
+    """The tensors of one safetensors file, by their place in it."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, _MAX_HEADER):
+                raise InputError(f"{path}: truncated or no safetensors file")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        tensors = {
+            name: Stored(
+                entry["dtype"],
+                tuple(entry["shape"]),
+                path.name,
+                *(8 + length + offset for offset in entry["data_offsets"]),
+            )
+            for name, entry in header.items()
+        }
+        place = 8 + length
+        for name, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
+            known = stored.dtype in _SIZES
+            expected = prod(stored.shape) * _SIZES[stored.dtype] if known else stored.stop - stored.start
+            if stored.start != place or stored.stop - stored.start != expected or expected < 0:
+                raise InputError(f"{path}: the header is damaged at {name}")
+            place = stored.stop
+    except OSError as e:
+        raise InputError(f"{path}: {e.strerror}") from e
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        if isinstance(e, InputError):
+            raise
+        raise InputError(f"{path}: the header is damaged ({type(e).__name__})") from e
+    if place != size:
+        raise InputError(f"{path}: {size} bytes, but its header describes {place}")
+    return dict(sorted(tensors.items(), key=lambda item: item[1].start))
+
+
+def _digests(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
+    """From our own record, and from the hub's cache, which names a large file after its SHA-256."""
+    digests: dict[str, str] = {}
+    if (folder / RECORD).exists():
+        digests |= {k: v for k, v in (_json(folder / RECORD).get("sha256") or {}).items() if k in files}
+    for file in files:
+        blob = (folder / file).resolve().name
+        if (folder / file).is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
+            digests[file] = blob
+    return digests
+
+
+def _refuse_links(folder: Path) -> None:
+    """Links may lead out of the folder; those of the hub's cache lead to its own blobs, and are followed."""
+    blobs = folder.parent.parent / "blobs" if folder.parent.name == "snapshots" else None
+    for path in folder.rglob("*"):
+        if path.is_symlink() and (blobs is None or path.resolve().parent != blobs.resolve()):
+            raise InputError(f"{path}: a symbolic link; expected files")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except OSError as e:
+        raise InputError(f"{path}: {e.strerror}") from e
+    except ValueError as e:  # JSON and UTF-8 errors
+        raise InputError(f"{path}: not JSON") from e
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected an object, found {type(value).__name__}")
+    return value

@@ -1,0 +1,227 @@
+"""Repaired checkpoints from a source and a target, one pair of tensors in memory at a time.
+
+Any number of recipes is followed at once. The two factorisations of a matrix cost most of the time and are
+shared by all; so is the work of recipes that differ in layers or modules alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from points24.harness.spectral.architecture import Family, Part, text_config
+from points24.harness.spectral.card import model_card
+from points24.harness.spectral.checkpoint import Checkpoint, open_checkpoint
+from points24.harness.spectral.factors import Factors, factorise, row_chunks
+from points24.harness.spectral.folder import Copy, left_out, new_folder
+from points24.harness.spectral.plan import Plan, Recipe, check_pair, make_plan
+from points24.harness.spectral.splice import Cut, Factored, Spliced, splice, splice_compat
+from points24.tasks.errors import InputError
+
+
+@dataclass(frozen=True)
+class Job:
+    """Checked checkpoints and what to do with them."""
+
+    source: Checkpoint
+    target: Checkpoint
+    base: Checkpoint | None
+    """The common ancestor that task arithmetic needs."""
+    plan: Plan
+
+    @classmethod
+    def open(
+        cls, source: Path, target: Path, recipes: Sequence[Recipe], family: Family, base: Path | None = None
+    ) -> Job:
+        """Read headers, compare the checkpoints, and verify their digests.
+
+        Raises:
+            InputError: see `open_checkpoint`, `check_pair` and `make_plan`.
+        """
+        opened = [open_checkpoint(folder) for folder in (source, target, *([base] if base else []))]
+        for other in (opened[0], *opened[2:]):
+            check_pair(other, opened[1], family)
+        plan = make_plan(opened[0].tensors, opened[1], family, text_config(opened[1].config), recipes)
+        if base:
+            for name, mine in plan.whole.items():
+                if any(recipes[i].method == "task-arithmetic" for i in mine) and (
+                    name not in opened[2].tensors
+                    or opened[2].tensors[name].shape != opened[1].tensors[name].shape
+                ):
+                    raise InputError(f"{base}: {name} is missing or of another shape")
+        for checkpoint in opened:
+            checkpoint.verify()
+        return cls(opened[0], opened[1], opened[2] if base else None, plan)
+
+
+def recover(
+    job: Job, out: Path, record: dict[str, Any], dtype: str | None, device: torch.device
+) -> list[dict]:
+    """Write every recipe's checkpoint: `out` itself, or a folder below it for each of several.
+
+    Args:
+        job: what to do
+        out: a folder that does not exist
+        record: where this comes from; becomes part of each folder's record
+        dtype: of the output (F32, ...); None: the target's
+        device: where to compute
+
+    Returns:
+        What was done and what to know about it, one report for each recipe; the folders carry them too.
+
+    Raises:
+        InputError: NaN or Inf in a weight, or `out` cannot be written. Nothing is left behind.
+    """
+    recipes = job.plan.recipes
+    for checkpoint in (job.source, job.target):
+        if out.resolve().is_relative_to(checkpoint.folder):
+            raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
+    reports: list[dict] = [_report(job, recipe) for recipe in recipes]
+    with new_folder(out) as partial:
+        folders = [partial] if len(recipes) == 1 else [partial / recipe.name for recipe in recipes]
+        copies = [Copy(job.target, folder, dtype) for folder in folders]
+        names = [n for n in job.target.tensors if n in job.plan.matrices or n in job.plan.whole]
+        for name in tqdm(names, "recover", unit="tensor", disable=None):
+            _change(job, name, copies, reports, device)
+        for copy, report in zip(copies, reports, strict=True):
+            report["summary"] = _summary(report["matrices"])
+            copy.finish(record | report, model_card(record, report))
+    return reports
+
+
+def _change(
+    job: Job, name: str, copies: Sequence[Copy], reports: Sequence[dict], device: torch.device
+) -> None:
+    """One tensor of every recipe that changes it."""
+    target, source = job.target.read(name), job.source.read(name)
+    if torch.equal(target, source) and job.base is None:
+        return  # the target's bytes are there already
+    recipes = job.plan.recipes
+    for i in job.plan.whole.get(name, ()):
+        copies[i].write(name, _combined(job, recipes[i], name, source, target).to(copies[i].dtype(name)))
+    parts = job.plan.matrices.get(name, [])
+    mine = sorted({i for _, wanted in parts for i in wanted})
+    results = {i: target.to(copies[i].dtype(name), copy=True) for i in mine}
+    for part, wanted in parts:
+        t, b = part.matrix(target).to(device), part.matrix(source).to(device)
+        try:
+            for i, spliced, facts in _spliced(
+                b, t, part, {i: recipes[i] for i in wanted}, copies[wanted[0]].dtype(name)
+            ):
+                reports[i]["matrices"].append(facts)
+                if spliced.edit > 0:
+                    part.put(results[i], spliced.matrix.cpu())
+        except ValueError as e:
+            raise InputError(f"{name}: {e}") from e
+    for i in mine:
+        copies[i].write(name, results[i])
+
+
+def _spliced(
+    b: Tensor, t: Tensor, part: Part, recipes: dict[int, Recipe], dtype: torch.dtype
+) -> Iterator[tuple[int, Spliced, dict[str, Any]]]:
+    """(recipe, result, facts) for one matrix; equal cuts are made once."""
+    factors = _factors(b, "source"), _factors(t, "target")
+    rows, cols = t.shape
+    if torch.equal(b, t):
+        same = Spliced(t, 0.0, 0.0)
+        results = dict.fromkeys(recipes, same)
+    else:
+        cuts = list(dict.fromkeys(r.cut((rows, cols)) for r in recipes.values() if not r.compat))
+        made = dict(
+            zip(cuts, splice(Factored(b, factors[0]), Factored(t, factors[1]), cuts, dtype), strict=True)
+        )
+        results = {
+            i: splice_compat(b, t, r.cut((rows, cols)), dtype) if r.compat else made[r.cut((rows, cols))]
+            for i, r in recipes.items()
+        }
+    distance = distance_between(b, t)
+    for i, recipe in recipes.items():
+        edit, lost = results[i].edit, results[i].lost
+        yield i, results[i], {
+            "tensor": part.tensor,
+            "module": part.module,
+            "layer": part.layer,
+            "shape": [rows, cols],
+            "cuts": _gaps(recipe.cut((rows, cols)), *factors),
+            "target_norm": torch.linalg.vector_norm(factors[1].values).item(),
+            "distance": distance,
+            "edit": edit,
+            "edit_of_distance": edit / distance if distance else 0.0,
+            "lost_to_rounding": lost / edit if edit else 0.0,
+            "null": {"source": factors[0].null, "target": factors[1].null},
+        }  # fmt: skip
+
+
+def distance_between(b: Tensor, t: Tensor) -> float:
+    """Frobenius norm of T - B, in fp64, chunk by chunk."""
+    squares = [(rows - b[i : i + len(rows)]).square_().sum() for i, rows in row_chunks(t)]
+    return torch.stack(squares).sum().sqrt().item()
+
+
+def _factors(matrix: Tensor, whose: str) -> Factors:
+    try:
+        return factorise(matrix)
+    except ValueError as e:
+        raise ValueError(f"{e} in the {whose}") from e
+
+
+def _combined(job: Job, recipe: Recipe, name: str, source: Tensor, target: Tensor) -> Tensor:
+    """A baseline's tensor, in fp64 or the source's own dtype."""
+    if recipe.method == "reset":
+        result = source
+    elif recipe.method == "interpolate":
+        result = target.double() * (1 - recipe.weight) + source.double() * recipe.weight
+    else:
+        if job.base is None:
+            raise InputError("task-arithmetic needs --base, the ancestor of the source")
+        result = target.double() + (source.double() - job.base.read(name).double()) * recipe.weight
+    if not torch.isfinite(result).all():
+        raise InputError(f"{name}: NaN or infinite elements")
+    return result
+
+
+def _gaps(cut: Cut, source: Factors, target: Factors) -> list[dict[str, Any]]:
+    """The relative gap between the singular values at each cut: (s[k-1] - s[k]) / s[k-1]."""
+    ranks = len(target.values)
+    gaps = []
+    for k in sorted({k for interval in cut.intervals for k in interval} - {0, ranks}):
+        gap: dict[str, Any] = {"k": k}
+        for whose, factors in (("source", source), ("target", target)):
+            before, after = factors.values[k - 1 : k + 1].tolist()
+            gap[whose] = (before - after) / before if before else None
+        gaps.append(gap)
+    return gaps
+
+
+def _report(job: Job, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "recipe": recipe.describe() | {"name": recipe.name},
+        "matrices": [],
+        "skipped": dict(job.plan.skipped),
+        "left_out": left_out(job.target),
+    }
+
+
+def _summary(matrices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Over all matrices: root sums of squares for norms, the smallest gap, counts."""
+
+    def total(key: str) -> float:
+        return sum(m[key] ** 2 for m in matrices) ** 0.5
+
+    gaps = [g for m in matrices for cut in m["cuts"] for g in (cut["source"], cut["target"]) if g is not None]
+    edit, distance = total("edit"), total("distance")
+    lost = sum((m["lost_to_rounding"] * m["edit"]) ** 2 for m in matrices) ** 0.5
+    return {
+        "matrices": len(matrices),
+        "edit_of_distance": edit / distance if distance else 0.0,
+        "lost_to_rounding": lost / edit if edit else 0.0,
+        "smallest_gap": min(gaps, default=None),
+        "null": sum(m["null"]["source"] + m["null"]["target"] for m in matrices),
+    }

@@ -1,0 +1,158 @@
+"""Which ranks and which layers: "top 20% + tail 5%", "top 128", "first 25%", "0-6", "all".
+
+Rank 0 is the largest singular value, layer 0 the first. A share is a percentage of what there is, rounded
+to the nearest whole number (a half upwards), and at least one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+
+from points24.tasks.errors import InputError
+
+Interval = tuple[int, int]
+"""The ranks from the first number up to, but not including, the second."""
+
+_AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%?)", re.ASCII)
+_LAYER_RANGE = re.compile(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A share of a whole, or a count."""
+
+    number: Fraction
+    """Percent in (0, 100], or a whole number of at least one."""
+    percent: bool
+
+    @property
+    def text(self) -> str:
+        """As it is typed: 20% or 128."""
+        return f"{float(self.number):g}" + ("%" if self.percent else "")
+
+    def of(self, whole: int) -> int:
+        """How many of `whole` (at least 1) that is: from 1 to `whole`."""
+        count = floor(self.number * whole / 100 + Fraction(1, 2)) if self.percent else int(self.number)
+        return min(whole, max(1, count))
+
+
+def parse_amount(text: str) -> Amount:
+    """Read ``20%`` or ``128``.
+
+    Raises:
+        InputError: neither a percentage in (0, 100] nor a whole number of at least one.
+    """
+    if match := _AMOUNT.fullmatch(text.strip()):
+        number, percent = Fraction(match[1]), bool(match[2])
+        if number > 0 and (number <= 100 if percent else number.denominator == 1):
+            return Amount(number, percent)
+    raise InputError(f"{text!r}: expected a share such as 20% (up to 100%) or a count such as 128")
+
+
+@dataclass(frozen=True)
+class RankSpec:
+    """Leading and trailing ranks; the union of its parts."""
+
+    text: str
+    parts: tuple[tuple[str, Amount], ...]
+    """("top" or "tail", how many); none means every rank."""
+
+    def intervals(self, ranks: int) -> tuple[Interval, ...]:
+        """The chosen ranks out of so many, as disjoint ascending intervals that do not touch."""
+        top = max((amount.of(ranks) for end, amount in self.parts if end == "top"), default=0)
+        tail = max((amount.of(ranks) for end, amount in self.parts if end == "tail"), default=0)
+        if not self.parts or top + tail >= ranks:
+            return ((0, ranks),)
+        return tuple(i for i in ((0, top), (ranks - tail, ranks)) if i[0] < i[1])
+
+
+ALL_RANKS = RankSpec("all", ())
+
+
+def parse_ranks(text: str) -> RankSpec:
+    """Read ``top 20%``, ``tail 5%``, ``top 20% + tail 5%``, ``top 128`` or ``all``.
+
+    Raises:
+        InputError: anything else.
+    """
+    words = text.strip().lower()
+    if words == "all":
+        return ALL_RANKS
+    parts = []
+    for part in words.split("+"):
+        end, _, amount = part.strip().partition(" ")
+        if end not in ("top", "tail") or not amount:
+            raise InputError(f"ranks {text!r}: expected all, or 'top 20%', 'tail 5%', 'top 128' joined by +")
+        parts.append((end, parse_amount(amount)))
+    return RankSpec(" + ".join(" ".join(part.split()) for part in words.split("+")), tuple(parts))
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """Layers at one end, a list of ranges, or all of them."""
+
+    text: str
+    end: str | None
+    """ "first" or "last", with `amount`; None: `ranges`."""
+    amount: Amount | None
+    ranges: tuple[tuple[int, int], ...]
+    """Both ends included; none means every layer."""
+
+    def layers(self, count: int) -> frozenset[int]:
+        """The chosen layers of a model with so many.
+
+        Raises:
+            InputError: a layer that the model does not have.
+        """
+        if self.amount is not None:
+            chosen = self.amount.of(count)
+            return frozenset(range(chosen) if self.end == "first" else range(count - chosen, count))
+        if not self.ranges:
+            return frozenset(range(count))
+        layers = frozenset(i for first, last in self.ranges for i in range(first, last + 1))
+        if beyond := [i for i in layers if i >= count]:
+            raise InputError(f"layers {self.text!r}: there is no layer {min(beyond)}; allowed: 0-{count - 1}")
+        return layers
+
+
+ALL_LAYERS = LayerSpec("all", None, None, ())
+
+
+def parse_layers(text: str) -> LayerSpec:
+    """Read ``first 25%``, ``last 4``, ``0-6``, ``0-3,9`` or ``all``.
+
+    Raises:
+        InputError: anything else.
+    """
+    words = " ".join(text.strip().lower().split())
+    if words == "all":
+        return ALL_LAYERS
+    end, _, amount = words.partition(" ")
+    if end in ("first", "last") and amount:
+        return LayerSpec(words, end, parse_amount(amount), ())
+    ranges = []
+    for part in words.split(","):
+        match = _LAYER_RANGE.fullmatch(part.strip())
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise InputError(f"layers {text!r}: expected 'first 25%', 'last 4', 0-6, 0-3,9 or all")
+        ranges.append((int(match[1]), int(match[2] or match[1])))
+    return LayerSpec(words, None, None, tuple(ranges))
+
+
+def weights(intervals: Sequence[Interval], ranks: int, taper: int = 0) -> list[float]:
+    """How much of each rank is restored, in [0, 1].
+
+    Without a taper 1 inside the intervals and 0 outside. With one, the step at each cut (an end of an
+    interval that is no end of the spectrum) becomes a straight line over `taper` ranks, centred at the cut.
+    """
+
+    def weight(rank: int, start: int, stop: int) -> float:
+        ends = ([rank + 0.5 - start] if start > 0 else []) + ([stop - rank - 0.5] if stop < ranks else [])
+        inside = min(ends, default=float(ranks))
+        return min(1.0, max(0.0, 0.5 + inside / taper)) if taper else float(inside > 0)
+
+    return [max((weight(rank, *i) for i in intervals), default=0.0) for rank in range(ranks)]
