@@ -152,7 +152,9 @@ class Copy:
 
 def _write(stream: Any, tensor: Tensor) -> None:
     view = (
-        memoryview(tensor.contiguous().cpu().flatten().view(torch.uint8).numpy()) if tensor.numel() else b""
+        memoryview(tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().data)
+        if tensor.numel()
+        else b""
     )
     while view:
         view = view[stream.write(view) or 0 :]  # an unbuffered write may be short
