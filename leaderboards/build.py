@@ -44,6 +44,8 @@ def build(records: Path, output: Path) -> list[str]:
     # The lock keeps two builds apart, and a build from records that are being added to.
     with FileLock(records / LOCK):
         files = generated(records)
+        for name in files:  # what a killed build may have left
+            (output / f"{name}.partial").unlink(missing_ok=True)
         changed = _differing(files, output)
         for name in changed:
             path = output / name

@@ -114,6 +114,17 @@ def test_the_page_names_no_address_to_load_from(home):
     assert "http" not in page.replace("http-equiv", "")
 
 
+def test_what_a_killed_build_left_is_cleared_away(home):
+    """Also where the file itself has to be written again, or has nothing left to change."""
+    table = next((home / "tables").glob("*.csv"))
+    table.write_text("old")
+    for path in (table, home / "index.html"):
+        path.with_name(path.name + ".partial").write_text("half")
+    assert leaderboard("build", "--dir", home) == 0
+    assert leaderboard("check", "--dir", home) == 0
+    assert not list(home.rglob("*.partial"))
+
+
 def test_compare_shows_the_2x2_the_flips_and_a_reading(home, capsys):
     assert leaderboard("compare", "--dir", home, "tuned", "base") == 0
     out = capsys.readouterr().out

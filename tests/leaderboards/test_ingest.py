@@ -229,3 +229,4 @@ def test_killing_at_random_moments_leaves_whole_lines_and_whole_tables(tmp_path,
     assert ingest(tmp_path, outputs) == 0
     assert leaderboard("build", "--dir", tmp_path) == 0
     assert leaderboard("check", "--dir", tmp_path) == 0
+    assert not list(tmp_path.rglob("*.partial"))
