@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from points24.harness.lm_eval_output import Reply, Run
-from points24.harness.records import SCHEMA, Record, record_of
+from points24.harness.records import FILTERS, SCHEMA, Record, record_of
 from points24.harness.weights import weights_digest
 from points24.tasks.errors import InputError
 from points24.tasks.replies import is_truncated
-from points24.tasks.verdict import Verdict, judge_reply
+from points24.tasks.verdict import MODES, Verdict, judge_reply
 
 _CHECKPOINT_FOLDER = re.compile(r"checkpoint-(\d+)")
 _PACKAGE_LINES = {"torch": r"PyTorch version: (\S+)", "python": r"Python version: (\S+)"}
-_MODES = {"strict-match": "strict", "flexible-extract": "flexible"}
+_MODES: dict[str, str] = dict(zip(FILTERS, MODES, strict=True))
 
 
 class About(NamedTuple):

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jsonlines
-
+from points24.harness.files import json_lines
 from points24.harness.records import FILTERS, task_version
 from points24.tasks.cards import Deal, parse_rule
 from points24.tasks.errors import InputError
@@ -145,7 +144,7 @@ def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> R
     if not samples.exists():
         raise InputError(f"{path}: no {samples.name} beside it; run lm_eval with --log_samples")
     replies: dict[str, list[Reply]] = {name: [] for name in FILTERS}
-    for number, row in _rows(samples):
+    for number, row in json_lines(samples, dict):
         try:
             name, reply = _reply(row)
             place = len(replies[name])
@@ -162,19 +161,6 @@ def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> R
     if set(counts.values()) != {expected} or not expected:
         raise InputError(f"{samples}: expected {expected} rows for each filter, found {counts}")
     return Run(task, installed, results, replies)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    number = 0
-    try:
-        with path.open("rb") as file, jsonlines.Reader(file) as reader:
-            while True:
-                number += 1
-                yield number, reader.read(type=dict)
-    except EOFError:
-        return
-    except jsonlines.InvalidLineError as e:
-        raise InputError(f"{path}, line {number}: {str(e).splitlines()[0]}") from e
 
 
 def _reply(row: dict[str, Any]) -> tuple[str, Reply]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import jsonlines
 from filelock import FileLock
 
-from points24.harness.files import replacing
+from points24.harness.files import json_lines, replacing
 from points24.harness.records import Record, record_of
 from points24.tasks.errors import InputError
 
@@ -64,18 +63,9 @@ def add_records(path: Path, new: Iterable[Record]) -> list[Record]:
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, Record]]:
-    number = 0
-    try:
-        # Bytes, so that what is not UTF-8 is known by its line.
-        with path.open("rb") as file, jsonlines.Reader(file) as reader:
-            while True:
-                number += 1
-                yield number, record_of(reader.read())
-    except EOFError:
-        return
-    except jsonlines.InvalidLineError as e:
-        raise InputError(f"{path}, line {number}: {str(e).splitlines()[0]}") from e
-    except InputError as e:
-        raise InputError(f"{path}, line {number}: {e}") from e
-    except OSError as e:
-        raise InputError(f"{path}: {e.strerror or e}") from e
+    for number, value in json_lines(path):
+        try:
+            record = record_of(value)
+        except InputError as e:
+            raise InputError(f"{path}, line {number}: {e}") from e
+        yield number, record

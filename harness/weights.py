@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from points24.harness.files import sha256
+
 _PATTERNS = ("*.safetensors", "pytorch_model*.bin")
-_CHUNK = 1 << 20
 
 
 def weights_digest(folder: Path) -> str | None:
@@ -18,16 +19,8 @@ def weights_digest(folder: Path) -> str | None:
     for pattern in _PATTERNS:
         files = sorted(folder.glob(pattern))
         if len(files) == 1:
-            return _file_digest(files[0])
+            return sha256(files[0])
         if files:
-            lines = "".join(f"{_file_digest(file)}  {file.name}\n" for file in files)
+            lines = "".join(f"{sha256(file)}  {file.name}\n" for file in files)
             return hashlib.sha256(lines.encode()).hexdigest()
     return None
-
-
-def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

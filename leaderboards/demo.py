@@ -16,10 +16,10 @@ from tabulate import tabulate
 
 from points24.harness.cli import Command
 from points24.harness.models import model_folder
+from points24.harness.records import FILTERS
 from points24.tasks.verdict import Verdict
 
 TASKS = ("points24_id", "points24_ood")
-FILTERS = ("strict-match", "flexible-extract")
 
 
 def lm_eval_command(pretrained: str, output: str, device: str) -> list[str]:
@@ -36,6 +36,7 @@ def results_table(results: dict[str, Any]) -> str:
     """The table of an lm-eval results file: accuracy with Wilson's 95 % interval, and verdict shares."""
     from points24.leaderboards.statistics import wilson
 
+    others = [v.value for v in Verdict if v is not Verdict.CORRECT]
     rows = []
     for task in TASKS:
         n = results["n-samples"][task]["effective"]
@@ -49,10 +50,9 @@ def results_table(results: dict[str, Any]) -> str:
             rows.append(
                 [task, name, n, f"{share['acc']:.1%}", f"{low:.1%} – {high:.1%}"]
                 + [f"{share['acc_weighted']:.1%}"]
-                + [f"{share[v.value]:.1%}" for v in Verdict if v is not Verdict.CORRECT]
+                + [f"{share[other]:.1%}" for other in others]
                 + [f"{share['truncated']:.1%}"]
             )
-    others = [v.value for v in Verdict if v is not Verdict.CORRECT]
     headers = ["task", "filter", "deals", "acc", "95 % interval", "acc_weighted", *others, "truncated"]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True, stralign="right")
 

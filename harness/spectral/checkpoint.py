@@ -7,7 +7,6 @@ checkpoint is a copy with byte ranges replaced, and because files mapped into me
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from points24.harness.files import sha256
 from points24.tasks.errors import InputError
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
@@ -94,15 +94,6 @@ class Checkpoint:
         for file, wanted in self.digests.items():
             if (found := sha256(self.folder / file)) != wanted:
                 raise InputError(f"{self.folder / file}: SHA-256 {found[:12]}..., expected {wanted[:12]}...")
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def locate(name: str) -> Path:

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from points24.harness.spectral.checkpoint import FLOATS, INDEX, RECORD, Checkpoint, sha256
+from points24.harness.files import sha256
+from points24.harness.spectral.checkpoint import FLOATS, INDEX, RECORD, Checkpoint
 from points24.tasks.errors import InputError
 
 _STALE = (".bin", ".pt", ".pth", ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx")

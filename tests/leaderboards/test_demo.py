@@ -5,6 +5,7 @@ import pytest
 
 from points24.harness.cli import main
 from points24.harness.models import model_folder
+from points24.harness.records import FILTERS
 from points24.leaderboards import demo
 from points24.tasks.verdict import Verdict
 
@@ -15,7 +16,7 @@ def results(n: int = 8) -> dict:
     """What lm-eval writes, as far as the table reads it."""
     row = {
         f"{metric},{name}": SHARES.get(metric, 0.0)
-        for name in demo.FILTERS
+        for name in FILTERS
         for metric in (
             "acc",
             "acc_weighted",

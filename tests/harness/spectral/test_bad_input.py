@@ -200,7 +200,7 @@ def test_a_symbolic_link(pair, refused, tmp_path):
 
 
 def test_the_hubs_cache_is_made_of_links_and_is_read_and_verified(pair, refused, tmp_path, capsys):
-    from points24.harness.spectral.checkpoint import sha256
+    from points24.harness.files import sha256
 
     snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
     blobs = tmp_path / "models--a--b" / "blobs"
