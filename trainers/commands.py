@@ -3,24 +3,76 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from points24.harness.cli import Command
-from points24.harness.config import load_config
+from points24.harness.config import load_config, read_settings
+from points24.tasks.errors import InputError
+
+_CONFIGS = Path(__file__).resolve().parent / "configs"
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configuration files that come with the package."""
+    return sorted(path.name for path in _CONFIGS.glob("*.yaml"))
+
+
+def config_file(name: str | None) -> Path | None:
+    """A configuration file by its path, or by the name of one that ships."""
+    if name is None:
+        return None
+    path = Path(name).expanduser()
+    return path if path.exists() or name not in shipped_configs() else _CONFIGS / name
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     trainers = parser.add_subparsers(metavar="TRAINER", required=True)
-    nano = trainers.add_parser("nano", help="the nano base model, from nothing")
-    nano.add_argument("--config", metavar="FILE.yaml", help="settings; the rest has defaults")
-    nano.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
-    nano.set_defaults(trainer=_nano)
+
+    def add(name: str, trainer: Callable[[argparse.Namespace], Path], about: str) -> argparse.ArgumentParser:
+        sub = trainers.add_parser(name, help=about, description=about)
+        shipped = ", ".join(shipped_configs())
+        sub.add_argument(
+            "--config",
+            metavar="FILE.yaml",
+            help=f"settings under the key {name}; these come along: {shipped}",
+        )
+        sub.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+        sub.set_defaults(trainer=trainer)
+        return sub
+
+    add("nano", _nano, "the nano base model, from nothing")
+    add("sft", _sft, "supervised fine-tuning on solved deals (TRL), each checkpoint scored")
+    add("ppo", _ppo, "reinforcement learning with verdicts as rewards and a critic (on TRL), likewise scored")
 
 
 def _nano(args: argparse.Namespace) -> Path:
     from points24.trainers import nano
 
-    return nano.train(load_config(nano.NanoConfig, args.config, args.overrides))
+    return nano.train(load_config(nano.NanoConfig, config_file(args.config), args.overrides, "nano"))
+
+
+def _sft(args: argparse.Namespace) -> Path:
+    with _trl():
+        from points24.trainers import sft
+
+    return sft.train(read_settings(config_file(args.config), args.overrides, "sft"))
+
+
+def _ppo(args: argparse.Namespace) -> Path:
+    with _trl():
+        from points24.trainers import ppo
+
+    return ppo.train(read_settings(config_file(args.config), args.overrides, "ppo"))
+
+
+@contextmanager
+def _trl() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        raise InputError(f"{e.name} is not installed: pip install 'points24[train]'") from e
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -1,0 +1,70 @@
+"""The deals and replies that trainers draw: endless, in an order that the seed alone decides.
+
+They come in passes. A pass holds every hand that trainers may draw (`id_seen`, as far as the rule can solve
+it), in random order, each with its cards in random order.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from points24.tasks.cards import TARGET, Deal, Rule
+from points24.tasks.hand_sets import hand_set
+from points24.tasks.prompts import Template, json_reply
+from points24.tasks.solver import solutions
+
+SOLUTIONS = ("random", "shortest", "all")
+"""Which solutions of a hand become replies in a pass: one at random, the shortest (the first in alphabetical
+order among equals), or each of them once."""
+
+
+def deals(rule: Rule, seed: int) -> Iterator[Deal]:
+    """Endless deals."""
+    for hands, rng in _passes(rule, seed):
+        for deal in hands:
+            yield _shuffled(deal, rng)
+
+
+def examples(rule: Rule, policy: str, seed: int) -> Iterator[tuple[Deal, str]]:
+    """Endless deals, each with a formula that solves it; `policy` is one of `SOLUTIONS`."""
+    for hands, rng in _passes(rule, seed):
+        pairs = [
+            (deal, formula)
+            for deal in hands
+            for formula in _chosen(policy, solutions(deal.values, TARGET), rng)
+        ]
+        for deal, formula in rng.sample(pairs, len(pairs)):
+            yield _shuffled(deal, rng), formula
+
+
+def prompt_row(deal: Deal, wording: Template, chat: bool) -> dict[str, Any]:
+    """TRL's ``prompt`` column: what lm-eval asks the model, as plain text or as one user message."""
+    text = wording.render(deal)
+    return {"prompt": [{"role": "user", "content": text}] if chat else text}
+
+
+def completion_row(deal: Deal, formula: str, chat: bool) -> dict[str, Any]:
+    """TRL's ``completion`` column: the reply that the prompt asks for."""
+    reply = json_reply(deal, formula)
+    return {"completion": [{"role": "assistant", "content": reply}] if chat else reply}
+
+
+def _passes(rule: Rule, seed: int) -> Iterator[tuple[list[Deal], random.Random]]:
+    hands = hand_set("id_seen", rule).deals
+    number = 0
+    while True:
+        rng = random.Random(f"{seed}/{number}")
+        yield rng.sample(hands, len(hands)), rng
+        number += 1
+
+
+def _shuffled(deal: Deal, rng: random.Random) -> Deal:
+    return Deal(tuple(rng.sample(deal.cards, len(deal.cards))), deal.rule, deal.target)
+
+
+def _chosen(policy: str, found: tuple[str, ...], rng: random.Random) -> tuple[str, ...]:
+    if policy == "random":
+        return (rng.choice(found),)
+    return found[:1] if policy == "shortest" else found

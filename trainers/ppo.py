@@ -1,0 +1,431 @@
+"""Proximal policy optimisation with verdicts as rewards and a learned critic, on TRL's GRPOTrainer.
+
+TRL dropped its own PPO in 1.13. GRPOTrainer brings all that is not the algorithm: model and reference, LoRA,
+generation by transformers or vLLM, the buffer of rollouts and its replay, distributed training. Two of its
+methods are replaced: the one that plays and scores, and the loss. The maths is in `ppo_math`.
+
+An episode is one deal, in up to `max_turns` replies; between two replies the verifier says what is wrong.
+The reward of a reply is its verdict's, at the reply's last token. The critic is a linear layer on the last
+hidden state, sharing the model with the policy.
+
+Departures from the paper's PPO (arXiv:2508.16546): one ratio and one advantage per token instead of per
+turn, discounts inside a turn apart from those between turns, and a linear value head instead of an MLP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import pad
+
+from points24.tasks.cards import Deal, Rule
+from points24.tasks.errors import InputError
+from points24.tasks.feedback import feedback
+from points24.tasks.prompts import template
+from points24.tasks.verdict import Verdict, judge_reply
+from points24.trainers import ppo_math
+from points24.trainers.deals import deals, prompt_row
+from points24.trainers.rewards import Rewards, rewards
+from points24.trainers.run import train_run
+from points24.trainers.run_config import RunConfig
+from points24.trainers.run_folder import VALUE_HEAD
+
+
+@dataclass
+class PPOConfig(RunConfig, GRPOConfig):
+    """TRL's GRPOConfig, with `RunConfig`, and what only PPO needs.
+
+    TRL's names: `epsilon` is the clip of the policy's ratio, `num_iterations` the PPO epochs per rollout,
+    `beta` the weight of the divergence from the parent (taken off the rewards), `entropy_coef` the weight
+    of the entropy bonus, `max_completion_length` the tokens of one reply.
+    """
+
+    num_generations: int | None = 1
+    """Episodes per deal in one rollout; the critic makes groups needless."""
+    num_iterations: int = 4
+    epsilon: float = 0.1
+    beta: float = 0.0
+    temperature: float = 1.0
+    max_completion_length: int | None = 512
+    shuffle_dataset: bool | None = False
+    ddp_find_unused_parameters: bool | None = False  # DDP does not see the value head in the model's outputs
+
+    rewards: str | dict[str, float] = "paper"
+    """A table of `points24.trainers.rewards.TABLES`, or one reward for every verdict."""
+    max_turns: int = 1
+    """Attempts at a deal; from the second on, after the verifier's message."""
+    gamma: float = 1.0
+    lam: float = 0.95
+    turn_gamma: float = 0.9
+    turn_lam: float = 0.95
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
+    vf_clip: float = 0.2
+    """How far a value may go from its old one within a rollout, in units of reward."""
+    whiten: bool = True
+    """Shift and scale the advantages of a rollout to mean 0 and variance 1."""
+
+    def __post_init__(self) -> None:
+        self.check()
+        rewards(self.rewards)
+        if self.max_steps < 1:
+            raise InputError(f"max_steps: expected at least 1, found {self.max_steps}")
+        if self.max_turns < 1:
+            raise InputError(f"max_turns: expected at least 1, found {self.max_turns}")
+        if self.max_turns > 1 and not self.apply_chat_template:
+            raise InputError("max_turns: several attempts need apply_chat_template: true")
+        for name in ("gamma", "lam", "turn_gamma", "turn_lam"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
+        wanted, self.num_generations = self.num_generations or 1, 2  # GRPOConfig refuses 1
+        super().__post_init__()
+        self.num_generations = wanted
+        if self.episodes_per_rollout % wanted:
+            raise InputError(
+                f"generation_batch_size: expected a multiple of num_generations ({wanted}), "
+                f"found {self.episodes_per_rollout}"
+            )
+        steps = [*self.save_at, *([int(self.save_steps)] if self.save_strategy == "steps" else [])]
+        if bad := [step for step in steps if step % self.steps_per_rollout]:
+            raise InputError(
+                f"save_steps, save_at: expected multiples of {self.steps_per_rollout}, the steps per rollout "
+                f"(what was played is not saved), found {bad[0]}"
+            )
+
+    @property
+    def episodes_per_rollout(self) -> int:
+        """Over all processes."""
+        assert self.generation_batch_size is not None  # GRPOConfig has worked it out
+        return self.generation_batch_size
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimiser steps that one rollout feeds: epochs times minibatches."""
+        assert self.steps_per_generation is not None  # likewise
+        passes = self.num_iterations * self.steps_per_generation
+        if passes % self.gradient_accumulation_steps:
+            raise InputError(
+                f"gradient_accumulation_steps: expected a divisor of num_iterations * steps_per_generation "
+                f"({passes}), found {self.gradient_accumulation_steps}"
+            )
+        return passes // self.gradient_accumulation_steps
+
+    @property
+    def deals_to_play(self) -> int:
+        """Deals of the whole run."""
+        rollouts = -(-self.max_steps // self.steps_per_rollout)
+        return rollouts * self.episodes_per_rollout // (self.num_generations or 1)
+
+
+@dataclass
+class Episode:
+    """One deal as it was played.
+
+    Attributes:
+        tokens: everything after the prompt.
+        chosen: 1 where the policy chose the token, 0 where the environment wrote it.
+        log_probs: of the sampler, 0 for the environment's tokens; empty where the sampler gives none.
+        turn_ends: place of the last token of each reply.
+        verdicts: of each reply.
+    """
+
+    deal: Deal
+    prompt: list[int]
+    tokens: list[int] = field(default_factory=list)
+    chosen: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    turn_ends: list[int] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def add_reply(self, tokens: list[int], log_probs: list[float] | None, verdict: Verdict) -> None:
+        self._append(tokens, 1, log_probs or [])
+        self.turn_ends.append(len(self.tokens) - 1)
+        self.verdicts.append(verdict)
+
+    def add_message(self, tokens: list[int]) -> None:
+        self._append(tokens, 0, [0.0] * len(tokens) if self.log_probs else [])
+
+    def _append(self, tokens: list[int], chosen: int, log_probs: list[float]) -> None:
+        self.tokens += tokens
+        self.chosen += [chosen] * len(tokens)
+        self.log_probs += log_probs
+
+
+class PPOTrainer(GRPOTrainer):
+    """Plays deals, scores the replies by their verdicts, and learns from every token chosen."""
+
+    _tag_names: ClassVar = ["trl", "ppo"]
+    _name = "PPO"
+    args: PPOConfig
+    accelerator: Any
+    model: Any
+    processing_class: Any
+
+    def __init__(self, model: Any, args: PPOConfig, rule: Rule, table: Rewards, **kwargs: Any):
+        super().__init__(model, reward_funcs=[_rewarded_here], args=args, **kwargs)
+        self.rule, self.table = rule, table
+        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        hidden, dtype = base.config.get_text_config().hidden_size, next(base.parameters()).dtype
+        # Inside the model, so that the optimiser, DDP and FSDP see it; outside its weights files.
+        self.value_head = nn.Linear(hidden, 1).to(self.accelerator.device, dtype)
+        nn.init.zeros_(self.value_head.weight)
+        nn.init.zeros_(self.value_head.bias)
+        base.value_head = self.value_head
+        base._keys_to_ignore_on_save = {*(base._keys_to_ignore_on_save or ()), *_HEAD_KEYS}
+        if isinstance(args.parent, Path) and (args.parent / VALUE_HEAD).exists():
+            self._load_value_head(args.parent)
+        self._values: list[Tensor] | None = None
+        base.base_model.register_forward_hook(self._keep_values)
+        if self.use_vllm:  # vLLM's model has no value head to update
+            named = self.vllm_generation._iter_named_params
+            self.vllm_generation._iter_named_params = lambda: (
+                item for item in named() if "value_head" not in item[0]
+            )
+
+    # What is played
+
+    def _play(self, rows: Sequence[dict[str, Any]]) -> list[Episode]:
+        prompts, _, _ = self._tokenize_prompts([row["prompt"] for row in rows])
+        episodes = [
+            Episode(Deal(tuple(row["cards"]), self.rule), prompt)
+            for row, prompt in zip(rows, prompts, strict=True)
+        ]
+        alive = list(episodes)
+        for turn in range(self.args.max_turns):
+            # Generation may be collective (vLLM server, sharded weights): whoever has finished plays along.
+            if not self._sum(torch.tensor(len(alive), device=self.accelerator.device)):
+                break
+            playing = alive or episodes[:1]
+            replies: Any
+            log_probs: Any
+            replies, log_probs = self._generate_single_turn(
+                [episode.prompt + episode.tokens for episode in playing], None, {}, 1
+            )
+            texts = self.processing_class.batch_decode(replies, skip_special_tokens=True)
+            still = []
+            for i, episode in enumerate(alive):
+                judgement = judge_reply(episode.deal, texts[i])
+                episode.add_reply(replies[i], log_probs and log_probs[i], judgement.verdict)
+                if judgement.verdict is not Verdict.CORRECT and turn + 1 < self.args.max_turns:
+                    episode.add_message(self._message(replies[i], feedback(judgement)))
+                    still.append(episode)
+            alive = still
+        return episodes
+
+    def _message(self, reply: list[int], text: str) -> list[int]:
+        """What follows a reply: its end of turn if it lacks one, the message, the start of the next turn."""
+        user, assistant = {"role": "user", "content": "."}, {"role": "assistant", "content": "."}
+        before = self._rendered([user, assistant], False)
+        after = self._rendered([user, assistant, {"role": "user", "content": text}], True)
+        end = max(
+            (i for i, token in enumerate(before) if token in self.eos_token_ids), default=len(before) - 1
+        )
+        closing = [] if reply and reply[-1] in self.eos_token_ids else before[end : end + 1]
+        return closing + after[end + 1 :]
+
+    def _rendered(self, messages: list[dict[str, str]], start_reply: bool) -> list[int]:
+        return self.processing_class.apply_chat_template(
+            messages, add_generation_prompt=start_reply, tokenize=True, return_dict=False
+        )
+
+    # What is learned from it
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Play the deals of one generation batch; a row per episode of all that the loss needs."""
+        args, device = self.args, self.accelerator.device
+        episodes = self._play(inputs)
+        filler: Any = self._tokenizer.pad_token_id
+        prompt_ids = self._padded([e.prompt for e in episodes], "left", filler)
+        prompt_mask = self._padded([[1] * len(e.prompt) for e in episodes], "left", 0)
+        tokens = self._padded([e.tokens for e in episodes], "right", filler)
+        token_mask = self._padded([[1] * len(e.tokens) for e in episodes], "right", 0)
+        mask = self._padded([e.chosen for e in episodes], "right", 0).bool()
+        batch = {
+            "prompt_ids": prompt_ids,
+            "prompt_mask": prompt_mask,
+            "completion_ids": tokens,
+            "completion_mask": token_mask,
+            "mask": mask,
+        }
+        earned = torch.zeros(mask.shape, device=device)
+        turn_ends = torch.zeros_like(mask)
+        for row, episode in enumerate(episodes):
+            earned[row, episode.turn_ends] = torch.tensor(
+                [self.table[verdict] for verdict in episode.verdicts], device=device
+            )
+            turn_ends[row, episode.turn_ends] = True
+        with torch.no_grad():
+            log_probs, _, values = self._forward(self.model, batch, args.per_device_train_batch_size)
+            if args.beta:
+                reference = self._reference_log_probs(batch)
+                self._note("kl", self._mean((log_probs - reference) * mask, mask))
+                shaped = ppo_math.kl_shaped(earned, log_probs, reference, mask, args.beta)
+            else:
+                shaped = earned
+        values = values * mask
+        discounts = ppo_math.Discounts(args.gamma, args.lam, args.turn_gamma, args.turn_lam)
+        advantages = ppo_math.gae(shaped, values, mask, turn_ends, discounts)
+        returns = advantages + values
+        self._note_episodes(episodes, earned)
+        self._note("explained_variance", ppo_math.explained_variance(values, returns, mask))
+        batch |= {
+            "old_log_probs": log_probs,
+            "old_values": values,
+            "returns": returns,
+            "advantages": ppo_math.whiten(advantages, mask, self._sum) if args.whiten else advantages,
+            "num_items_in_batch": self._sum(mask.sum()),
+        }
+        if episodes[0].log_probs:
+            sampled = self._padded([e.log_probs for e in episodes], "right", 0.0)
+            # The sampler's probabilities are not quite the trained model's: truncated importance sampling.
+            correction = (log_probs - sampled).nan_to_num(0.0).exp()
+            batch["correction"] = correction.clamp(max=args.vllm_importance_sampling_clip_max)
+        return batch
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        args, mask = self.args, inputs["mask"]
+        log_probs, entropy, values = self._forward(model, inputs, None)
+        policy = ppo_math.policy_loss(log_probs, inputs["old_log_probs"], inputs["advantages"], args.epsilon)
+        value = ppo_math.value_loss(values, inputs["old_values"], inputs["returns"], args.vf_clip)
+        policy_loss = policy.loss * inputs.get("correction", 1.0)
+        # The mean over all tokens of the rollout, so that it is the same however the rollout is split into
+        # micro-batches and processes.
+        micro_batches = args.steps_per_generation * self.accelerator.num_processes
+        tokens = inputs["num_items_in_batch"].clamp(min=1) / micro_batches
+        loss = ((policy_loss + args.vf_coef * value - args.entropy_coef * entropy) * mask).sum() / tokens
+        with torch.no_grad():
+            self._note("policy_loss", self._mean(policy_loss * mask, mask))
+            self._note("value_loss", self._mean(value * mask, mask))
+            self._note("entropy", self._mean(entropy * mask, mask))
+            self._note("clip_fraction", self._mean(policy.clipped * mask, mask))
+            # Schulman's estimate of the divergence from the policy that played, (r − 1) − log r.
+            moved = policy.log_ratio.exp() - 1 - policy.log_ratio
+            self._note("approx_kl", self._mean(moved * mask, mask))
+        accumulated = self.current_gradient_accumulation_steps if self.model.training else 1
+        return loss / accumulated
+
+    def _forward(
+        self, model: Any, batch: dict[str, Tensor], chunk: int | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probability (of the chosen tokens, at the sampling temperature), entropy (nats) and value."""
+        self._values = []
+        try:
+            log_probs, entropy, _ = self._logps(model, batch, chunk)
+            values = torch.cat(self._values)
+        finally:
+            self._values = None
+        # The state in which a token was chosen is that of the token before.
+        return log_probs, entropy, values[:, -batch["completion_ids"].shape[1] - 1 : -1]
+
+    def _logps(self, model: Any, batch: dict[str, Tensor], chunk: int | None) -> Any:
+        return self._get_per_token_logps_and_entropies(
+            model,
+            torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1),
+            torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1),
+            batch["completion_ids"].shape[1],
+            batch_size=chunk,
+            compute_entropy=True,
+        )
+
+    def _reference_log_probs(self, batch: dict[str, Tensor]) -> Tensor:
+        chunk = self.args.per_device_train_batch_size
+        if self.ref_model is not None:
+            return self._logps(self.ref_model, batch, chunk)[0]
+        with self.accelerator.unwrap_model(self.model).disable_adapter():
+            return self._logps(self.model, batch, chunk)[0]
+
+    def _keep_values(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Within the model's forward pass, where sharded weights are whole."""
+        if self._values is not None:
+            hidden = output.last_hidden_state.to(self.value_head.weight.dtype)
+            self._values.append(self.value_head(hidden).squeeze(-1).float())
+
+    # What is kept
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        weights = state_dict if state_dict is not None else self.model.state_dict()
+        head = {key.rpartition(".")[2]: x.cpu() for key, x in weights.items() if "value_head." in key}
+        torch.save(head, Path(output_dir or str(self.args.output_dir), VALUE_HEAD))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self._load_value_head(Path(resume_from_checkpoint))
+
+    def _load_value_head(self, folder: Path) -> None:
+        self.value_head.load_state_dict(torch.load(folder / VALUE_HEAD, weights_only=True))
+
+    # What is logged
+
+    def _note_episodes(self, episodes: list[Episode], earned: Tensor) -> None:
+        rewarded = earned.sum(1)
+        self._note("reward", self._over_processes(rewarded.mean()))
+        last = [episode.verdicts[-1] for episode in episodes]
+        for verdict in Verdict:
+            share = torch.tensor(last.count(verdict) / len(last), device=earned.device)
+            self._note(f"verdict/{verdict.value}", self._over_processes(share))
+        turns = torch.tensor([float(len(episode.verdicts)) for episode in episodes], device=earned.device)
+        self._note("turns", self._over_processes(turns.mean()))
+        lengths = torch.tensor([float(sum(episode.chosen)) for episode in episodes], device=earned.device)
+        self._note("reply_tokens", self._over_processes(lengths.mean()))
+
+    def _note(self, name: str, value: Tensor) -> None:
+        """GRPOTrainer logs the mean of what was noted since the last log."""
+        self._metrics["train"][name].append(value.item())
+
+    def _mean(self, x: Tensor, mask: Tensor) -> Tensor:
+        total, n = self._sum(torch.stack([x.sum(), mask.sum().to(x)]))
+        return total / n.clamp(min=1)
+
+    def _over_processes(self, x: Tensor) -> Tensor:
+        return self._sum(x) / self.accelerator.num_processes
+
+    def _sum(self, x: Tensor) -> Tensor:
+        return self.accelerator.reduce(x, "sum")
+
+    def _padded(self, rows: Sequence[Sequence[float]], side: str, filler: Any) -> Tensor:
+        return pad([torch.tensor(row) for row in rows], filler, side).to(self.accelerator.device)
+
+
+_HEAD_KEYS = ("value_head.weight", "value_head.bias")
+
+
+def _rewarded_here(**_: Any) -> list[float | None]:
+    """GRPOTrainer wants a reward function; PPOTrainer rewards turn by turn and never asks it."""
+    raise NotImplementedError
+
+
+def train(settings: dict[str, Any]) -> Path:
+    """Train, or go on where a killed run of the same settings stopped; returns the run's folder.
+
+    Raises:
+        InputError: bad settings, or a folder that is not this run's.
+    """
+
+    def build(config: PPOConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> PPOTrainer:
+        wording = template(config.template)
+        rows = [
+            prompt_row(deal, wording, config.apply_chat_template) | {"cards": list(deal.cards)}
+            for deal in islice(deals(config.parsed_rule, config.seed), config.deals_to_play)
+        ]
+        return PPOTrainer(
+            model,
+            config,
+            config.parsed_rule,
+            rewards(config.rewards),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=config.peft_config,
+            callbacks=callbacks,
+        )
+
+    return train_run("PPO", PPOConfig, settings, build)

@@ -1,0 +1,131 @@
+"""Proximal policy optimisation in pure functions on tensors (Schulman et al. 2017, arXiv:1707.06347).
+
+Shapes are (episodes, tokens) throughout. A token position t of an episode is one that the environment or the
+policy appended after the prompt. `mask` is true where the policy chose the token; the verifier's messages
+between two turns, and padding, are false and take no part in anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Discounts(NamedTuple):
+    """How much later rewards count, each 0 … 1.
+
+    Attributes:
+        gamma: discount from one chosen token to the next of the same turn.
+        lam: decay of the estimates, likewise.
+        turn_gamma: discount from the last token of a turn to the first of the next.
+        turn_lam: decay, likewise.
+    """
+
+    gamma: float
+    lam: float
+    turn_gamma: float
+    turn_lam: float
+
+
+class PolicyLoss(NamedTuple):
+    """Per token, where the mask is true; elsewhere meaningless.
+
+    Attributes:
+        loss: the clipped surrogate to minimise.
+        clipped: 1 where the clip took the gradient away, else 0.
+        log_ratio: log of the new probability over the old.
+    """
+
+    loss: Tensor
+    clipped: Tensor
+    log_ratio: Tensor
+
+
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, turn_ends: Tensor, discounts: Discounts) -> Tensor:
+    """Generalised advantage estimates (Schulman et al. 2016, arXiv:1506.02438, equation 16).
+
+    What lies between turns is skipped. After the last chosen token the value is 0: every episode ends.
+
+    Args:
+        rewards: what each token earned, 0 where the mask is false.
+        values: the critic's value of the state in which each token was chosen.
+        mask: the policy's tokens.
+        turn_ends: true at the last token of each turn.
+        discounts: within turns and between them.
+
+    Returns:
+        The advantages, 0 where the mask is false.
+    """
+    advantages = torch.zeros_like(values)
+    next_value = next_advantage = torch.zeros_like(values[:, 0])
+    for t in reversed(range(values.shape[1])):
+        discount = torch.where(turn_ends[:, t], discounts.turn_gamma, discounts.gamma)
+        decay = torch.where(turn_ends[:, t], discounts.turn_lam, discounts.lam)
+        delta = rewards[:, t] + discount * next_value - values[:, t]
+        advantage = delta + discount * decay * next_advantage
+        chosen = mask[:, t]
+        advantages[:, t] = torch.where(chosen, advantage, 0.0)
+        next_advantage = torch.where(chosen, advantage, next_advantage)
+        next_value = torch.where(chosen, values[:, t], next_value)
+    return advantages
+
+
+def policy_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float) -> PolicyLoss:
+    """The clipped surrogate (arXiv:1707.06347, equation 7), negated, with one ratio per token.
+
+    Args:
+        log_probs: of the chosen tokens under the policy that is trained.
+        old_log_probs: under the policy that chose them.
+        advantages: what `gae` gave, whitened or not.
+        clip: how far the ratio may go from 1; infinity never clips.
+    """
+    log_ratio = log_probs - old_log_probs
+    ratio = log_ratio.exp()
+    free = -advantages * ratio
+    held = -advantages * ratio.clamp(1 - clip, 1 + clip)
+    return PolicyLoss(torch.maximum(free, held), (held > free).to(free.dtype), log_ratio)
+
+
+def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float) -> Tensor:
+    """Half the squared error per token, of the worse of the value and the value held near the old one.
+
+    Args:
+        values: the critic's, now.
+        old_values: the critic's when the tokens were chosen.
+        returns: the targets, advantages + old values.
+        clip: how far a value may go from the old one; infinity never clips.
+    """
+    held = old_values + (values - old_values).clamp(-clip, clip)
+    return 0.5 * torch.maximum((values - returns) ** 2, (held - returns) ** 2)
+
+
+def kl_shaped(rewards: Tensor, log_probs: Tensor, ref_log_probs: Tensor, mask: Tensor, beta: float) -> Tensor:
+    """Rewards less `beta` times each token's log-ratio to the reference (arXiv:1909.08593, equation 2).
+
+    In expectation over the policy the log-ratio is the Kullback-Leibler divergence, in nats.
+    """
+    return rewards - beta * (log_probs - ref_log_probs) * mask
+
+
+def whiten(x: Tensor, mask: Tensor, total: Callable[[Tensor], Tensor] = lambda sums: sums) -> Tensor:
+    """Shift and scale to mean 0 and variance 1 over the mask; 0 elsewhere.
+
+    Args:
+        x: what to whiten.
+        mask: the policy's tokens.
+        total: adds a tensor up over all processes, so that they share one mean and variance.
+    """
+    kept = x * mask
+    n, first, second = total(torch.stack([mask.sum().to(x), kept.sum(), (kept * x).sum()]))
+    mean = first / n
+    variance = (second / n - mean**2).clamp(min=1e-8)
+    return (x - mean) * variance.rsqrt() * mask
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
+    """1 − Var(returns − values) / Var(returns) over the mask; nan where the returns are all equal."""
+    wanted = returns[mask]
+    return 1 - (wanted - values[mask]).var(correction=0) / wanted.var(correction=0)

@@ -1,0 +1,116 @@
+"""The curve: every checkpoint becomes a plain model folder, is scored by lm-eval, and enters the records."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import CallbackHandler
+
+from points24.harness.ingest import About
+from points24.harness.records import Record
+from points24.harness.score import score
+from points24.harness.weights import weights_digest
+from points24.tasks.verdict import Verdict
+from points24.trainers.run_config import RunConfig
+from points24.trainers.run_folder import RunFolder
+
+
+class ScoreCheckpoints(TrainerCallback):
+    """Publishes and scores each checkpoint on the main process, while the others wait.
+
+    Training does not notice: what is scored is another copy of the model, loaded from the checkpoint, and
+    the random generators are given back as they were.
+
+    Args:
+        run: the run's folder.
+        config: what to score, and how.
+        stage: ``SFT`` or ``PPO``.
+        parent: what the run started from.
+    """
+
+    def __init__(self, run: RunFolder, config: RunConfig, stage: str, parent: dict[str, Any]):
+        self.run, self.config, self.stage, self.parent = run, config, stage, parent
+        self.loggers: CallbackHandler | None = None
+        """The trainer's callbacks, which take scores to tensorboard, trackio or wandb."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Drop what was logged after the step that is resumed from, and score the parent."""
+        if state.is_world_process_zero:
+            self.run.truncate_log(state.global_step)
+            self._log(self._score(self.config.parent, None, args.device), args, state, control)
+        PartialState().wait_for_everyone()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Save where `save_at` says so."""
+        if state.global_step in self.config.save_at:
+            control.should_save = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Every logged row goes to `log.jsonl` as well."""
+        if state.is_world_process_zero and logs:
+            self.run.append_log({"step": state.global_step} | logs)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Publish, score, and only then let the run resume from here."""
+        PartialState().wait_for_everyone()  # each process saves its own random state
+        if state.is_world_process_zero:
+            folder = self.run.publish(state.global_step)
+            self._log(self._score(folder, state.global_step, args.device), args, state, control)
+            self.run.complete(state.global_step)
+        PartialState().wait_for_everyone()
+
+    def _score(self, model: str | Path, step: int | None, device: torch.device) -> list[Record]:
+        """The records of the parent (step None) or of a checkpoint; none where they are known already."""
+        if step is None:
+            out, about = "parent", About(self.parent["name"])
+        else:
+            out = f"checkpoint-{step}"
+            about = About(f"{self.run.name}/{out}", self.parent["name"], self.stage, step)
+        digest = None if isinstance(model, str) else weights_digest(model)
+        if not self.config.score_tasks or self.run.has_records(about.model, digest):
+            return []
+        folder = self.run.path / "scores" / out
+        shutil.rmtree(folder, ignore_errors=True)
+        records = score(
+            model,
+            self.config.score_tasks,
+            folder,
+            about,
+            batch_size=self.config.score_batch_size,
+            device=device,
+            apply_chat_template=self.config.apply_chat_template,
+            limit=self.config.score_limit,
+            metadata={"template": self.config.template} if self.config.template else None,
+        )
+        self.run.put_records(records)
+        return records
+
+    def _log(
+        self, records: list[Record], args: TrainingArguments, state: TrainerState, control: TrainerControl
+    ) -> None:
+        """Accuracies and the share of memorised-rule replies, by task and filter, to every logger."""
+        logs = {}
+        for record in records:
+            name = f"score/{record.task}/{record.filter}"
+            logs[name] = record.k / record.n
+            logs[f"{name}/wrong_rule"] = (record.verdicts or {}).get(Verdict.WRONG_RULE.value, 0) / record.n
+        if logs and self.loggers is not None:
+            self.loggers.on_log(args, state, control, logs)

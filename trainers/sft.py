@@ -1,0 +1,84 @@
+"""Supervised fine-tuning on solved deals: TRL's SFTTrainer, and the curve.
+
+The rows come from `points24.trainers.deals`: hands of the seen split, cards in random order, replies with a
+solution by the exact solver. Rows are taken in that order, so that a global batch holds the same rows
+however many processes share it. The loss is on the reply and its end-of-sequence token alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl.trainer import sft_config
+from trl.trainer.sft_trainer import SFTTrainer
+
+from points24.tasks.errors import InputError
+from points24.tasks.prompts import template
+from points24.trainers.deals import SOLUTIONS, completion_row, examples, prompt_row
+from points24.trainers.run import train_run
+from points24.trainers.run_config import RunConfig
+
+
+@dataclass
+class SFTConfig(RunConfig, sft_config.SFTConfig):
+    """TRL's SFTConfig, with `RunConfig`, and what only SFT needs."""
+
+    solutions: str = "random"
+    """Which solutions of a hand are taught; see `points24.trainers.deals.SOLUTIONS`."""
+    num_samples: int | None = None
+    """Rows to draw, over which `num_train_epochs` counts. None draws what `max_steps` uses up."""
+    train_sampling_strategy: str = field(default="sequential")
+    packing: bool = False
+    max_length: int | None = 512
+
+    def __post_init__(self) -> None:
+        self.check()
+        if self.solutions not in SOLUTIONS:
+            raise InputError(f"solutions: expected {' or '.join(SOLUTIONS)}, found {self.solutions!r}")
+        if (self.max_steps > 0) == (self.num_samples is not None):
+            raise InputError(
+                f"expected max_steps or num_samples, one of them; found max_steps {self.max_steps}, "
+                f"num_samples {self.num_samples}"
+            )
+        if self.num_samples is not None and self.num_samples < 1:
+            raise InputError(f"num_samples: expected at least 1, found {self.num_samples}")
+        super().__post_init__()
+
+    @property
+    def rows(self) -> int:
+        """Rows of the training set."""
+        return self.num_samples or self.max_steps * self.rows_per_step
+
+    @property
+    def rows_per_step(self) -> int:
+        """The global batch: rows behind one optimiser step, over all processes."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.world_size
+
+
+def train(settings: dict[str, Any]) -> Path:
+    """Train, or go on where a killed run of the same settings stopped; returns the run's folder.
+
+    Raises:
+        InputError: bad settings, or a folder that is not this run's.
+    """
+
+    def build(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> SFTTrainer:
+        wording, chat = template(config.template), config.apply_chat_template
+        drawn = islice(examples(config.parsed_rule, config.solutions, config.seed), config.rows)
+        rows = [
+            prompt_row(deal, wording, chat) | completion_row(deal, formula, chat) for deal, formula in drawn
+        ]
+        return SFTTrainer(
+            model,
+            args=config,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=config.peft_config,
+            callbacks=callbacks,
+        )
+
+    return train_run("SFT", SFTConfig, settings, build)
