@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from points24.harness.records import FILTERS, Record, task_version
-from points24.leaderboards.statistics import (
+from points24.harness.statistics import (
     Interval,
     Paired,
     clustered_paired_interval,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from points24.harness.records import Record
+from points24.harness.statistics import paired_deals_needed
 from points24.leaderboards import wording
 from points24.leaderboards.aggregate import ALPHA, Difference, difference, flipped, protocol_of
-from points24.leaderboards.statistics import paired_deals_needed
 from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
 

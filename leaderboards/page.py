@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from points24.harness.records import Record
+from points24.harness.statistics import Interval
 from points24.leaderboards import wording
 from points24.leaderboards.aggregate import Difference, Protocol, Row, Table
-from points24.leaderboards.statistics import Interval
 from points24.tasks.verdict import Verdict
 
 _PAGE = Path(__file__).resolve().parent / "page_parts"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from points24.harness.records import Record
+from points24.harness.statistics import Interval, deals_needed, paired_deals_needed
 from points24.leaderboards.aggregate import Difference, Protocol, Row
-from points24.leaderboards.statistics import Interval, deals_needed, paired_deals_needed
 from points24.tasks.hand_sets import HAND_SETS
 from points24.tasks.verdict import Verdict
 

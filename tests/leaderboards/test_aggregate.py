@@ -1,7 +1,7 @@
 import pytest
 
+from points24.harness.statistics import Paired, mcnemar, sign_flip, wilson
 from points24.leaderboards.aggregate import difference, flipped, paired_table, tables
-from points24.leaderboards.statistics import Paired, mcnemar, sign_flip, wilson
 from points24.tasks.cards import RULES, hand_of
 from points24.tasks.hand_sets import hand_set
 from tests.leaderboards.conftest import record, reported
