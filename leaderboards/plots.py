@@ -12,9 +12,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from points24.harness.comparison import interval_of, protocol_of
 from points24.harness.files import replacing
 from points24.harness.records import Record
-from points24.leaderboards.aggregate import interval_of, protocol_of
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import Verdict
 
