@@ -128,7 +128,7 @@ def _against(found: Difference | None) -> list[tuple[str, float | str]]:
 
 def _row(row: Row, cells: list[tuple[Column, str, float | str]], rows: int) -> dict[str, Any]:
     record, (low, high) = row.record, row.interval
-    shares = {verdict: wording.verdict_share(record, verdict) or 0.0 for verdict in Verdict}
+    shares = {verdict: record.verdict_share(verdict) or 0.0 for verdict in Verdict}
     return {
         "label": record.label,
         "search": " ".join(filter(None, (record.label, record.source, record.task))).lower(),

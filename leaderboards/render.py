@@ -130,7 +130,7 @@ def _markdown_section(table: Table) -> str:
     rows = []
     for row in table.rows:
         rest = [formats.percent(row.weighted)]
-        rest += [formats.percent(wording.verdict_share(row.record, verdict)) for verdict in _WRONG]
+        rest += [formats.percent(row.record.verdict_share(verdict)) for verdict in _WRONG]
         cells = [*_cells(row), wording.standing(row), *(rest if measured else [row.record.source or ""])]
         rows.append([_MARKDOWN.sub(r"\\\1", cell) for cell in cells])
     keep = [i for i in range(len(headers)) if any(cells[i] for cells in rows)]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from points24.harness import formats
 from points24.harness.comparison import Difference, Protocol
-from points24.harness.records import Record
 from points24.harness.statistics import deals_needed, paired_deals_needed
 from points24.leaderboards.aggregate import Row
 from points24.tasks.hand_sets import HAND_SETS
-from points24.tasks.verdict import Verdict
 
 
 def against(found: Difference | None) -> tuple[str, str]:
@@ -27,10 +25,6 @@ def standing(row: Row) -> str:
     if row.best is None:
         return "best"
     return "below" if row.best.is_clear else "tied"
-
-
-def verdict_share(record: Record, verdict: Verdict) -> float | None:
-    return None if record.verdicts is None else record.verdicts.get(verdict.value, 0) / record.n
 
 
 def title(protocol: Protocol) -> str:
