@@ -122,6 +122,10 @@ class Record:
         content = json.dumps([getattr(self, name) for name in names], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
+    def verdict_share(self, verdict: Verdict) -> float | None:
+        """Share of the replies with a verdict, 0 … 1; None where the record counts none."""
+        return None if self.verdicts is None else self.verdicts.get(verdict.value, 0) / self.n
+
     def line(self) -> str:
         """The record as one line of JSON, without the line break."""
         return json.dumps(asdict(self), ensure_ascii=False, separators=(", ", ": "), allow_nan=False)

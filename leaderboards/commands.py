@@ -1,4 +1,4 @@
-"""``points24 leaderboard``: from lm-eval's output to records, from records to tables."""
+"""``points24 leaderboard`` and ``points24 plot``: from lm-eval's output to records, tables and figures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from points24.harness.cli import Command
+from points24.harness.records import FILTERS
 from points24.tasks.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     rescore.add_argument("--ingest", action="store_true", help="add the outcome to the records")
     export = add("export", _export, "a model's records as the model-index of a Hugging Face model card")
     export.add_argument("model", help="a model, a label of the tables, or a record's key")
-    plot = add("plot", _plot, "accuracy and verdicts over training steps, and recoveries, as SVG")
+    plot = add("plot", _plot, "the curves of training runs, and recoveries, as SVG")
     plot.add_argument("-o", "--output", type=Path, required=True, help="folder for the figures")
 
 
@@ -165,12 +167,40 @@ def _export(args: argparse.Namespace) -> int:
 def _plot(args: argparse.Namespace) -> int:
     from points24.harness.record_store import read_records
 
+    paths = _plots().write_plots(read_records(args.dir / "records"), args.output)
+    print("\n".join(map(str, paths)))
+    return _DONE
+
+
+def _plot_arguments(parser: argparse.ArgumentParser) -> None:
+    subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
+    about = "a training run's accuracy and OOD verdicts over its steps, as SVG"
+    sub = subcommands.add_parser("curve", help=about, description=about)
+    sub.add_argument("folder", metavar="RUN", type=Path, help="output_dir of a training run, with records/")
+    sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: RUN/curve.svg)")
+    sub.add_argument("--filter", choices=FILTERS, default=FILTERS[0], help=f"(default: {FILTERS[0]})")
+    sub.set_defaults(subcommand=_plot_curve)
+
+
+def _plot_curve(args: argparse.Namespace) -> int:
+    from points24.harness.curve import curve
+    from points24.harness.record_store import read_records
+
+    path = args.output or args.folder / "curve.svg"
+    if path.suffix != ".svg":
+        raise InputError(f"--output: expected a file that ends in .svg, found {path}")
+    found = curve(read_records(args.folder / "records"), args.filter)
+    _plots().write_curve(found, path)
+    print(path)
+    return _DONE
+
+
+def _plots() -> ModuleType:
     try:
-        from points24.leaderboards.plots import write_plots
+        from points24.leaderboards import plots
     except ModuleNotFoundError as e:
         raise InputError(f"{e.name} is not installed: pip install 'points24[plots]'") from e
-    print("\n".join(map(str, write_plots(read_records(args.dir / "records"), args.output))))
-    return _DONE
+    return plots
 
 
 def _about(args: argparse.Namespace) -> About:
@@ -199,3 +229,4 @@ def _run(args: argparse.Namespace) -> int:
 
 
 leaderboard = Command("records and the tables made from them", _arguments, _run)
+plot = Command("figures of training runs", _plot_arguments, _run)

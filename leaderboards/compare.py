@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from points24.harness import formats
+from points24.harness.comparison import ALPHA, Difference, difference, protocol_of
 from points24.harness.records import Record
+from points24.harness.statistics import paired_deals_needed
 from points24.leaderboards import wording
-from points24.leaderboards.aggregate import ALPHA, Difference, difference, flipped, protocol_of
-from points24.leaderboards.statistics import paired_deals_needed
+from points24.leaderboards.aggregate import flipped
 from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
 
@@ -68,13 +70,13 @@ def sentence(a: Record, b: Record, found: Difference) -> str:
     else:
         better, worse = (a, b) if found.share > 0 else (b, a)
         low, high = (low, high) if better is a else (-high, -low)
-        gap = f"{better.label} wins {wording.points(abs(found.share))[1:]} points more than {worse.label}"
-    bounds = f"95 % interval of the difference {wording.points(low)} to {wording.points(high)}"
+        gap = f"{better.label} wins {formats.points(abs(found.share))[1:]} points more than {worse.label}"
+    bounds = f"95 % interval of the difference {formats.points(low)} to {formats.points(high)}"
     if found.p < ALPHA:
-        return f"{gap} ({bounds}, p {_p(found.p)}): a real difference on these deals."
+        return f"{gap} ({bounds}, {formats.p_clause(found.p)}): a real difference on these deals."
     if found.share == 0:
-        return f"{gap} ({bounds}, p {_p(found.p)})."
-    return f"{gap} ({bounds}, p {_p(found.p)}): chance alone can explain that{_needed(found)}."
+        return f"{gap} ({bounds}, {formats.p_clause(found.p)})."
+    return f"{gap} ({bounds}, {formats.p_clause(found.p)}): chance alone can explain that{_needed(found)}."
 
 
 def lines(a: Record, b: Record) -> list[str]:
@@ -122,11 +124,6 @@ def _hands(deals: Sequence[Deal]) -> str:
     shown = ", ".join(" ".join(deal.cards) for deal in deals[:SHOWN_HANDS])
     more = len(deals) - SHOWN_HANDS
     return f"{shown} and {more:,} more (--json lists them)" if more > 0 else shown
-
-
-def _p(p: float) -> str:
-    shown = wording.p_value(p)
-    return shown if shown.startswith("<") else f"= {shown}"
 
 
 def _needed(found: Difference) -> str:

@@ -34,7 +34,7 @@ def lm_eval_command(pretrained: str, output: str, device: str) -> list[str]:
 
 def results_table(results: dict[str, Any]) -> str:
     """The table of an lm-eval results file: accuracy with Wilson's 95 % interval, and verdict shares."""
-    from points24.leaderboards.statistics import wilson
+    from points24.harness.statistics import wilson
 
     others = [v.value for v in Verdict if v is not Verdict.CORRECT]
     rows = []

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from points24.harness import formats
+from points24.harness.comparison import Difference, Protocol
 from points24.harness.records import Record
+from points24.harness.statistics import Interval
 from points24.leaderboards import wording
-from points24.leaderboards.aggregate import Difference, Protocol, Row, Table
-from points24.leaderboards.statistics import Interval
+from points24.leaderboards.aggregate import Row, Table
 from points24.tasks.verdict import Verdict
 
 _PAGE = Path(__file__).resolve().parent / "page_parts"
@@ -110,8 +112,8 @@ def _cells(row: Row) -> list[tuple[str, float | str]]:
     record = row.record
     return [
         (f"{record.k}/{record.n}", record.k),
-        (wording.percent(row.share), row.share),
-        (wording.interval(row.interval), row.interval.low),
+        (formats.percent(row.share), row.share),
+        (formats.interval(row.interval), row.interval.low),
         *_against(row.parent),
         *_against(row.best),
     ]
@@ -126,7 +128,7 @@ def _against(found: Difference | None) -> list[tuple[str, float | str]]:
 
 def _row(row: Row, cells: list[tuple[Column, str, float | str]], rows: int) -> dict[str, Any]:
     record, (low, high) = row.record, row.interval
-    shares = {verdict: wording.verdict_share(record, verdict) or 0.0 for verdict in Verdict}
+    shares = {verdict: record.verdict_share(verdict) or 0.0 for verdict in Verdict}
     return {
         "label": record.label,
         "search": " ".join(filter(None, (record.label, record.source, record.task))).lower(),
@@ -139,7 +141,7 @@ def _row(row: Row, cells: list[tuple[Column, str, float | str]], rows: int) -> d
         "low": _css(low),
         "width": _css(high - low),
         "wrong_rule": shares[Verdict.WRONG_RULE] if record.verdicts else "",
-        "mix": ", ".join(f"{verdict.value} {wording.percent(share)} %" for verdict, share in shares.items()),
+        "mix": ", ".join(f"{verdict.value} {formats.percent(share)} %" for verdict, share in shares.items()),
         "parts": [
             {"name": verdict.value, "percent": _css(share)} for verdict, share in shares.items() if share
         ],
@@ -256,4 +258,4 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def _words(share: float, interval: Interval) -> str:
-    return f"{wording.percent(share)} % [{wording.interval(interval)}]"
+    return f"{formats.percent(share)} % [{formats.interval(interval)}]"

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
 
+from points24.harness.comparison import interval_of, protocol_of
+from points24.harness.curve import Curve, best_ood, curve, forgetting, is_one_of, is_scored, run_of
+from points24.harness.curve_report import TITLES
 from points24.harness.files import replacing
-from points24.harness.records import Record
-from points24.leaderboards.aggregate import interval_of, protocol_of
+from points24.harness.records import FILTERS, Record
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import Verdict
 
-_COLOURS = {"id": "#0b6e8f", "ood": "#d95f02"}
+_COLOURS = {"id": "#0b6e8f", "id_heldout": "#56b4e9", "ood": "#aa3377"}
+_LINES = {"id": "o-", "id_heldout": "^--", "ood": "s-"}  # told apart without colour, too
 _VERDICT_COLOURS = dict(
     zip(Verdict, ("#1b9e77", "#d95f02", "#e6b422", "#a66bb5", "#4575b4", "#9aa0a6"), strict=True)
 )
@@ -29,66 +34,108 @@ _STYLE: dict[Any, Any] = {  # its keys' type is matplotlib's own
     "font.size": 9,
     "legend.frameon": False,
 }
-Series = list[Record]
-"""The records of one training run under one protocol, by step."""
+_BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+_LABELLED_STEPS = 12
+_CROWDED = 1 / 4
+"""Steps crowd at the start where half of them lie in this share of the axis."""
 
 
-def series(records: Iterable[Record]) -> dict[str, dict[str, Series]]:
-    """Training runs with two steps or more: run and filter -> rule -> records by step.
+def curves(records: Sequence[Record]) -> list[Curve]:
+    """The training runs that are scored on OOD at two steps or more, by name and filter.
 
-    A run is the checkpoints of one stage of one model, whose names differ in ``/checkpoint-N`` alone. Only
-    the full sets `id` and `ood` in a single attempt are drawn.
+    A parent counts as a step where it was scored under its run's protocol.
+
+    Raises:
+        InputError: a run's records do not make one curve.
     """
-    found: dict[str, dict[str, Series]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        full = record.hand_set == record.rule and record.attempts == 1 and record.status == "measured"
-        if record.step is not None and full:
-            run = re.sub(r"/checkpoint-\d+$", "", record.model)
-            found[" ".join(filter(None, (run, record.stage, record.filter)))][record.rule].append(record)
-    for name, rules in found.items():
-        for rule, steps in rules.items():
-            if len({protocol_of(record) for record in steps}) > 1:
-                raise InputError(f"{name}: its {rule} records are of several protocols: not one curve")
-            steps.sort(key=lambda record: (record.step, record.date))
-    return {
-        name: {rule: rules[rule] for rule in sorted(rules)}
-        for name, rules in sorted(found.items())
-        if any(len({record.step for record in steps}) > 1 for steps in rules.values())
-    }
+    runs: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in filter(is_scored, records):
+        if record.step is not None:
+            name, stage = run_of(record)
+            runs[name, stage or ""].append(record)
+    found = []
+    for _, own in sorted(runs.items()):
+        parents = {record.parent for record in own if record.parent}
+        protocols = set(map(protocol_of, own))
+        starts = [r for r in records if is_one_of(r, parents) and protocol_of(r) in protocols]
+        found += [
+            curve([*starts, *own], name)
+            for name in FILTERS
+            if any((r.hand_set, r.filter) == ("ood", name) for r in own)
+        ]
+    return [each for each in found if len(each.ood) > 1]
 
 
-def accuracy_over_steps(axes: Axes, rules: dict[str, Series]) -> None:
-    """ID and OOD accuracy against the training step, with 95 % bands."""
-    for rule, steps in rules.items():
-        x = [record.step or 0 for record in steps]
-        bounds = [interval_of(record) for record in steps]
-        axes.plot(x, [100 * r.k / r.n for r in steps], "o-", ms=3, color=_COLOURS[rule], label=rule.upper())
+def curve_figure(found: Curve) -> Figure:
+    """Accuracy over the training steps; below it, on the same axis, what the OOD replies are worth."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    above.set_title(_name(found), fontsize=9)
+    accuracy_over_steps(above, found)
+    verdicts_over_steps(below, found.ood)
+    _scale_steps(below, found.steps)
+    return figure
+
+
+def accuracy_over_steps(axes: Axes, found: Curve) -> None:
+    """Accuracy per hand set with 95 % bands; the best and the last step; where forgetting begins."""
+    for name, records in found.scores.items():
+        steps, bounds = list(records), [interval_of(record) for record in records.values()]
+        shares = [100 * record.k / record.n for record in records.values()]
+        axes.plot(steps, shares, _LINES[name], ms=3, color=_COLOURS[name], label=TITLES[name])
         axes.fill_between(
-            x,
+            steps,
             [100 * bound.low for bound in bounds],
             [100 * bound.high for bound in bounds],
-            color=_COLOURS[rule],
+            color=_COLOURS[name],
             alpha=0.18,
             linewidth=0,
         )
-    axes.set(xlabel="training step", ylabel="accuracy, %", ylim=(0, 100))
-    axes.legend()
+    for step, marker, size, about in ((best_ood(found), "*", 13, "best OOD"), (found.end, "o", 9, "end")):
+        record = found.ood[step]
+        axes.plot(
+            [step],
+            [100 * record.k / record.n],
+            marker,
+            ms=size,
+            mfc="none" if about == "end" else _COLOURS["ood"],
+            mec="black",
+            label=f"{about}, step {step:,}",
+        )
+    lost = forgetting(found)
+    if lost.begins_after is not None and lost.seen_by is not None:
+        axes.axvspan(
+            lost.begins_after, lost.seen_by, color="#9aa0a6", alpha=0.3, lw=0, label="forgetting begins"
+        )
+    axes.set(ylabel="accuracy, %", ylim=(-2, 100))  # a line at 0 shows
+    axes.legend(**_BESIDE)
 
 
-def verdicts_over_steps(axes: Axes, steps: Series) -> None:
-    """The share of each verdict against the training step; they add up to 100 %."""
-    shares = [
-        [100 * (record.verdicts or {}).get(verdict.value, 0) / record.n for record in steps]
-        for verdict in Verdict
-    ]
+def verdicts_over_steps(axes: Axes, records: Mapping[int, Record]) -> None:
+    """The share of each verdict over the training steps; they add up to 100 %."""
     axes.stackplot(
-        [record.step or 0 for record in steps],
-        shares,
+        list(records),
+        [[100 * (record.verdict_share(v) or 0) for record in records.values()] for v in Verdict],
         labels=[verdict.value for verdict in Verdict],
         colors=[_VERDICT_COLOURS[verdict] for verdict in Verdict],
+        edgecolor="white",
+        linewidth=0.6,
     )
-    axes.set(xlabel="training step", ylabel="replies, %", ylim=(0, 100))
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set(xlabel="training step", ylabel="OOD replies, %", ylim=(0, 100))
+    axes.legend(**_BESIDE, reverse=True)  # in the order of the stack
+
+
+def _scale_steps(axes: Axes, steps: Sequence[int]) -> None:
+    """Steps as they are, unless they crowd at the start: then by their logarithm, with room for step 0."""
+    if median(steps) >= _CROWDED * steps[-1]:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        return
+    first = min(step for step in steps if step)
+    axes.set_xscale("symlog", linthresh=first, linscale=0.4)
+    axes.set_xlim(-first / 3, steps[-1] * 1.3)  # matplotlib's margins are those of the steps as they are
+    every = -(-len(steps) // _LABELLED_STEPS)
+    axes.set_xticks(steps[::every], [f"{step:,}" for step in steps[::every]])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def recovery_bars(axes: Axes, records: Sequence[Record]) -> None:
@@ -123,41 +170,47 @@ def recoveries(records: Sequence[Record]) -> dict[str, list[Record]]:
     return found
 
 
+def write_curve(found: Curve, path: Path) -> None:
+    """Write a curve as SVG.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with mpl.rc_context(_STYLE):
+        _save(curve_figure(found), path)
+
+
 def write_plots(records: Sequence[Record], folder: Path) -> list[Path]:
     """Write every figure that the records give, as SVG, and return their paths.
 
     Raises:
-        InputError: they give none.
+        InputError: they give none, or a file cannot be written.
     """
-    paths = []
+    figures = {}
     with mpl.rc_context(_STYLE):
-        for name, rules in series(records).items():
-            figure, axes = _figure(name)
-            accuracy_over_steps(axes, rules)
-            paths.append(_saved(figure, folder, f"accuracy {name}"))
-            for rule, steps in rules.items():
-                figure, axes = _figure(f"{name}, {rule.upper()}")
-                verdicts_over_steps(axes, steps)
-                paths.append(_saved(figure, folder, f"verdicts {name} {rule}"))
+        for found in curves(records):
+            figures[f"curve {_name(found)}"] = curve_figure(found)
         for name, group in recoveries(records).items():
-            figure, axes = _figure(f"recovery, {name}")
+            figures[f"recovery {name}"] = figure = Figure(figsize=(5, 3.2), layout="constrained")
+            axes = figure.subplots()
+            axes.set_title(f"recovery, {name}", fontsize=9)
             recovery_bars(axes, group)
-            paths.append(_saved(figure, folder, f"recovery {name}"))
+        paths = {folder / (re.sub(r"\W+", "_", name) + ".svg"): figure for name, figure in figures.items()}
+        for path, figure in paths.items():
+            _save(figure, path)
     if not paths:
-        raise InputError("nothing to plot: no run has records of two steps, and none has the stage recovered")
-    return paths
+        raise InputError("nothing to plot: no run is scored on OOD at two steps, no stage is recovered")
+    return list(paths)
 
 
-def _figure(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title, fontsize=9)
-    return figure, axes
+def _name(found: Curve) -> str:
+    return " ".join(filter(None, (found.run, found.stage, found.filter)))
 
 
-def _saved(figure: Figure, folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (re.sub(r"\W+", "_", name) + ".svg")
-    with replacing(path) as partial:
-        figure.savefig(partial, format="svg", metadata={"Date": None})
-    return path
+def _save(figure: Figure, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            figure.savefig(partial, format="svg", metadata={"Date": None})
+    except OSError as e:
+        raise InputError(f"{path}: {e.strerror or e}") from e

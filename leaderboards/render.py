@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from points24.harness import formats
 from points24.leaderboards import wording
 from points24.leaderboards.aggregate import Row, Table
 from points24.tasks.verdict import Verdict
@@ -105,8 +106,8 @@ def _cells(row: Row) -> list[str]:
     return [
         record.label,
         f"{record.k}/{record.n}",
-        wording.percent(row.share),
-        wording.interval(row.interval),
+        formats.percent(row.share),
+        formats.interval(row.interval),
         *wording.against(row.parent),
         *wording.against(row.best),
     ]
@@ -128,8 +129,8 @@ def _markdown_section(table: Table) -> str:
     headers += ["weighted %", *(verdict.value for verdict in _WRONG)] if measured else ["source"]
     rows = []
     for row in table.rows:
-        rest = [wording.percent(row.weighted)]
-        rest += [wording.percent(wording.verdict_share(row.record, verdict)) for verdict in _WRONG]
+        rest = [formats.percent(row.weighted)]
+        rest += [formats.percent(row.record.verdict_share(verdict)) for verdict in _WRONG]
         cells = [*_cells(row), wording.standing(row), *(rest if measured else [row.record.source or ""])]
         rows.append([_MARKDOWN.sub(r"\\\1", cell) for cell in cells])
     keep = [i for i in range(len(headers)) if any(cells[i] for cells in rows)]

@@ -1,32 +1,12 @@
-"""How figures, protocols and comparisons read, the same in every output."""
+"""How protocols, rows and comparisons read, the same in every output."""
 
 from __future__ import annotations
 
-from points24.harness.records import Record
-from points24.leaderboards.aggregate import Difference, Protocol, Row
-from points24.leaderboards.statistics import Interval, deals_needed, paired_deals_needed
+from points24.harness import formats
+from points24.harness.comparison import Difference, Protocol
+from points24.harness.statistics import deals_needed, paired_deals_needed
+from points24.leaderboards.aggregate import Row
 from points24.tasks.hand_sets import HAND_SETS
-from points24.tasks.verdict import Verdict
-
-MINUS, DASH = "−", "–"
-
-
-def percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
-
-
-def interval(found: Interval) -> str:
-    return f"{percent(found.low)} {DASH} {percent(found.high)}"
-
-
-def points(share: float) -> str:
-    """A difference in percentage points, with its sign."""
-    text = f"{100 * share:+.1f}".replace("-", MINUS)
-    return "0.0" if text in ("+0.0", f"{MINUS}0.0") else text
-
-
-def p_value(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
 def against(found: Difference | None) -> tuple[str, str]:
@@ -35,8 +15,8 @@ def against(found: Difference | None) -> tuple[str, str]:
         return "", ""
     low, high = found.interval
     return (
-        f"{points(found.share)} [{points(low)}, {points(high)}]",
-        f"{p_value(found.p)} ({p_value(found.p_holm)})",
+        f"{formats.points(found.share)} [{formats.points(low)}, {formats.points(high)}]",
+        f"{formats.p_value(found.p)} ({formats.p_value(found.p_holm)})",
     )
 
 
@@ -45,10 +25,6 @@ def standing(row: Row) -> str:
     if row.best is None:
         return "best"
     return "below" if row.best.is_clear else "tied"
-
-
-def verdict_share(record: Record, verdict: Verdict) -> float | None:
-    return None if record.verdicts is None else record.verdicts.get(verdict.value, 0) / record.n
 
 
 def title(protocol: Protocol) -> str:

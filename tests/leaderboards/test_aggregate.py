@@ -1,8 +1,8 @@
 import pytest
 
-from points24.leaderboards.aggregate import difference, flipped, paired_table, tables
-from points24.leaderboards.statistics import Paired, mcnemar, sign_flip, wilson
-from points24.tasks.cards import RULES, hand_of
+from points24.harness.statistics import mcnemar, wilson
+from points24.leaderboards.aggregate import flipped, tables
+from points24.tasks.cards import RULES
 from points24.tasks.hand_sets import hand_set
 from tests.leaderboards.conftest import record, reported
 
@@ -36,10 +36,6 @@ def test_tables_do_not_depend_on_the_order_of_the_records():
     assert tables(records) == tables(records[::-1])
 
 
-def test_the_2x2_of_two_records():
-    assert paired_table("110100", "101100") == Paired(2, 1, 1, 2)
-
-
 def test_a_checkpoint_is_tested_against_its_parent_and_the_best():
     best = record("1" * 12 + "0000", model="best")
     base = record("0" * 14 + "11", model="base")
@@ -67,16 +63,6 @@ def test_reported_figures_are_tested_as_two_samples_with_the_intervals_of_their_
     assert worse.interval == wilson(21, 234)
 
 
-def test_where_hands_repeat_tests_and_intervals_go_by_hand():
-    hands = hand_set("ood_paper", RULES["ood"])
-    first, second = "10" * 117, "01" * 10 + "10" * 107
-    common = {"task": "points24_ood_paper", "hand_set": "ood_paper", "hand_set_digest": hands.digest}
-    a, b = record(first, **common), record(second, model="b", **common)
-    found = difference(a, b)
-    played = [hand_of(deal.cards) for deal in hands.deals]
-    assert found.p == sign_flip([int(x) - int(y) for x, y in zip(first, second, strict=True)], played)
-
-
 def test_the_weighted_accuracy_weighs_hands_as_the_papers_sampler_deals_them():
     weights = hand_set("ood", RULES["ood"]).weights[:4]
     (table,) = tables([record("1100")])
@@ -86,8 +72,3 @@ def test_the_weighted_accuracy_weighs_hands_as_the_papers_sampler_deals_them():
 def test_the_deals_that_flipped_are_the_hand_sets():
     deals = hand_set("ood", RULES["ood"]).deals
     assert flipped(record("1100"), record("1010", model="b")) == ([deals[1]], [deals[2]])
-
-
-def test_different_protocols_are_never_compared():
-    with pytest.raises(ValueError, match="different protocols"):
-        difference(record(), record(attempts=5))

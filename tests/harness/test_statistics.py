@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest, fisher_exact
 
-from points24.leaderboards.statistics import (
+from points24.harness.statistics import (
     Paired,
     clustered_paired_interval,
     clustered_wilson,
