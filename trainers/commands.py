@@ -6,10 +6,14 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from points24.harness.cli import Command
 from points24.harness.config import load_config, read_settings
 from points24.tasks.errors import InputError
+
+if TYPE_CHECKING:
+    from points24.trainers.run_folder import RunFolder
 
 _CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -30,7 +34,7 @@ def config_file(name: str | None) -> Path | None:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     trainers = parser.add_subparsers(metavar="TRAINER", required=True)
 
-    def add(name: str, trainer: Callable[[argparse.Namespace], Path], about: str) -> argparse.ArgumentParser:
+    def add(name: str, trainer: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
         sub = trainers.add_parser(name, help=about, description=about)
         shipped = ", ".join(shipped_configs())
         sub.add_argument(
@@ -39,7 +43,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
             help=f"settings under the key {name}; these come along: {shipped}",
         )
         sub.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
-        sub.set_defaults(trainer=trainer)
+        sub.set_defaults(run_trainer=trainer)
         return sub
 
     add("nano", _nano, "the nano base model, from nothing")
@@ -47,24 +51,41 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("ppo", _ppo, "reinforcement learning with verdicts as rewards and a critic (on TRL), likewise scored")
 
 
-def _nano(args: argparse.Namespace) -> Path:
+def _nano(args: argparse.Namespace) -> int:
     from points24.trainers import nano
 
-    return nano.train(load_config(nano.NanoConfig, config_file(args.config), args.overrides, "nano"))
+    print(nano.train(load_config(nano.NanoConfig, config_file(args.config), args.overrides, "nano")))
+    return 0
 
 
-def _sft(args: argparse.Namespace) -> Path:
+def _sft(args: argparse.Namespace) -> int:
     with _trl():
         from points24.trainers import sft
 
-    return sft.train(read_settings(config_file(args.config), args.overrides, "sft"))
+    return _reported(sft.train(read_settings(config_file(args.config), args.overrides, "sft")))
 
 
-def _ppo(args: argparse.Namespace) -> Path:
+def _ppo(args: argparse.Namespace) -> int:
     with _trl():
         from points24.trainers import ppo
 
-    return ppo.train(read_settings(config_file(args.config), args.overrides, "ppo"))
+    return _reported(ppo.train(read_settings(config_file(args.config), args.overrides, "ppo")))
+
+
+def _reported(run: RunFolder) -> int:
+    """Print the curve, and last the run's folder; once, whatever the number of processes."""
+    from accelerate import PartialState
+    from tabulate import tabulate
+
+    from points24.harness.curve import forgetting
+    from points24.harness.curve_report import sentence, table
+
+    if PartialState().is_main_process:
+        if found := run.curve():
+            print(tabulate(table(found), headers="keys", tablefmt="github", disable_numparse=True))
+            print(f"\n{sentence(forgetting(found))}\n")
+        print(run.path)
+    return 0
 
 
 @contextmanager
@@ -76,8 +97,7 @@ def _trl() -> Iterator[None]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    print(args.trainer(args))
-    return 0
+    return args.run_trainer(args)
 
 
-train = Command("train a model; prints its folder", _arguments, _run)
+train = Command("train a model; prints its folder last", _arguments, _run)

@@ -37,7 +37,7 @@ from points24.trainers.deals import deals, prompt_row
 from points24.trainers.rewards import Rewards, rewards
 from points24.trainers.run import train_run
 from points24.trainers.run_config import RunConfig
-from points24.trainers.run_folder import VALUE_HEAD
+from points24.trainers.run_folder import VALUE_HEAD, RunFolder
 
 
 @dataclass
@@ -71,6 +71,8 @@ class PPOConfig(RunConfig, GRPOConfig):
     """Weight of the value loss."""
     vf_clip: float = 0.2
     """How far a value may go from its old one within a rollout, in units of reward."""
+    vf_learning_rate: float | None = None
+    """Of the value head, which starts from nothing; None takes `learning_rate`."""
     whiten: bool = True
     """Shift and scale the advantages of a rollout to mean 0 and variance 1."""
 
@@ -319,21 +321,23 @@ class PPOTrainer(GRPOTrainer):
         """Log-probability (of the chosen tokens, at the sampling temperature), entropy (nats) and value."""
         self._values = []
         try:
-            log_probs, entropy, _ = self._logps(model, batch, chunk)
+            log_probs, entropy, _ = self._logps(model, batch, chunk, compute_entropy=True)
             values = torch.cat(self._values)
         finally:
             self._values = None
         # The state in which a token was chosen is that of the token before.
         return log_probs, entropy, values[:, -batch["completion_ids"].shape[1] - 1 : -1]
 
-    def _logps(self, model: Any, batch: dict[str, Tensor], chunk: int | None) -> Any:
+    def _logps(
+        self, model: Any, batch: dict[str, Tensor], chunk: int | None, compute_entropy: bool = False
+    ) -> Any:
         return self._get_per_token_logps_and_entropies(
             model,
             torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1),
             torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1),
             batch["completion_ids"].shape[1],
             batch_size=chunk,
-            compute_entropy=True,
+            compute_entropy=compute_entropy,
         )
 
     def _reference_log_probs(self, batch: dict[str, Tensor]) -> Tensor:
@@ -348,6 +352,18 @@ class PPOTrainer(GRPOTrainer):
         if self._values is not None:
             hidden = output.last_hidden_state.to(self.value_head.weight.dtype)
             self._values.append(self.value_head(hidden).squeeze(-1).float())
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """As in transformers, with the value head as a group of its own where it has its own rate."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(*args, **kwargs)
+        rate = self.args.vf_learning_rate
+        if is_new and rate is not None:
+            head = list(self.value_head.parameters())
+            for group in optimizer.param_groups:
+                group["params"] = [p for p in group["params"] if all(p is not mine for mine in head)]
+            optimizer.add_param_group({"params": head, "lr": rate, "weight_decay": 0.0})
+        return optimizer
 
     # What is kept
 
@@ -404,8 +420,8 @@ def _rewarded_here(**_: Any) -> list[float | None]:
     raise NotImplementedError
 
 
-def train(settings: dict[str, Any]) -> Path:
-    """Train, or go on where a killed run of the same settings stopped; returns the run's folder.
+def train(settings: dict[str, Any]) -> RunFolder:
+    """Train, or go on where a killed run of the same settings stopped.
 
     Raises:
         InputError: bad settings, or a folder that is not this run's.

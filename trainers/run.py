@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,8 @@ Build = Callable[[Any, Any, Any, list[Any]], Trainer]
 """(config, model, tokenizer, callbacks) -> TRL's trainer."""
 
 
-def train_run(stage: str, config_class: type, settings: dict[str, Any], build: Build) -> Path:
-    """Train one run to its end, from its parent or from where it was killed; returns its folder.
+def train_run(stage: str, config_class: type, settings: dict[str, Any], build: Build) -> RunFolder:
+    """Train one run to its end, from its parent or from where it was killed.
 
     Args:
         stage: ``SFT`` or ``PPO``.
@@ -61,9 +60,8 @@ def train_run(stage: str, config_class: type, settings: dict[str, Any], build: B
         trainer.train(resume_from_checkpoint=None if state is None else str(state))
     if processes.is_main_process:
         run.finish(trainer.state.global_step)
-        shutil.rmtree(run.state, ignore_errors=True)
     processes.wait_for_everyone()
-    return run.path
+    return run
 
 
 def on_this_machine(settings: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from points24.harness.curve import Curve, best_ood, curve
+from points24.harness.curve_report import summary
 from points24.harness.files import replacing
 from points24.harness.provenance import command_line, versions
 from points24.harness.record_store import read_records
@@ -73,7 +75,7 @@ class RunFolder:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(f"{self.path} is not empty and holds no run; choose another output_dir")
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_json(record, about | {"command": command_line(), "versions": versions()})
+        write_json(record, about | {"command": command_line(), "versions": versions()})
 
     def last_state(self) -> Path | None:
         """The state to resume from; states that were not completed are removed."""
@@ -108,7 +110,7 @@ class RunFolder:
         for weights in partial.glob("*.safetensors"):  # written with mode 0600
             weights.chmod((partial / "config.json").stat().st_mode)
         about = json.loads((self.path / "training.json").read_text("utf-8"))
-        _write_json(partial / "training.json", about | {"step": step})
+        write_json(partial / "training.json", about | {"step": step})
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
         return target
@@ -145,8 +147,19 @@ class RunFolder:
             whole = (row for row in rows if row.endswith("\n"))
             partial.write_text("".join(row for row in whole if json.loads(row)["step"] <= step), "utf-8")
 
+    def curve(self) -> Curve | None:
+        """What has been scored so far; None without an OOD score."""
+        try:
+            return curve(self.records())
+        except InputError:
+            return None
+
     def finish(self, step: int) -> None:
-        """Say that the run has ended with this checkpoint."""
+        """Write what the scores say of the run, name its best and its last checkpoint, drop the state."""
+        if found := self.curve():
+            write_json(self.path / "curve.json", summary(found))
+            self.mark("best-ood", best_ood(found))
+        shutil.rmtree(self.state, ignore_errors=True)
         self.mark("end", step)
 
     def mark(self, name: str, step: int) -> None:
@@ -202,6 +215,6 @@ def _step(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: Path, value: dict[str, Any]) -> None:
     with replacing(path) as partial:
         partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")

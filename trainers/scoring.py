@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
+from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler
 
+from points24.harness.formats import percent
 from points24.harness.ingest import About
-from points24.harness.records import Record
+from points24.harness.records import FILTERS, Record
 from points24.harness.score import score
 from points24.harness.weights import weights_digest
 from points24.tasks.verdict import Verdict
@@ -101,6 +104,9 @@ class ScoreCheckpoints(TrainerCallback):
             metadata={"template": self.config.template} if self.config.template else None,
         )
         self.run.put_records(records)
+        strict = (r for r in records if r.filter == FILTERS[0])
+        shown = ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
+        tqdm.write(f"{about.model}: {shown}", sys.stderr)
         return records
 
     def _log(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -21,6 +20,7 @@ from points24.tasks.prompts import template
 from points24.trainers.deals import SOLUTIONS, completion_row, examples, prompt_row
 from points24.trainers.run import train_run
 from points24.trainers.run_config import RunConfig
+from points24.trainers.run_folder import RunFolder
 
 
 @dataclass
@@ -59,8 +59,8 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.world_size
 
 
-def train(settings: dict[str, Any]) -> Path:
-    """Train, or go on where a killed run of the same settings stopped; returns the run's folder.
+def train(settings: dict[str, Any]) -> RunFolder:
+    """Train, or go on where a killed run of the same settings stopped.
 
     Raises:
         InputError: bad settings, or a folder that is not this run's.
