@@ -33,14 +33,14 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     *,
     batch_size: int,
     device: str | torch.device,
+    dtype: str = "auto",
     apply_chat_template: bool = False,
     limit: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> list[Record]:
     """The records that ``lm_eval --model hf`` with the same settings gives, to the digit.
 
-    The model is loaded for this from its folder, in the dtype it is stored in, so that what is scored is
-    what anybody else will load. One process scores; in a distributed run the others have to wait for it.
+    The model is loaded for this from its folder, so that what is scored is what anybody else will load. One process scores; in a distributed run the others have to wait for it.
 
     Args:
         model: a model folder, or a hub id.
@@ -50,6 +50,7 @@ def score(  # noqa: PLR0913 — lm-eval's settings
         batch_size: deals per batch. Padding decides last digits: the same model may win other deals with
             another batch size.
         device: where the model runs.
+        dtype: as in ``--model_args``: ``auto`` is the one it is stored in.
         apply_chat_template: as in lm-eval.
         limit: only the first so many deals of each task.
         metadata: as ``--metadata`` of lm-eval.
@@ -60,7 +61,7 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     with undisturbed_random_state(), torch.inference_mode():
         # A model object, not its path: given a path, lm-eval would split the deals over the processes of the
         # training run that it finds itself in, and wait for the others.
-        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
+        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
         lm = _HF(
             pretrained=loaded.to(device).eval(),
             tokenizer=AutoTokenizer.from_pretrained(model),
@@ -69,7 +70,7 @@ def score(  # noqa: PLR0913 — lm-eval's settings
         tracker = EvaluationTracker(output_path=str(out))
         results: Any = simple_evaluate(
             model=lm,
-            model_args={"pretrained": str(model)},
+            model_args={"pretrained": str(model), "dtype": dtype},
             tasks=list(tasks),
             task_manager=_task_manager(),
             batch_size=batch_size,

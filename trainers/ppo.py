@@ -369,6 +369,8 @@ class PPOTrainer(GRPOTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         super()._save(output_dir, state_dict)
+        if not self.args.should_save:  # one process writes
+            return
         weights = state_dict if state_dict is not None else self.model.state_dict()
         head = {key.rpartition(".")[2]: x.cpu() for key, x in weights.items() if "value_head." in key}
         torch.save(head, Path(output_dir or str(self.args.output_dir), VALUE_HEAD))

@@ -50,6 +50,9 @@ class RunConfig:
     score_tasks: list[str] = field(default_factory=lambda: list(CURVE_TASKS))
     """lm-eval tasks on which every checkpoint, and the parent, is scored; ``[]`` scores nothing."""
     score_batch_size: int = 256
+    score_dtype: str = "auto"
+    """``auto`` scores in the dtype of the checkpoint. A parent that is stored in another one is then scored
+    with other rounding than its checkpoints; name a dtype to have all alike."""
     score_limit: int | None = None
     """Only the first so many deals of each task."""
 
@@ -63,6 +66,10 @@ class RunConfig:
         template(self.template)
         if self.dtype not in DTYPES:
             raise InputError(f"dtype: expected {' or '.join(DTYPES)}, found {self.dtype!r}")
+        if self.score_dtype not in ("auto", *DTYPES):
+            raise InputError(
+                f"score_dtype: expected auto or {' or '.join(DTYPES)}, found {self.score_dtype!r}"
+            )
         if unknown := [name for name in self.score_tasks if name not in task_names()]:
             raise InputError(
                 f"score_tasks: unknown task {', '.join(map(repr, unknown))}; "

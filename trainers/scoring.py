@@ -11,7 +11,7 @@ import torch
 from accelerate import PartialState
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import CallbackHandler
+from transformers.trainer_callback import CallbackHandler, PrinterCallback, ProgressCallback
 
 from points24.harness.formats import percent
 from points24.harness.ingest import About
@@ -99,6 +99,7 @@ class ScoreCheckpoints(TrainerCallback):
             about,
             batch_size=self.config.score_batch_size,
             device=device,
+            dtype=self.config.score_dtype,
             apply_chat_template=self.config.apply_chat_template,
             limit=self.config.score_limit,
             metadata={"template": self.config.template} if self.config.template else None,
@@ -118,5 +119,8 @@ class ScoreCheckpoints(TrainerCallback):
             name = f"score/{record.task}/{record.filter}"
             logs[name] = record.k / record.n
             logs[f"{name}/wrong_rule"] = (record.verdicts or {}).get(Verdict.WRONG_RULE.value, 0) / record.n
-        if logs and self.loggers is not None:
-            self.loggers.on_log(args, state, control, logs)
+        for logger in self.loggers.callbacks if logs and self.loggers else ():
+            if not isinstance(
+                logger, (ProgressCallback, PrinterCallback)
+            ):  # `_score` has printed it, shorter
+                logger.on_log(args, state, control, logs=logs)
