@@ -66,3 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
     return parser
+
+
+if __name__ == "__main__":  # for launchers of several processes: accelerate launch -m points24.harness.cli
+    sys.exit(main())

@@ -104,7 +104,7 @@ def _common(run: Run, about: About) -> dict[str, Any]:
     pretrained = str(results.get("model_name") or settings["model"])
     folder = Path(pretrained).expanduser()
     folder = folder if folder.is_dir() else None
-    model = about.model or _name(pretrained)
+    model = about.model or model_name(pretrained)
     step = _CHECKPOINT_FOLDER.fullmatch(Path(pretrained).name)
     arguments = settings.get("model_args") or {}
     dtype = settings.get("model_dtype") or (arguments.get("dtype") if isinstance(arguments, dict) else None)
@@ -138,8 +138,8 @@ def _common(run: Run, about: About) -> dict[str, Any]:
     }
 
 
-def _name(pretrained: str) -> str:
-    """A folder's name, with its parent's for ``checkpoint-90``; anything else (a hub id) as it is."""
+def model_name(pretrained: str) -> str:
+    """What records call a model: a folder's name, with its parent's for ``checkpoint-90``, or a hub id."""
     path = Path(pretrained).expanduser()
     if not (path.is_dir() or path.is_absolute() or pretrained.startswith(".")):
         return pretrained
@@ -176,7 +176,7 @@ def _command(run: Run, model: str) -> str:
     if arguments := settings.get("model_args"):
         pairs = arguments if isinstance(arguments, dict) else _pairs(arguments)
         shown = {
-            key: model if key in ("pretrained", "model") else _name(str(value))
+            key: model if key in ("pretrained", "model") else model_name(str(value))
             for key, value in pairs.items()
         }
         words += ["--model_args", ",".join(f"{key}={value}" for key, value in shown.items())]

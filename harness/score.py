@@ -40,7 +40,8 @@ def score(  # noqa: PLR0913 — lm-eval's settings
 ) -> list[Record]:
     """The records that ``lm_eval --model hf`` with the same settings gives, to the digit.
 
-    The model is loaded for this from its folder, so that what is scored is what anybody else will load. One process scores; in a distributed run the others have to wait for it.
+    The model is loaded for this from its folder, so that what is scored is what anybody else will load. One
+    process scores; in a distributed run the others have to wait for it.
 
     Args:
         model: a model folder, or a hub id.

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from points24.harness.cli import Command
 from points24.harness.records import FILTERS
@@ -17,6 +17,7 @@ from points24.tasks.errors import InputError
 if TYPE_CHECKING:
     from points24.harness.ingest import About
     from points24.harness.lm_eval_output import Run
+    from points24.harness.records import Record
 
 _HERE = Path(__file__).resolve().parent
 _MEASURED = "measured.jsonl"
@@ -37,8 +38,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         sub.set_defaults(subcommand=run)
         return sub
 
-    ingest = add("ingest", _ingest, "turn lm-eval output folders into records")
-    _runs_arguments(ingest)
+    ingest = add("ingest", _ingest, "take in lm-eval's output, or the records of a training run")
+    _runs_arguments(ingest, "--output_path of lm_eval, or output_dir of points24 train")
     add("build", _build, "write README.md, index.html and tables/ from records/")
     add("check", _check, "exit with 3 unless the committed tables are what the records give")
     compare = add("compare", _compare, "two checkpoints deal by deal, on every protocol that they share")
@@ -46,7 +47,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_argument("b", help="likewise")
     compare.add_argument("--json", action="store_true", help="one JSON object per protocol")
     rescore = add("rescore", _rescore, "judge stored samples with the present checker, without generating")
-    _runs_arguments(rescore)
+    _runs_arguments(rescore, "--output_path of lm_eval")
     rescore.add_argument("--ingest", action="store_true", help="add the outcome to the records")
     export = add("export", _export, "a model's records as the model-index of a Hugging Face model card")
     export.add_argument("model", help="a model, a label of the tables, or a record's key")
@@ -54,8 +55,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     plot.add_argument("-o", "--output", type=Path, required=True, help="folder for the figures")
 
 
-def _runs_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="+", metavar="DIR", type=Path, help="--output_path of lm_eval")
+def _runs_arguments(parser: argparse.ArgumentParser, folders: str) -> None:
+    parser.add_argument("folders", nargs="+", metavar="DIR", type=Path, help=folders)
     parser.add_argument("--model", help="name of the checkpoint (default: that of its folder)")
     parser.add_argument("--parent", help="model that it was trained or repaired from")
     parser.add_argument("--stage", help="what made it: base, SFT, RL, recovered, …")
@@ -68,8 +69,11 @@ def _ingest(args: argparse.Namespace) -> int:
     from points24.harness.record_store import add_records
 
     about = _about(args)
-    records, failed = [], 0
-    for read in _runs(args.folders):
+    trained = [folder for folder in args.folders if (folder / "records").is_dir()]
+    if trained and any(about):
+        raise InputError(f"{trained[0]}: a run's records say model, parent, stage and step themselves")
+    records, failed = _new_of_runs(trained, args.dir / "records"), 0
+    for read in _runs([folder for folder in args.folders if folder not in trained]):
         try:
             run = read()
             check_against_results(run)
@@ -86,6 +90,25 @@ def _ingest(args: argparse.Namespace) -> int:
             score = f"{record.k}/{record.n}"
             print(f"{state} {record.key[:12]} {record.label} {record.task} {record.filter} {score}")
     return _status(len(records), failed)
+
+
+def _new_of_runs(folders: list[Path], store: Path) -> list[Record]:
+    """The records of training runs, less scores of a parent that are in the store or in another run's."""
+    from points24.harness.comparison import protocol_of
+    from points24.harness.record_store import read_records
+
+    def score(record: Record) -> tuple[Any, ...]:
+        return record.weights_sha256, protocol_of(record), record.outcomes
+
+    found = {record.key: record for folder in folders for record in read_records(folder / "records")}
+    known = {score(record) for record in (read_records(store) if store.is_dir() else [])}
+    new = []
+    # A checkpoint's own score, which says its stage, comes before that of the same weights as a parent.
+    for record in sorted(found.values(), key=lambda record: record.stage is None):
+        if record.stage is not None or score(record) not in known:
+            known.add(score(record))
+            new.append(record)
+    return new
 
 
 def _build(args: argparse.Namespace) -> int:

@@ -422,28 +422,29 @@ def _rewarded_here(**_: Any) -> list[float | None]:
     raise NotImplementedError
 
 
+def build_trainer(config: PPOConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> PPOTrainer:
+    """The trainer, on as many deals as the run will play."""
+    wording = template(config.template)
+    rows = [
+        prompt_row(deal, wording, config.apply_chat_template) | {"cards": list(deal.cards)}
+        for deal in islice(deals(config.parsed_rule, config.seed), config.deals_to_play)
+    ]
+    return PPOTrainer(
+        model,
+        config,
+        config.parsed_rule,
+        rewards(config.rewards),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=config.peft_config,
+        callbacks=callbacks,
+    )
+
+
 def train(settings: dict[str, Any]) -> RunFolder:
     """Train, or go on where a killed run of the same settings stopped.
 
     Raises:
         InputError: bad settings, or a folder that is not this run's.
     """
-
-    def build(config: PPOConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> PPOTrainer:
-        wording = template(config.template)
-        rows = [
-            prompt_row(deal, wording, config.apply_chat_template) | {"cards": list(deal.cards)}
-            for deal in islice(deals(config.parsed_rule, config.seed), config.deals_to_play)
-        ]
-        return PPOTrainer(
-            model,
-            config,
-            config.parsed_rule,
-            rewards(config.rewards),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
-            peft_config=config.peft_config,
-            callbacks=callbacks,
-        )
-
-    return train_run("PPO", PPOConfig, settings, build)
+    return train_run("PPO", PPOConfig, settings, build_trainer)

@@ -23,6 +23,7 @@ from typing import Any
 from points24.harness.curve import Curve, best_ood, curve
 from points24.harness.curve_report import summary
 from points24.harness.files import replacing
+from points24.harness.ingest import model_name
 from points24.harness.provenance import command_line, versions
 from points24.harness.record_store import read_records
 from points24.harness.records import Record
@@ -173,9 +174,7 @@ def parent_of(model: str | Path) -> dict[str, Any]:
     """Name and weights of the model that a run starts from."""
     if isinstance(model, str):
         return {"name": model, "weights_sha256": None}
-    folder = model.resolve()
-    name = f"{folder.parent.name}/{folder.name}" if folder.name.startswith("checkpoint-") else folder.name
-    return {"name": name, "weights_sha256": weights_digest(folder)}
+    return {"name": model_name(str(model)), "weights_sha256": weights_digest(model)}
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any], config: object) -> list[str]:

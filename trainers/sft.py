@@ -59,26 +59,25 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.world_size
 
 
+def build_trainer(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> SFTTrainer:
+    """TRL's trainer, on the rows that the config draws."""
+    wording, chat = template(config.template), config.apply_chat_template
+    drawn = islice(examples(config.parsed_rule, config.solutions, config.seed), config.rows)
+    rows = [prompt_row(deal, wording, chat) | completion_row(deal, formula, chat) for deal, formula in drawn]
+    return SFTTrainer(
+        model,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=config.peft_config,
+        callbacks=callbacks,
+    )
+
+
 def train(settings: dict[str, Any]) -> RunFolder:
     """Train, or go on where a killed run of the same settings stopped.
 
     Raises:
         InputError: bad settings, or a folder that is not this run's.
     """
-
-    def build(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> SFTTrainer:
-        wording, chat = template(config.template), config.apply_chat_template
-        drawn = islice(examples(config.parsed_rule, config.solutions, config.seed), config.rows)
-        rows = [
-            prompt_row(deal, wording, chat) | completion_row(deal, formula, chat) for deal, formula in drawn
-        ]
-        return SFTTrainer(
-            model,
-            args=config,
-            train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
-            peft_config=config.peft_config,
-            callbacks=callbacks,
-        )
-
-    return train_run("SFT", SFTConfig, settings, build)
+    return train_run("SFT", SFTConfig, settings, build_trainer)
