@@ -66,6 +66,25 @@ def left_out(target: Checkpoint) -> list[str]:
     ]
 
 
+def check_space(target: Checkpoint, out: Path, copies: int, dtype: str | None = None) -> None:
+    """See that copies of a target, in its dtype or another, fit where `out` is to be.
+
+    Raises:
+        InputError: they do not.
+    """
+    skipped = {*left_out(target), *target.files}
+    visible = _visible_files(target.folder)
+    others = (path for path in visible if str(path.relative_to(target.folder)) not in skipped)
+    weights = sum(_size(stored, dtype) for stored in target.tensors.values())
+    needed = copies * (weights + sum(path.stat().st_size for path in others))
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise InputError(
+            f"{out}: needs {needed / 2**30:.2f} GiB; {free / 2**30:.2f} GiB are free on that disk"
+        )
+
+
 class Copy:
     """A copy of a target checkpoint under construction."""
 

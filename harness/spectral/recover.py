@@ -19,7 +19,7 @@ from points24.harness.spectral.architecture import Family, text_config
 from points24.harness.spectral.card import model_card
 from points24.harness.spectral.checkpoint import Checkpoint, open_checkpoint
 from points24.harness.spectral.factors import Factors, factorise, row_chunks
-from points24.harness.spectral.folder import Copy, left_out, new_folder
+from points24.harness.spectral.folder import Copy, check_space, left_out, new_folder
 from points24.harness.spectral.plan import Plan, Recipe, check_pair, make_plan
 from points24.harness.spectral.specs import Interval
 from points24.harness.spectral.splice import Change, Cut, Factored, Put, splice, splice_compat, wanted_ranks
@@ -77,12 +77,14 @@ def recover(
         What was done and what to know about it, one report for each recipe; the folders carry them too.
 
     Raises:
-        InputError: NaN or Inf in a weight, or `out` cannot be written. Nothing is left behind.
+        InputError: NaN or Inf in a weight, or `out` cannot be written (no room on the disk, say). Nothing is
+            left behind.
     """
     recipes = job.plan.recipes
     for checkpoint in (job.source, job.target):
         if out.resolve().is_relative_to(checkpoint.folder):
             raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
+    check_space(job.target, out, len(recipes), dtype)
     reports: list[dict] = [_report(job, recipe) for recipe in recipes]
     with new_folder(out) as partial:
         folders = [partial] if len(recipes) == 1 else [partial / recipe.name for recipe in recipes]
