@@ -172,8 +172,11 @@ def _splice(
 
 def distance_between(b: Tensor, t: Tensor) -> float:
     """Frobenius norm of T - B, in fp64, chunk by chunk."""
-    squares = [(rows - b[i : i + len(rows)]).square_().sum() for i, rows in row_chunks(t)]
-    return torch.stack(squares).sum().sqrt().item()
+    # One running sum: a number kept from every chunk would lie between the freed chunks, in the way of reuse.
+    total = torch.zeros((), dtype=torch.float64, device=t.device)
+    for i, rows in row_chunks(t):
+        total += torch.linalg.vector_norm(rows - b[i : i + len(rows)]).square_()
+    return total.sqrt_().item()
 
 
 def _factors(matrix: Tensor, ranks: Interval, whose: str) -> Factors:
