@@ -6,9 +6,9 @@ the matrix itself only square matrices of its short side are ever held. fp32 wou
 the digits and loses the tail.
 
 On a CPU, BLAS and LAPACK are called by way of scipy for what torch has no name for: a product that is known
-to be symmetric (0.067 s instead of 0.096 s for 3584 x 1024, one thread), and eigenvectors of some ranks
-only, with every eigenvalue, out of one reduction to tridiagonal form (a fifth of 1024 ranks: 0.09 s, all:
-0.13 s; torch.linalg.eigh: 0.18 s, and twice the memory).
+to be symmetric (0.07 s for 3584 x 1024 on one thread, 0.16 s as any other product), and every eigenvalue
+with the vectors of some ranks out of one reduction to tridiagonal form (0.10 s for a fifth of 1024, 0.14 s
+for all; torch.linalg.eigh: 0.18 s). ``python tests/benchmarks/spectral.py factors`` measures these.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/spectral.py             a few minutes
     python tests/benchmarks/spectral.py estimate    what --dry-run says of two layers of a 7B model, and what is
+    python tests/benchmarks/spectral.py factors     the steps of a factorisation beside what torch offers
 
 The yardstick loads both models whole and, for every recipe, takes two full fp32 SVDs of every matrix inside
 the layers, puts the source's leading singular vectors into the target's, multiplies out and saves. Each row
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +131,40 @@ def compare_estimate(folder: Path) -> None:
     print(tabulate(rows, ["", "estimate", "actual"], tablefmt="github", floatfmt=".0f"))
 
 
+def time_factors() -> None:
+    """CPU seconds of the steps for one 3584 x 1024 matrix, the best of three."""
+    import torch
+
+    from points24.harness.spectral.factors import eigen, gram
+
+    matrix = torch.randn(3584, 1024).bfloat16()
+    wide = matrix.double()
+    squares = wide.T @ wide
+    steps = {
+        "Gram matrix, torch: product of the whole in fp64": lambda: matrix.double().T @ matrix.double(),
+        "Gram matrix, ours": lambda: gram(matrix),
+        "torch.linalg.eigh": lambda: torch.linalg.eigh(squares),
+        "eigenvalues and every vector, ours": lambda: eigen(squares.clone(), (0, 1024)),
+        "eigenvalues and a fifth of the vectors, ours": lambda: eigen(squares.clone(), (0, 205)),
+        "eigenvalues alone, ours": lambda: eigen(squares.clone(), (0, 0)),
+    }
+
+    def seconds(step: Callable[[], object]) -> float:
+        began = time.process_time()
+        step()
+        return time.process_time() - began
+
+    rows = [[name, min(seconds(step) for _ in range(3))] for name, step in steps.items()]
+    print(tabulate(rows, ["step", "CPU s"], tablefmt="github", floatfmt=".3f"))
+
+
 def in_a_process(*args: str) -> str:
     """What this script prints when it is run with these arguments."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [sys.executable, __file__, *args], env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
+    command = [sys.executable, __file__, *args]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode:
+        sys.exit(run.stderr)
     return run.stdout
 
 
@@ -162,6 +192,10 @@ if __name__ == "__main__":
             with tempfile.TemporaryDirectory() as name:
                 print(in_a_process("make", name, "7b"))
                 print(in_a_process("compare", name))
+        case ["factors"]:
+            print(in_a_process("steps"))
+        case ["steps"]:
+            time_factors()
         case ["make", name, size]:
             make_pair(Path(name), SMALL if size == "small" else TWO_LAYERS_OF_7B)
         case ["compare", name]:
