@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -40,10 +41,13 @@ class Part:
         view = self._view(tensor)
         return view.reshape(-1, view.shape[-1])
 
-    def put(self, tensor: Tensor, matrix: Tensor) -> None:
-        """Write the matrix back into its tensor."""
-        view = self._view(tensor)
-        view.copy_(matrix.reshape(view.shape))
+    def row_starts(self, tensor_shape: tuple[int, ...]) -> Tensor:
+        """The number of the element at which each row of the matrix starts in such a tensor: (rows,)."""
+        *leading, columns = tensor_shape
+        number = torch.arange(prod(leading)).view(*leading, 1) * columns
+        starts = self._view(number.expand(tensor_shape))[..., 0]
+        first = self._view(torch.arange(columns).expand(tensor_shape))
+        return (starts + first[..., 0]).reshape(-1)
 
     def shape(self, tensor_shape: tuple[int, ...]) -> tuple[int, int]:
         """(rows, cols) in a tensor of that shape."""

@@ -18,6 +18,7 @@ from points24.tasks.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from points24.harness.spectral.architecture import Family
     from points24.harness.spectral.plan import Recipe
 
 DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
@@ -148,7 +149,7 @@ def _recover(args: argparse.Namespace) -> int:
     source, target = locate(args.source), locate(args.target)
     family = family_of(read_config(target), args.layer_prefix)
     if args.dry_run:
-        return _dry_run(args, source, target, recipes, device)
+        return _dry_run(args, (source, target), family, recipes, device)
     if args.output is None:
         raise InputError("-o is missing: the folder to make")
     out: Path = args.output
@@ -177,18 +178,20 @@ def _recover(args: argparse.Namespace) -> int:
 
 
 def _dry_run(
-    args: argparse.Namespace, source: Path, target: Path, recipes: list[Recipe], device: torch.device
+    args: argparse.Namespace,
+    pair: tuple[Path, Path],
+    family: Family,
+    recipes: list[Recipe],
+    device: torch.device,
 ) -> int:
-    from points24.harness.spectral.architecture import family_of, text_config
+    from points24.harness.spectral.architecture import text_config
     from points24.harness.spectral.checkpoint import FLOATS, open_checkpoint
     from points24.harness.spectral.estimate import as_text, checkpoint_from_config, estimate, probe
     from points24.harness.spectral.plan import check_pair, make_plan
 
-    ours, theirs = (
-        open_checkpoint(f) if any(f.glob("*.safetensors*")) else checkpoint_from_config(f)
-        for f in (target, source)
+    theirs, ours = (
+        open_checkpoint(f) if any(f.glob("*.safetensors*")) else checkpoint_from_config(f) for f in pair
     )
-    family = family_of(ours.config, args.layer_prefix)
     check_pair(theirs, ours, family)
     plan = make_plan(theirs.tensors, ours, family, text_config(ours.config), recipes)
     itemsize = FLOATS[DTYPES[args.dtype]].itemsize if args.dtype else None

@@ -10,11 +10,16 @@ from typing import Any, NamedTuple
 import torch
 
 from points24.harness.spectral.checkpoint import Checkpoint, Stored, read_config
+from points24.harness.spectral.factors import eigen
 from points24.harness.spectral.plan import Plan
+from points24.harness.spectral.splice import wanted_ranks
 
 _PROBE = 1024
 _DISK = 4e8
 """Bytes a second, written and read again; a guess, and never most of the time."""
+
+_BESIDE = 40 * 2**20
+"""Bytes for chunks of rows, strips of results, and the libraries' own buffers, as measured."""
 
 
 class Estimate(NamedTuple):
@@ -31,8 +36,14 @@ class Speed(NamedTuple):
 
     gemm: float
     """Floating-point operations a second of a matrix product."""
-    eigh: float
-    """Seconds for eigenvectors of a matrix, divided by its side cubed."""
+    eigen: tuple[float, float, float]
+    """Seconds for the eigenvalues of a matrix, for one vector with them, and for all, divided by its side
+    cubed."""
+
+    def eigen_seconds(self, side: int, vectors: int) -> float:
+        """For the eigenvalues of a matrix and so many of its vectors."""
+        none, one, every = self.eigen
+        return side**3 * (one + (every - one) * vectors / side if vectors else none)
 
 
 def probe(device: torch.device) -> Speed:
@@ -40,8 +51,11 @@ def probe(device: torch.device) -> Speed:
     matrix = torch.randn(_PROBE, _PROBE, dtype=torch.float64, device=device)
     symmetric = matrix + matrix.T
     gemm = min(_timed(lambda: matrix @ matrix, device) for _ in range(3))
-    eigh = min(_timed(lambda: torch.linalg.eigh(symmetric), device) for _ in range(2))
-    return Speed(2 * _PROBE**3 / gemm, eigh / _PROBE**3)
+    none, one, every = (
+        min(_timed(lambda k=k: eigen(symmetric.clone(), (0, k)), device) for _ in range(2)) / _PROBE**3
+        for k in (0, 1, _PROBE)
+    )
+    return Speed(2 * _PROBE**3 / gemm, (none, one, every))
 
 
 def estimate(plan: Plan, target: Checkpoint, speed: Speed, itemsize: int | None = None) -> Estimate:
@@ -56,23 +70,23 @@ def estimate(plan: Plan, target: Checkpoint, speed: Speed, itemsize: int | None 
     seconds, peak = 0.0, 0
     for name, parts in plan.matrices.items():
         stored = target.tensors[name]
-        size = prod(stored.shape) * (itemsize or 2)
         for part, recipes in parts:
             rows, cols = part.shape(stored.shape)
             m, q = max(rows, cols), min(rows, cols)
-            operations = 2 * 2 * m * q * q  # two Gram matrices
-            for restore in {plan.recipes[i].restore for i in recipes}:
-                mine = [
-                    plan.recipes[i].cut((rows, cols)) for i in recipes if plan.recipes[i].restore == restore
-                ]
+            cuts = list(dict.fromkeys(plan.recipes[i].cut((rows, cols)) for i in recipes))
+            operations = 2 * m * q * q  # two Gram matrices, of which half is computed
+            for restore in {cut.restore for cut in cuts}:
+                mine = [cut for cut in cuts if cut.restore == restore]
                 ranks = len({r for cut in mine for start, stop in cut.intervals for r in range(start, stop)})
                 products = 2 if restore == "values" else 4
                 # A taper runs over every rank, and by itself.
                 hard = any(not cut.taper for cut in mine)
                 operations += products * 2 * m * q * (ranks * hard + q * sum(cut.taper > 0 for cut in mine))
-            seconds += operations / speed.gemm + 2 * speed.eigh * q**3
-            # Both pairs of factors, and what eigh works in; source, target and one result for each recipe.
-            peak = max(peak, 6 * 8 * q * q + size * (3 + len(recipes)))
+            vectors = [stop - start for start, stop in wanted_ranks(cuts, q)]
+            seconds += operations / speed.gemm + sum(speed.eigen_seconds(q, k) for k in vectors)
+            # Both tensors, and the source's vectors while three squares are in use for the target's.
+            held = 2 * (stored.stop - stored.start) + 8 * q * (vectors[0] + 3 * q)
+            peak = max(peak, held + _BESIDE)
     weights = sum(prod(s.shape) * itemsize if itemsize else s.stop - s.start for s in target.tensors.values())
     disk = weights * len(plan.recipes)
     return Estimate(seconds + 2 * disk / _DISK, peak, disk)

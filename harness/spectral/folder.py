@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from points24.harness.files import sha256
-from points24.harness.spectral.checkpoint import FLOATS, INDEX, RECORD, Checkpoint
+from points24.harness.spectral.checkpoint import FLOATS, INDEX, RECORD, Checkpoint, Stored
 from points24.tasks.errors import InputError
 
 _STALE = (".bin", ".pt", ".pth", ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx")
@@ -66,6 +66,25 @@ def left_out(target: Checkpoint) -> list[str]:
     ]
 
 
+def check_space(target: Checkpoint, out: Path, copies: int, dtype: str | None = None) -> None:
+    """See that copies of a target, in its dtype or another, fit where `out` is to be.
+
+    Raises:
+        InputError: they do not.
+    """
+    skipped = {*left_out(target), *target.files}
+    visible = _visible_files(target.folder)
+    others = (path for path in visible if str(path.relative_to(target.folder)) not in skipped)
+    weights = sum(_size(stored, dtype) for stored in target.tensors.values())
+    needed = copies * (weights + sum(path.stat().st_size for path in others))
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise InputError(
+            f"{out}: needs {needed / 2**30:.2f} GiB; {free / 2**30:.2f} GiB are free on that disk"
+        )
+
+
 class Copy:
     """A copy of a target checkpoint under construction."""
 
@@ -93,12 +112,28 @@ class Copy:
         """The dtype in which a tensor of the copy is stored."""
         return FLOATS[self._dtype or self._target.tensors[name].dtype]
 
-    def write(self, name: str, tensor: Tensor) -> None:
-        """Replace a tensor; its shape and dtype are those of the copy."""
-        file, start = self._place[name]
+    def write(self, name: str, rows: Tensor, starts: Tensor | None = None) -> None:
+        """Replace a tensor, or parts of it.
+
+        Args:
+            name: of the tensor
+            rows: what is there from now on, in the dtype of the copy
+            starts: the number of the element at which each of the rows, (count, width), starts; None: they
+                are the whole tensor
+        """
+        file, place = self._place[name]
+        content = _bytes(rows)
+        if starts is None or bool((starts.diff() == rows.shape[1]).all()):  # one stretch of the file
+            pieces = [(0 if starts is None else int(starts[0]), content)]
+        else:
+            width = len(content) // len(rows)
+            pieces = [
+                (start, content[i * width : (i + 1) * width]) for i, start in enumerate(starts.tolist())
+            ]
         with (self.folder / file).open("r+b", buffering=0) as stream:
-            stream.seek(start)
-            _write(stream, tensor)
+            for start, piece in pieces:
+                stream.seek(place + start * rows.itemsize)
+                _write(stream, piece)
 
     def finish(self, record: dict[str, Any], card: str) -> None:
         """Add the record, with the digests of the weights, and the model card; take over permissions."""
@@ -118,9 +153,7 @@ class Copy:
         offset = 0
         for name, stored in tensors.items():
             kind = dtype if stored.dtype in FLOATS else stored.dtype
-            size = stored.stop - stored.start
-            if kind != stored.dtype:
-                size = size // FLOATS[stored.dtype].itemsize * FLOATS[kind].itemsize
+            size = _size(stored, dtype)
             header[name] = {"dtype": kind, "shape": stored.shape, "data_offsets": [offset, offset + size]}
             offset += size
         head = json.dumps(header).encode()
@@ -130,7 +163,7 @@ class Copy:
             for name, stored in tensors.items():
                 self._place[name] = (file, stream.tell())
                 if stored.dtype in FLOATS:
-                    _write(stream, self._target.read(name).to(FLOATS[dtype]))
+                    _write(stream, _bytes(self._target.read(name).to(FLOATS[dtype])))
                 else:
                     with (self._target.folder / file).open("rb") as original:
                         original.seek(stored.start)
@@ -151,14 +184,23 @@ class Copy:
             (self.folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
 
 
-def _write(stream: Any, tensor: Tensor) -> None:
-    view = (
-        memoryview(tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().data)
-        if tensor.numel()
-        else b""
-    )
-    while view:
-        view = view[stream.write(view) or 0 :]  # an unbuffered write may be short
+def _size(stored: Stored, dtype: str | None) -> int:
+    """Bytes of a tensor in a copy."""
+    size = stored.stop - stored.start
+    if dtype is None or stored.dtype not in FLOATS:
+        return size
+    return size // FLOATS[stored.dtype].itemsize * FLOATS[dtype].itemsize
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    if not tensor.numel():
+        return memoryview(b"")
+    return memoryview(tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().data)
+
+
+def _write(stream: Any, content: memoryview) -> None:
+    while content:
+        content = content[stream.write(content) or 0 :]  # an unbuffered write may be short
 
 
 def _visible_files(folder: Path) -> list[Path]:

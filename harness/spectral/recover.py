@@ -6,7 +6,7 @@ shared by all; so is the work of recipes that differ in layers or modules alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from points24.harness.spectral.architecture import Family, Part, text_config
+from points24.harness.spectral.architecture import Family, text_config
 from points24.harness.spectral.card import model_card
 from points24.harness.spectral.checkpoint import Checkpoint, open_checkpoint
 from points24.harness.spectral.factors import Factors, factorise, row_chunks
-from points24.harness.spectral.folder import Copy, left_out, new_folder
+from points24.harness.spectral.folder import Copy, check_space, left_out, new_folder
 from points24.harness.spectral.plan import Plan, Recipe, check_pair, make_plan
-from points24.harness.spectral.splice import Cut, Factored, Spliced, splice, splice_compat
+from points24.harness.spectral.specs import Interval
+from points24.harness.spectral.splice import Change, Cut, Factored, Put, splice, splice_compat, wanted_ranks
 from points24.tasks.errors import InputError
 
 
@@ -76,12 +77,14 @@ def recover(
         What was done and what to know about it, one report for each recipe; the folders carry them too.
 
     Raises:
-        InputError: NaN or Inf in a weight, or `out` cannot be written. Nothing is left behind.
+        InputError: NaN or Inf in a weight, or `out` cannot be written (no room on the disk, say). Nothing is
+            left behind.
     """
     recipes = job.plan.recipes
     for checkpoint in (job.source, job.target):
         if out.resolve().is_relative_to(checkpoint.folder):
             raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
+    check_space(job.target, out, len(recipes), dtype)
     reports: list[dict] = [_report(job, recipe) for recipe in recipes]
     with new_folder(out) as partial:
         folders = [partial] if len(recipes) == 1 else [partial / recipe.name for recipe in recipes]
@@ -105,69 +108,80 @@ def _change(
     recipes = job.plan.recipes
     for i in job.plan.whole.get(name, ()):
         copies[i].write(name, _combined(job, recipes[i], name, source, target).to(copies[i].dtype(name)))
-    parts = job.plan.matrices.get(name, [])
-    mine = sorted({i for _, wanted in parts for i in wanted})
-    results = {i: target.to(copies[i].dtype(name), copy=True) for i in mine}
-    for part, wanted in parts:
+    for part, wanted in job.plan.matrices.get(name, ()):
         t, b = part.matrix(target).to(device), part.matrix(source).to(device)
+        starts = part.row_starts(target.shape)
+
+        def put(i: int, rows: slice, columns: slice, values: Tensor, starts: Tensor = starts) -> None:
+            copies[i].write(name, values, starts[rows] + (columns.start or 0))
+
         try:
-            for i, spliced, facts in _spliced(
-                b, t, part, {i: recipes[i] for i in wanted}, copies[wanted[0]].dtype(name)
-            ):
-                reports[i]["matrices"].append(facts)
-                if spliced.edit > 0:
-                    part.put(results[i], spliced.matrix.cpu())
+            facts = _splice(b, t, {i: recipes[i] for i in wanted}, copies[wanted[0]].dtype(name), put)
         except ValueError as e:
             raise InputError(f"{name}: {e}") from e
-    for i in mine:
-        copies[i].write(name, results[i])
+        for i in wanted:
+            place = {"tensor": part.tensor, "module": part.module, "layer": part.layer}
+            reports[i]["matrices"].append(place | facts[i])
 
 
-def _spliced(
-    b: Tensor, t: Tensor, part: Part, recipes: dict[int, Recipe], dtype: torch.dtype
-) -> Iterator[tuple[int, Spliced, dict[str, Any]]]:
-    """(recipe, result, facts) for one matrix; equal cuts are made once."""
-    factors = _factors(b, "source"), _factors(t, "target")
-    rows, cols = t.shape
-    if torch.equal(b, t):
-        same = Spliced(t, 0.0, 0.0)
-        results = dict.fromkeys(recipes, same)
-    else:
-        cuts = list(dict.fromkeys(r.cut((rows, cols)) for r in recipes.values() if not r.compat))
-        made = dict(
-            zip(cuts, splice(Factored(b, factors[0]), Factored(t, factors[1]), cuts, dtype), strict=True)
-        )
-        results = {
-            i: splice_compat(b, t, r.cut((rows, cols)), dtype) if r.compat else made[r.cut((rows, cols))]
-            for i, r in recipes.items()
-        }
-    distance = distance_between(b, t)
+def _splice(
+    b: Tensor, t: Tensor, recipes: Mapping[int, Recipe], dtype: torch.dtype, put: Put
+) -> dict[int, dict[str, Any]]:
+    """Hand over what recipes make of one matrix, and return what to know about it; equal cuts are made once.
+
+    Each fact is about the recipe of that number, as are the parts that `put` is given.
+    """
+    shape = (t.shape[0], t.shape[1])
+    sharing: dict[Cut, list[int]] = {}  # a cut -> the recipes that ask for it
     for i, recipe in recipes.items():
-        edit, lost = results[i].edit, results[i].lost
-        yield i, results[i], {
-            "tensor": part.tensor,
-            "module": part.module,
-            "layer": part.layer,
-            "shape": [rows, cols],
-            "cuts": _gaps(recipe.cut((rows, cols)), *factors),
+        if not recipe.compat:
+            sharing.setdefault(recipe.cut(shape), []).append(i)
+    cuts = list(sharing)
+    same = torch.equal(b, t)
+    for_source, for_target = ((0, 0), (0, 0)) if same else wanted_ranks(cuts, min(shape))
+    factors = _factors(b, for_source, "source"), _factors(t, for_target, "target")
+    changes = dict.fromkeys(recipes, Change(0.0, 0.0))
+    if not same:
+
+        def put_shared(cut: int, *part: Any) -> None:
+            for i in sharing[cuts[cut]]:
+                put(i, *part)
+
+        pair = Factored(b, factors[0]), Factored(t, factors[1])
+        made = splice(*pair, cuts, dtype, put_shared) if cuts else []
+        changes |= {i: change for cut, change in zip(cuts, made, strict=True) for i in sharing[cut]}
+        for i in (i for i, recipe in recipes.items() if recipe.compat):
+            result, changes[i] = splice_compat(b, t, recipes[i].cut(shape), dtype)
+            if changes[i].edit > 0:
+                put(i, slice(None), slice(None), result)
+    distance = distance_between(b, t)
+    return {
+        i: {
+            "shape": list(shape),
+            "cuts": _gaps(recipe.cut(shape), *factors),
             "target_norm": torch.linalg.vector_norm(factors[1].values).item(),
             "distance": distance,
-            "edit": edit,
-            "edit_of_distance": edit / distance if distance else 0.0,
-            "lost_to_rounding": lost / edit if edit else 0.0,
+            "edit": changes[i].edit,
+            "edit_of_distance": changes[i].edit / distance if distance else 0.0,
+            "lost_to_rounding": changes[i].lost / changes[i].edit if changes[i].edit else 0.0,
             "null": {"source": factors[0].null, "target": factors[1].null},
-        }  # fmt: skip
+        }
+        for i, recipe in recipes.items()
+    }
 
 
 def distance_between(b: Tensor, t: Tensor) -> float:
     """Frobenius norm of T - B, in fp64, chunk by chunk."""
-    squares = [(rows - b[i : i + len(rows)]).square_().sum() for i, rows in row_chunks(t)]
-    return torch.stack(squares).sum().sqrt().item()
+    # One running sum: a number kept from every chunk would lie between the freed chunks, in the way of reuse.
+    total = torch.zeros((), dtype=torch.float64, device=t.device)
+    for i, rows in row_chunks(t):
+        total += torch.linalg.vector_norm(rows - b[i : i + len(rows)]).square_()
+    return total.sqrt_().item()
 
 
-def _factors(matrix: Tensor, whose: str) -> Factors:
+def _factors(matrix: Tensor, ranks: Interval, whose: str) -> Factors:
     try:
-        return factorise(matrix)
+        return factorise(matrix, ranks)
     except ValueError as e:
         raise ValueError(f"{e} in the {whose}") from e
 

@@ -19,16 +19,22 @@ A direction whose singular value is null is arbitrary, so nothing may depend on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from points24.harness.spectral.factors import Factors, orient, row_chunks
+from points24.harness.spectral.factors import Factors, chunk_rows, orient, row_chunks
 from points24.harness.spectral.specs import Interval, weights
 
 RESTORE = ("directions", "values", "both")
+_STRIP = 2**22
+"""Elements of all results together that are held at once: 8 MiB in bf16."""
+
+Put = Callable[[int, slice, slice, Tensor], None]
+"""(number of the cut, rows, columns, what is there now): takes a part of a result."""
 
 
 class Cut(NamedTuple):
@@ -48,74 +54,140 @@ class Factored(NamedTuple):
     factors: Factors
 
 
-class Spliced(NamedTuple):
-    matrix: Tensor
-    """(rows, cols), in the wanted dtype."""
+class Change(NamedTuple):
     edit: float
     """Frobenius norm of W' - T before rounding."""
     lost: float
     """Frobenius norm of what rounding to the wanted dtype took away."""
 
 
-def splice(source: Factored, target: Factored, cuts: Sequence[Cut], dtype: torch.dtype) -> list[Spliced]:
-    """Every cut of one pair of (rows, cols) matrices, in one pass over their rows.
+def wanted_ranks(cuts: Sequence[Cut], ranks: int) -> tuple[Interval, Interval]:
+    """Whose vectors `splice` needs, of the source and of the target: the least interval that has them all."""
+    return (
+        _hull(_span(cut, ranks) for cut in cuts if cut.restore != "values"),
+        _hull(_span(cut, ranks) for cut in cuts),
+    )
+
+
+def splice(
+    source: Factored, target: Factored, cuts: Sequence[Cut], dtype: torch.dtype, put: Put
+) -> list[Change]:
+    """Make every cut of one pair of (rows, cols) matrices, in one pass over their rows.
 
     Hard cuts that restore the same share one running sum over the ranks, so many cost about as much as the
-    widest of them alone.
+    widest of them alone. The results are handed over strip by strip; strips that equal the target's are not.
+
+    Args:
+        source: B and its factors, with the vectors of the `wanted_ranks`
+        target: T and its factors, likewise
+        cuts: what to make
+        dtype: of the results
+        put: is given the results
     """
     b, t = orient(source.matrix), orient(target.matrix)
-    outputs = [torch.empty(target.matrix.shape, dtype=dtype, device=t.device) for _ in cuts]
-    # On the device until the end: reading a number back would wait for it, chunk after chunk.
-    squares = torch.zeros(len(cuts), 2, dtype=torch.float64, device=t.device)
-    for start, t_rows in row_chunks(t):
-        b_rows = b[start : start + len(t_rows)].double()
-        edits = _edits(b_rows, t_rows, source.factors, target.factors, cuts)
-        for cut, (edit, output) in enumerate(zip(edits, outputs, strict=True)):
-            exact = t_rows + edit
-            rounded = orient(output)[start : start + len(t_rows)]
-            rounded.copy_(exact)
-            squares[cut, 0] += torch.linalg.vector_norm(edit).square_()
-            squares[cut, 1] += torch.linalg.vector_norm(exact.sub_(rounded)).square_()
-    norms = squares.sqrt_().tolist()
-    return [Spliced(output, *norm) for output, norm in zip(outputs, norms, strict=True)]
+    turned = t is not target.matrix
+    height = chunk_rows(t)
+    height *= max(1, _STRIP // max(1, len(cuts) * height * t.shape[1]))
+    norms = torch.zeros(len(cuts), 2, dtype=torch.float64)
+    for top in range(0, len(t), height):
+        rows = slice(top, min(top + height, len(t)))
+        # In the order of the matrix, so that what is handed over lies in memory as it will in a file.
+        shape = (rows.stop - top, t.shape[1])
+        outputs = [torch.empty(shape[::-1] if turned else shape, dtype=dtype, device=t.device) for _ in cuts]
+        # On the device until the strip's end: reading a number back would wait for it.
+        squares = torch.zeros(len(cuts), 2, dtype=torch.float64, device=t.device)
+        for (start, b_rows), (_, t_rows) in zip(row_chunks(b[rows]), row_chunks(t[rows]), strict=True):
+            for i, edit in _edits(b_rows, t_rows, source.factors, target.factors, cuts):
+                exact = t_rows + edit
+                rounded = (outputs[i].T if turned else outputs[i])[start : start + len(t_rows)]
+                rounded.copy_(exact)
+                squares[i, 0] += torch.linalg.vector_norm(edit).square_()
+                squares[i, 1] += torch.linalg.vector_norm(exact.sub_(rounded)).square_()
+        squares = squares.cpu()
+        norms += squares
+        for i in squares[:, 0].nonzero().flatten().tolist():
+            put(i, *((slice(None), rows) if turned else (rows, slice(None))), outputs[i])
+    return [Change(*pair) for pair in norms.sqrt_().tolist()]
 
 
-def _edits(b: Tensor, t: Tensor, fb: Factors, ft: Factors, cuts: Sequence[Cut]) -> list[Tensor]:
-    """W' - T for the same rows of B and T, each (rows, q), one for each cut."""
-    edits = [torch.zeros_like(t) for _ in cuts]
+class _Side(NamedTuple):
+    """Rows of one matrix of a pair, and what each of its ranks counts in a sum."""
+
+    rows: Tensor
+    factors: Factors
+    weight: Tensor
+    """(q,)"""
+
+    def add_to(self, total: Tensor, start: int, stop: int) -> None:
+        """Add the sum over some ranks: for B, Σ x_i B q_i q_iᵀ."""
+        vectors = self.factors.directions(start, stop)
+        total.addmm_((self.rows @ vectors).mul_(self.weight[start:stop]), vectors.T)
+
+
+def _edits(
+    b: Tensor, t: Tensor, fb: Factors, ft: Factors, cuts: Sequence[Cut]
+) -> Iterator[tuple[int, Tensor]]:
+    """(number of a cut, W' - T) for the same rows of B and T: (rows, q), good until the next is asked for."""
     for restore in RESTORE:
-        mine = [i for i, cut in enumerate(cuts) if cut.restore == restore]
         x, y = _coefficients(restore, fb.values, ft.values)
+        sides = [_Side(t, ft, y)] if restore == "values" else [_Side(b, fb, x), _Side(t, ft, y)]
+        hard = {}
+        for i, cut in ((i, cut) for i, cut in enumerate(cuts) if cut.restore == restore):
+            if cut.taper:
+                taper = x.new_tensor(weights(cut.intervals, len(x), cut.taper))
+                edit = torch.zeros_like(t)
+                for side in sides:
+                    side._replace(weight=side.weight * taper).add_to(edit, *_span(cut, len(x)))
+                yield i, edit
+            elif _is_all_of_source(
+                cut, len(x)
+            ):  # said so, it is exact where the sum leaves noise around zeros
+                yield i, b - t
+            else:
+                hard[i] = cut
+        yield from _hard_edits(sides, hard)
 
-        def add(total: Tensor, ranks: slice, x: Tensor, y: Tensor, restore: str = restore) -> None:
-            """Add the sum over some ranks to `total`."""
-            if restore != "values":
-                q = fb.vectors[:, ranks]
-                total.addmm_((b @ q).mul_(x[ranks]), q.T)
-            v = ft.vectors[:, ranks]
-            total.addmm_((t @ v).mul_(y[ranks]), v.T)
 
-        for i in mine:
-            if cuts[i].taper:
-                w = x.new_tensor(weights(cuts[i].intervals, len(x), cuts[i].taper))
-                add(edits[i], slice(None), x * w, y * w)
-        hard = [i for i in mine if not cuts[i].taper]
-        if restore == "both":  # all of B: said so, it is exact where the sum would leave noise around zeros
-            for i in (i for i in hard if cuts[i].intervals == ((0, len(x)),)):
-                torch.sub(b, t, out=edits[i])
-            hard = [i for i in hard if cuts[i].intervals != ((0, len(x)),)]
-        ends = sorted({end for i in hard for interval in cuts[i].intervals for end in interval})
-        running = torch.zeros_like(t)  # the sum over the ranks before `end` that any cut wants
-        for before, end in zip([0, *ends], ends, strict=False):
-            if any(s <= before and end <= e for i in hard for s, e in cuts[i].intervals):
-                add(running, slice(before, end), x, y)
-            for i in hard:
-                for start, stop in cuts[i].intervals:
-                    if stop == end:
-                        edits[i] += running
-                    if start == end:
-                        edits[i] -= running
-    return edits
+def _hard_edits(sides: Sequence[_Side], cuts: Mapping[int, Cut]) -> Iterator[tuple[int, Tensor]]:
+    """The same for cuts without a taper that restore the same, in one sum over the ranks."""
+    intervals = {interval for cut in cuts.values() for interval in cut.intervals}
+    first = min((start for start, _ in intervals), default=0)
+    running = torch.zeros_like(sides[0].rows)  # the sum over the ranks so far that any cut wants
+    before: dict[int, Tensor] = {}  # what it was where a cut's interval began, unless zero
+    earlier: dict[int, Tensor] = {}  # the sum over a cut's earlier intervals
+    for start, stop in pairwise(sorted({end for interval in intervals for end in interval})):
+        for i, cut in cuts.items():
+            if start > first and any(start == begin for begin, _ in cut.intervals):
+                before[i] = running.clone()
+        if any(begin <= start and stop <= end for begin, end in intervals):
+            for side in sides:
+                side.add_to(running, start, stop)
+        for i, cut in cuts.items():
+            if any(stop == end for _, end in cut.intervals):
+                edit = running - before.pop(i) if i in before else running
+                if i in earlier:
+                    edit = edit + earlier.pop(i)
+                if stop == cut.intervals[-1][1]:
+                    yield i, edit
+                else:
+                    earlier[i] = edit.clone()
+
+
+def _is_all_of_source(cut: Cut, ranks: int) -> bool:
+    return cut.restore == "both" and not cut.taper and cut.intervals == ((0, ranks),)
+
+
+def _span(cut: Cut, ranks: int) -> Interval:
+    """The least interval that holds every rank with a weight in a cut; none where all of B is taken."""
+    if _is_all_of_source(cut, ranks):
+        return 0, 0
+    return max(0, cut.intervals[0][0] - cut.taper), min(ranks, cut.intervals[-1][1] + cut.taper)
+
+
+def _hull(intervals: Iterable[Interval]) -> Interval:
+    """The least interval around several."""
+    some = [interval for interval in intervals if interval[0] < interval[1]]
+    return min((start for start, _ in some), default=0), max((stop for _, stop in some), default=0)
 
 
 def _coefficients(restore: str, b: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +202,7 @@ def _coefficients(restore: str, b: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     return torch.zeros_like(t), (t > 0).to(t) * (b / safe_t - 1)
 
 
-def splice_compat(source: Tensor, target: Tensor, cut: Cut, dtype: torch.dtype) -> Spliced:
+def splice_compat(source: Tensor, target: Tensor, cut: Cut, dtype: torch.dtype) -> tuple[Tensor, Change]:
     """What the paper's scripts do, their flaws included: for comparison only.
 
     Two full SVDs in fp32; and when every rank is chosen the source is returned as it is, whatever was to be
@@ -151,4 +223,4 @@ def splice_compat(source: Tensor, target: Tensor, cut: Cut, dtype: torch.dtype) 
         result = (u * s) @ vh
     rounded = result.to(dtype)
     norm = torch.linalg.vector_norm
-    return Spliced(rounded, norm(result.double() - t).item(), norm(result.double() - rounded).item())
+    return rounded, Change(norm(result.double() - t).item(), norm(result.double() - rounded).item())

@@ -225,7 +225,12 @@ def test_two_processes_train_as_one(trainer, tmp_path):
 
 
 def test_lora_checkpoints_hold_the_merged_weights(trainer, tmp_path):
-    settings = SETTINGS[trainer] | {"use_peft": True, "max_steps": 4, "score_tasks": [], "learning_rate": 0.01}
+    settings = SETTINGS[trainer] | {
+        "use_peft": True,
+        "max_steps": 4,
+        "score_tasks": [],
+        "learning_rate": 0.01,
+    }
     run = TRAIN[trainer](settings | {"output_dir": str(tmp_path / "lora")})
     assert not list(run.checkpoint(4).glob("adapter*"))
     ours = load_file(run.checkpoint(4) / "model.safetensors")

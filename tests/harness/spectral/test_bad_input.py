@@ -242,6 +242,29 @@ def test_an_output_folder_inside_the_target(pair, capsys):
     assert "lies inside" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("needs", [("bfloat16", 1), ("float32", 1), ("bfloat16", 3)])
+def test_too_little_room_is_found_before_anything_is_written(pair, refused, tmp_path, monkeypatch, needs):
+    dtype, recipes = needs
+    flags = [w for share in range(1, recipes + 1) for w in ("--ranks", f"top {share}0%")] + ["--dtype", dtype]
+    weights = sum(t.numel() for t in load_file(pair[1] / "model.safetensors").values())
+    others = sum(f.stat().st_size for f in pair[1].iterdir() if f.suffix != ".safetensors")
+    needed = recipes * (weights * (4 if dtype == "float32" else 2) + others)
+    asked = []
+
+    def disk(free):
+        usage = shutil.disk_usage(tmp_path)._replace(free=free)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: asked.append(path) or usage)
+
+    disk(needed - 1)
+    assert "GiB are free on that disk" in refused(*pair, *flags)
+    assert asked == [tmp_path]
+    monkeypatch.undo()
+    disk(needed)
+    flags += ["--source", str(pair[0]), "--target", str(pair[1]), "-o", str(tmp_path / "a" / "b")]
+    assert main(["recover", *flags]) == 0
+    assert asked == [tmp_path] * 2
+
+
 def test_a_disk_that_is_full(pair, tmp_path):
     """A limit on the size of files stands in for it: every write beyond fails."""
     program = (

@@ -82,6 +82,18 @@ def test_every_tensor_of_every_family_is_the_full_svds_and_transformers_loads_it
         assert not torch.equal(logits, expected_model(tokens).logits)
 
 
+@pytest.mark.parametrize("family", ["llama", "phi3", "gpt2", "gpt_neox"])
+def test_a_result_written_strip_by_strip_is_the_same(family, tmp_path, monkeypatch):
+    source, target = make_pair(tmp_path, family)
+    assert recover(source, target, tmp_path / "whole", "--ranks", "top 25%") == 0
+    monkeypatch.setattr("points24.harness.spectral.splice._STRIP", 1)
+    monkeypatch.setattr("points24.harness.spectral.splice.chunk_rows", lambda matrix: 7)
+    monkeypatch.setattr("points24.harness.spectral.factors.chunk_rows", lambda matrix: 7)
+    assert recover(source, target, tmp_path / "strips", "--ranks", "top 25%") == 0
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "strips")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_stacked_experts_are_matrices_of_their_own(tmp_path):
     """As transformers holds mixtures of experts in memory, and as some checkpoints store them."""
     family = FAMILIES["mixtral"]
@@ -89,8 +101,10 @@ def test_stacked_experts_are_matrices_of_their_own(tmp_path):
     assert [(p.module, p.layer, p.shape((3, 48, 32))) for p in parts] == 3 * [
         ("gate_proj", 1, (24, 32)), ("up_proj", 1, (24, 32)),
     ]  # fmt: skip
-    tensor = torch.arange(3 * 48 * 32.0).view(3, 48, 32)
+    tensor = torch.arange(3 * 48 * 32).view(3, 48, 32)
     assert torch.equal(torch.stack([p.matrix(tensor) for p in parts]).view(3, 48, 32), tensor)
+    for part in parts:
+        assert torch.equal(part.row_starts((3, 48, 32)), part.matrix(tensor)[:, 0])
     down = family.parts("model.layers.1.mlp.experts.down_proj", (3, 32, 24), {})
     assert [(p.module, p.shape((3, 32, 24))) for p in down] == 3 * [("down_proj", (32, 24))]
 
