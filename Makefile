@@ -32,6 +32,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/game.py
 	$(BIN)/python tests/benchmarks/leaderboards.py
 	$(BIN)/python tests/benchmarks/spectral.py
+	$(BIN)/python tests/benchmarks/trainers.py
 
 nano: $(VENV)/.installed
 	$(BIN)/points24 train nano --config trainers/configs/nano.yaml output_dir=nano-base

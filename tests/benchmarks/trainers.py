@@ -84,7 +84,7 @@ def bare_seconds(folder: str, batches: list[dict[str, torch.Tensor]]) -> float:
 
 
 def sft_table(folder: str) -> str:
-    rounds = []
+    rounds, batches = [], []
     for _ in range(SFT_ROUNDS):
         ours, batches = trl_seconds(folder)
         rounds.append((ours, bare_seconds(folder, batches)))

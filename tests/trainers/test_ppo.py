@@ -119,12 +119,19 @@ def test_the_verifiers_messages_are_read_but_not_learned(trainer):
     for episode in episodes:
         assert all(verdict is not Verdict.CORRECT for verdict in episode.verdicts[:-1])
         assert len(episode.verdicts) == 3 or episode.verdicts[-1] is Verdict.CORRECT
+        judgement = judge_reply(episode.deal, "")
         starts = [0, *(end + 1 for end in episode.turn_ends)]
         for start, end, verdict in zip(starts, episode.turn_ends, episode.verdicts, strict=False):
-            mine = [t for t, chosen in zip(*(x[start : end + 1] for x in both(episode)), strict=True) if chosen]
-            theirs = [t for t, chosen in zip(*(x[start : end + 1] for x in both(episode)), strict=True) if not chosen]
-            judgement = judge_reply(episode.deal, made.processing_class.decode(mine, skip_special_tokens=True))
+            span = list(zip(episode.tokens[start : end + 1], episode.chosen[start : end + 1], strict=True))
+            told = made.processing_class.decode([t for t, chosen in span if not chosen])
+            assert told == ("" if start == 0 else feedback(judgement))
+            reply = made.processing_class.decode(
+                [t for t, chosen in span if chosen], skip_special_tokens=True
+            )
+            judgement = judge_reply(episode.deal, reply)
             assert judgement.verdict is verdict
+
+
 def test_micro_batches_add_up_to_the_large_batch(tmp_path):
     settings = ONE_ROLLOUT | {"top_k": 1, "score_tasks": [], "save_steps": 2}
     large = settings | {"per_device_train_batch_size": 16, "output_dir": str(tmp_path / "large")}
