@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from points24.harness.cli import Command
 from points24.harness.config import load_config, read_settings
@@ -47,8 +48,21 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         return sub
 
     add("nano", _nano, "the nano base model, from nothing")
-    add("sft", _sft, "supervised fine-tuning on solved deals (TRL), each checkpoint scored")
-    add("ppo", _ppo, "reinforcement learning with verdicts as rewards and a critic (on TRL), likewise scored")
+    for sub in (
+        add("sft", _sft, "supervised fine-tuning on solved deals (TRL), each checkpoint scored"),
+        add(
+            "ppo",
+            _ppo,
+            "reinforcement learning with verdicts as rewards and a critic (on TRL), scored likewise",
+        ),
+    ):
+        sub.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="print settings, steps, disk, memory and commands; train nothing",
+        )
+        sub.add_argument("--processes", type=int, metavar="N", help="with --dry-run: for so many devices")
+        sub.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
 
 
 def _nano(args: argparse.Namespace) -> int:
@@ -59,17 +73,51 @@ def _nano(args: argparse.Namespace) -> int:
 
 
 def _sft(args: argparse.Namespace) -> int:
+    settings = read_settings(config_file(args.config), args.overrides, "sft")
     with _trl():
         from points24.trainers import sft
 
-    return _reported(sft.train(read_settings(config_file(args.config), args.overrides, "sft")))
+    if _is_dry(args):
+        return _dry_run(args, "sft", settings)
+    return _reported(sft.train(settings))
 
 
 def _ppo(args: argparse.Namespace) -> int:
+    settings = read_settings(config_file(args.config), args.overrides, "ppo")
     with _trl():
         from points24.trainers import ppo
 
-    return _reported(ppo.train(read_settings(config_file(args.config), args.overrides, "ppo")))
+    if _is_dry(args):
+        return _dry_run(args, "ppo", settings)
+    return _reported(ppo.train(settings))
+
+
+def _is_dry(args: argparse.Namespace) -> bool:
+    if not args.dry_run and (args.json or args.processes is not None):
+        raise InputError("--json and --processes go with --dry-run")
+    return args.dry_run
+
+
+def _dry_run(args: argparse.Namespace, trainer: str, settings: dict[str, Any]) -> int:
+    from points24.trainers.dry_run import as_json, dry_run
+    from points24.trainers.dry_run_report import as_text
+
+    arguments = [*(["--config", args.config] if args.config else []), *args.overrides]
+    shape = _grandparent(args, settings) if trainer == "ppo" else None
+    found = dry_run(trainer, settings, arguments, args.processes, shape)
+    print(json.dumps(as_json(found), indent=2, default=str) if args.json else as_text(found))
+    return 0
+
+
+def _grandparent(args: argparse.Namespace, settings: dict[str, Any]) -> str | None:
+    """What the file's SFT run starts from, where PPO starts from a checkpoint of that run."""
+    try:
+        sft = read_settings(config_file(args.config), section="sft")
+    except InputError:
+        return None
+    parent = Path(str(settings.get("model_name_or_path", "")))
+    is_its_checkpoint = Path(str(sft.get("output_dir"))) in parent.parents
+    return sft.get("model_name_or_path") if is_its_checkpoint else None
 
 
 def _reported(run: RunFolder) -> int:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
+from transformers import AutoConfig, AutoTokenizer, Trainer
 
 from points24.harness.config import configured
 from points24.tasks.errors import InputError
+from points24.trainers.model_shape import auto_class
 from points24.trainers.run_folder import RunFolder, parent_of
 from points24.trainers.scoring import ScoreCheckpoints
 
@@ -33,12 +35,16 @@ def train_run(stage: str, config_class: type, settings: dict[str, Any], build: B
     Raises:
         InputError: bad settings, a parent that cannot be loaded, or a folder that is not this run's.
     """
-    if "output_dir" not in settings:
-        raise InputError("output_dir: missing; give output_dir=FOLDER")
+    need_output_dir(settings)
     config = configured(config_class, on_this_machine(settings))
     run = RunFolder(config.output_dir)
     parent = parent_of(config.parent)
     processes = PartialState()
+    if config.num_processes not in (None, processes.num_processes):
+        raise InputError(
+            f"num_processes: the settings are for {config.num_processes}, found {processes.num_processes}; "
+            "--dry-run prints the commands for either"
+        )
     tokenizer = load_tokenizer(config.parent, chat=config.apply_chat_template)
     if processes.is_main_process:
         about = {
@@ -64,15 +70,22 @@ def train_run(stage: str, config_class: type, settings: dict[str, Any], build: B
     return run
 
 
+def need_output_dir(settings: dict[str, Any]) -> None:
+    """Raise `InputError` where there is none: TRL would write into the current folder."""
+    if "output_dir" not in settings:
+        raise InputError("output_dir: missing; give output_dir=FOLDER")
+
+
 def on_this_machine(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with the CPU asked for where there is nothing else: transformers wants to be told."""
-    return settings if torch.accelerator.is_available() else {"use_cpu": True} | settings
+    here = {} if torch.accelerator.is_available() else {"use_cpu": True}
+    return here | deepcopy(settings)  # transformers writes into fsdp_config
 
 
 def load_model(config: Any) -> Any:
-    """The parent's causal language model, in `config.dtype`."""
+    """The parent, in `config.dtype`; one of text and images whole, though only text is trained."""
     with _readable(config.parent):
-        return AutoModelForCausalLM.from_pretrained(
+        return auto_class(AutoConfig.from_pretrained(config.parent)).from_pretrained(
             config.parent, dtype=config.dtype, attn_implementation=config.attn_implementation
         )
 

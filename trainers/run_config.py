@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from points24.harness.doctor import task_names
 from points24.harness.models import model_folder
@@ -29,6 +29,12 @@ class RunConfig:
     dtype: str = "float32"
     """Of the weights while they are trained, and of the checkpoints. With `bf16` the passes are autocast."""
     attn_implementation: str | None = None
+
+    num_processes: int | None = None
+    """How many processes the settings are meant for; a run with another number, whose batches would have
+    another size, is refused. None takes any."""
+    fsdp: Any = None  # transformers 5 wants `true`, and annotates text
+    """True: shard weights, gradients and optimiser over the processes, as `fsdp_config` says."""
 
     use_peft: bool = False
     """Train a LoRA adapter. Checkpoints hold the merged weights all the same."""
@@ -75,7 +81,7 @@ class RunConfig:
                 f"score_tasks: unknown task {', '.join(map(repr, unknown))}; "
                 f"allowed: {', '.join(task_names())}"
             )
-        for name, least in (("score_batch_size", 1), ("score_limit", 1), ("lora_r", 1)):
+        for name, least in (("score_batch_size", 1), ("score_limit", 1), ("lora_r", 1), ("num_processes", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name}: expected at least {least}, found {value}")
