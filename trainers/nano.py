@@ -12,7 +12,6 @@ uninterrupted one takes.
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import shutil
@@ -29,7 +28,6 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from points24.harness.files import replacing
-from points24.harness.provenance import command_line, versions
 from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HandSet, hand_set, held_out_numbers
@@ -37,6 +35,7 @@ from points24.tasks.prompts import json_reply, template
 from points24.tasks.solver import solutions
 from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers.nano_tokenizer import EOS_ID, PAD_ID, build_tokenizer
+from points24.trainers.run_folder import RunFolder
 
 IGNORED = -100
 """The label of positions that the loss skips."""
@@ -89,9 +88,11 @@ def train(config: NanoConfig) -> Path:
     Raises:
         InputError: the folder holds a finished model, a run with another config, or something else.
     """
-    out = Path(config.output_dir)
+    run = RunFolder(config.output_dir)
+    out = run.path
     state_file = out / "training_state.pt"
-    _claim(out, config)
+    settings = {key: value for key, value in asdict(config).items() if key != "output_dir"}
+    run.claim({"config": settings}, config, last="tokenizer.json")
 
     torch.manual_seed(config.seed)
     tokenizer = build_tokenizer()
@@ -110,7 +111,7 @@ def train(config: NanoConfig) -> Path:
         start = state["step"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
-    _truncate_log(out / "log.jsonl", start)
+    run.truncate_log(start)
 
     progress = tqdm(range(start, config.max_steps), "nano", config.max_steps, initial=start, unit="step")
     began = time.perf_counter()
@@ -129,8 +130,7 @@ def train(config: NanoConfig) -> Path:
             }
             row = {"step": done, "loss": round(loss, 4), **scores}
             row["seconds"] = round(time.perf_counter() - began, 1)
-            with (out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(row) + "\n")
+            run.append_log(row)
             shown = ", ".join(f"{name} {score:.1%}" for name, score in scores.items())
             progress.write(f"step {done}: {shown}", sys.stderr)
         if done % config.save_steps == 0:
@@ -223,30 +223,3 @@ def _lr_ratio(config: NanoConfig, step: int) -> float:
         return (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps)
     return config.min_lr_ratio + (1 - config.min_lr_ratio) * (1 + math.cos(math.pi * done)) / 2
-
-
-def _claim(out: Path, config: NanoConfig) -> None:
-    """Make the folder ours, or check that it already is."""
-    record = out / "training.json"
-    ours = asdict(config) | {"output_dir": out.name}
-    if record.exists():
-        theirs = json.loads(record.read_text())["config"]
-        if changed := [k for k in ours if k != "output_dir" and ours[k] != theirs.get(k)]:
-            raise InputError(
-                f"{out} holds a run with another config (differs in {', '.join(changed)}); "
-                "choose another output_dir"
-            )
-        if (out / "tokenizer.json").exists():  # written last
-            raise InputError(f"{out} holds a finished model; choose another output_dir")
-        return
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty and holds no nano run; choose another output_dir")
-    out.mkdir(parents=True, exist_ok=True)
-    made = {"config": ours, "command": command_line(), "versions": versions()}
-    with replacing(record) as partial:
-        partial.write_text(json.dumps(made, indent=2) + "\n")
-
-
-def _truncate_log(log: Path, step: int) -> None:
-    rows = log.read_text().splitlines(keepends=True) if log.exists() else []
-    log.write_text("".join(row for row in rows if json.loads(row)["step"] <= step))

@@ -50,13 +50,14 @@ class RunFolder:
         self.log = self.path / "log.jsonl"
         self.records_file = self.path / "records" / "curve.jsonl"
 
-    def claim(self, about: dict[str, Any], config: object) -> None:
+    def claim(self, about: dict[str, Any], config: object, last: str = "end") -> None:
         """Make the folder this run's, or check that it already is.
 
         Args:
             about: what `training.json` says beside versions and command; ``config`` holds the settings that
                 differ from the defaults.
             config: the whole configuration, for the defaults.
+            last: what a finished run has written last.
 
         Raises:
             InputError: the folder holds something else, a finished run, or a run with other settings (which
@@ -70,7 +71,7 @@ class RunFolder:
                     f"{self.path} holds a run with another config: {'; '.join(changed)}; "
                     "choose another output_dir"
                 )
-            if (self.path / "end").is_symlink():
+            if (self.path / last).exists():
                 raise InputError(f"{self.path} holds a finished run; choose another output_dir")
             return
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):

@@ -168,14 +168,14 @@ def log_row(line):
 def test_a_finished_or_foreign_folder_is_left_alone(tmp_path):
     done = train(replace(TINY, output_dir=str(tmp_path / "done")))
     before = weights(done)
-    with pytest.raises(InputError, match="holds a finished model"):
+    with pytest.raises(InputError, match="holds a finished run"):
         train(replace(TINY, output_dir=str(done)))
-    with pytest.raises(InputError, match=r"another config \(differs in seed, max_steps\)"):
+    with pytest.raises(InputError, match=r"another config: max_steps was 6, is 7; seed was 0, is 9"):
         train(replace(TINY, output_dir=str(done), seed=9, max_steps=7))
     assert equal(weights(done), before)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.tex").write_text("mine")
-    with pytest.raises(InputError, match="is not empty and holds no nano run"):
+    with pytest.raises(InputError, match="is not empty and holds no run"):
         train(replace(TINY, output_dir=str(tmp_path / "foreign")))
     assert [f.name for f in (tmp_path / "foreign").iterdir()] == ["thesis.tex"]
 
