@@ -109,8 +109,13 @@ class RunFolder:
                     _link(file, partial / file.name)
         if (state / VALUE_HEAD).exists():
             _link(state / VALUE_HEAD, partial / VALUE_HEAD)
-        for weights in partial.glob("*.safetensors"):  # written with mode 0600
-            weights.chmod((partial / "config.json").stat().st_mode)
+        if not (weights := list(partial.glob("*.safetensors"))):
+            raise InputError(
+                f"{state} holds no whole weights; sharded training has to gather them "
+                "(fsdp_config: state_dict_type: FULL_STATE_DICT)"
+            )
+        for file in weights:  # written with mode 0600
+            file.chmod((partial / "config.json").stat().st_mode)
         about = json.loads((self.path / "training.json").read_text("utf-8"))
         write_json(partial / "training.json", about | {"step": step})
         shutil.rmtree(target, ignore_errors=True)

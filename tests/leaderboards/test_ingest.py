@@ -14,10 +14,10 @@ import pytest
 from points24.harness.cli import main
 from points24.harness.ingest import About, records_of
 from points24.harness.lm_eval_output import runs
-from points24.harness.record_store import read_records
+from points24.harness.record_store import add_records, read_records
 from points24.tasks.cards import RULES
 from points24.tasks.hand_sets import hand_set
-from tests.leaderboards.conftest import LIMIT, write_output
+from tests.leaderboards.conftest import LIMIT, record, write_output
 from tests.tasks.test_lm_eval import memoriser
 
 
@@ -91,6 +91,26 @@ def test_two_processes_at_once_add_once(tmp_path, outputs):
     writers = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert len(read_records(tmp_path / "records")) == 8
+
+
+def test_a_training_run_brings_its_records_and_a_parent_once(tmp_path, capsys):
+    weights = {name: {"weights_sha256": digit * 64} for name, digit in (("base", "0"), ("early", "1"))}
+    base = record("1100", model="base", **weights["base"])
+    early = {"model": "sft/checkpoint-5", "stage": "SFT", "step": 5, "parent": "base", **weights["early"]}
+    late = {"model": "ppo/checkpoint-9", "stage": "PPO", "step": 9, "parent": "sft/checkpoint-5"}
+    # PPO scores its parent again, later and without knowing its stage.
+    again = record("1110", model="sft/checkpoint-5", date="2026-05-05T00:00:00Z", **weights["early"])
+    add_records(tmp_path / "sft" / "records" / "curve.jsonl", [base, record("1110", **early)])
+    add_records(tmp_path / "ppo" / "records" / "curve.jsonl", [again, record("1111", **late)])
+    home = tmp_path / "home"
+    for _ in range(2):
+        assert ingest(home, tmp_path / "ppo", tmp_path / "sft") == 0
+        found = [(r.model, r.stage) for r in read_records(home / "records")]
+        assert sorted(found, key=str) == [
+            ("base", None), ("ppo/checkpoint-9", "PPO"), ("sft/checkpoint-5", "SFT")
+        ]  # fmt: skip
+    assert ingest(home, tmp_path / "sft", "--stage", "base") == 2
+    assert "say model, parent, stage and step themselves" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_bad_input(tmp_path, capsys):

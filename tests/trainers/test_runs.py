@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from points24.harness.weights import weights_digest
 from points24.tasks.errors import InputError
 from points24.trainers import ppo, sft
 from points24.trainers.run_config import CURVE_TASKS
-from points24.trainers.run_folder import VALUE_HEAD
+from points24.trainers.run_folder import VALUE_HEAD, RunFolder
 from tests.trainers.conftest import SETTINGS
 
 TRAIN = {"sft": sft.train, "ppo": ppo.train}
@@ -174,6 +175,27 @@ def test_killed_and_resumed_equals_undisturbed(run, trainer, tmp_path):
         assert sha256(resumed.checkpoint(8) / name) == sha256(run.checkpoint(8) / name)
     assert losses(folder) == losses(run.path)
     assert [r.outcomes for r in resumed.records()] == [r.outcomes for r in run.records()]
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_until_it_is_done_equals_undisturbed(run, trainer, tmp_path):
+    folder, rng = tmp_path / trainer, random.Random(0)
+    settings = SETTINGS[trainer] | {"output_dir": str(folder)}
+    kills = 0
+    while not (folder / "end").exists():
+        process = subprocess.Popen([sys.executable, *command(trainer, settings)], stderr=subprocess.DEVNULL)
+        try:
+            process.wait(rng.uniform(4, 14))
+        except subprocess.TimeoutExpired:
+            kills += 1
+            process.kill()
+            process.wait()
+        assert kills < 60
+    assert kills
+    for name in ("model.safetensors", VALUE_HEAD) if trainer == "ppo" else ("model.safetensors",):
+        assert sha256(folder / "end" / name) == sha256(run.checkpoint(8) / name)
+    assert losses(folder) == losses(run.path)
+    assert [r.outcomes for r in RunFolder(folder).records()] == [r.outcomes for r in run.records()]
 
 
 def test_a_changed_setting_is_named_and_nothing_is_touched(run, trainer, capsys):
