@@ -36,6 +36,9 @@ class RunConfig:
     fsdp: Any = None  # transformers 5 wants `true`, and annotates text
     """True: shard weights, gradients and optimiser over the processes, as `fsdp_config` says."""
 
+    use_cache: bool = True
+    """What the checkpoints' config.json says of generation; the passes of training do without a cache."""
+
     use_peft: bool = False
     """Train a LoRA adapter. Checkpoints hold the merged weights all the same."""
     lora_r: int = 16

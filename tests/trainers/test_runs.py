@@ -70,6 +70,10 @@ def test_a_checkpoint_is_a_plain_model_folder(run, trainer):
         names = {path.name for path in folder.iterdir()} - {VALUE_HEAD}
         base = {path.name for path in model_folder("nano-base").iterdir()} - {"log.jsonl"}
         assert names == base
+        theirs, ours = (
+            json.loads((path / "config.json").read_text()) for path in (model_folder("nano-base"), folder)
+        )
+        assert ours == theirs | {"dtype": "float32"}
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
         assert model.dtype == torch.float32
         assert AutoTokenizer.from_pretrained(folder).eos_token_id == 1
