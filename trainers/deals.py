@@ -1,7 +1,8 @@
 """The deals and replies that trainers draw: endless, in an order that the seed alone decides.
 
-They come in passes. A pass holds every hand that trainers may draw (`id_seen`, as far as the rule can solve
-it), in random order, each with its cards in random order.
+They come in passes. A pass holds every hand that trainers may draw, in random order, each with its cards in
+random order: the hands of `id_seen` that the rule can solve, less those whose numbers under the rule are held
+out (with J=5, the hand 2 3 4 J asks what 2 3 4 5 asks).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from points24.tasks.cards import TARGET, Deal, Rule
-from points24.tasks.hand_sets import hand_set
+from points24.tasks.hand_sets import hand_set, held_out_numbers
 from points24.tasks.prompts import Template, json_reply
 from points24.tasks.solver import solutions
 
@@ -52,7 +53,8 @@ def completion_row(deal: Deal, formula: str, chat: bool) -> dict[str, Any]:
 
 
 def _passes(rule: Rule, seed: int) -> Iterator[tuple[list[Deal], random.Random]]:
-    hands = hand_set("id_seen", rule).deals
+    seen = hand_set("id_seen", rule).deals
+    hands = [deal for deal in seen if tuple(sorted(deal.values)) not in held_out_numbers()]
     number = 0
     while True:
         rng = random.Random(f"{seed}/{number}")

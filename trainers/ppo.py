@@ -38,6 +38,7 @@ from points24.trainers.rewards import Rewards, rewards
 from points24.trainers.run import train_run
 from points24.trainers.run_config import RunConfig
 from points24.trainers.run_folder import VALUE_HEAD, RunFolder
+from points24.trainers.turns import message_tokens
 
 
 @dataclass
@@ -171,6 +172,7 @@ class PPOTrainer(GRPOTrainer):
     accelerator: Any
     model: Any
     processing_class: Any
+    chat_template_kwargs: Any
 
     def __init__(self, model: Any, args: PPOConfig, rule: Rule, table: Rewards, **kwargs: Any):
         super().__init__(model, reward_funcs=[_rewarded_here], args=args, **kwargs)
@@ -218,26 +220,14 @@ class PPOTrainer(GRPOTrainer):
                 judgement = judge_reply(episode.deal, texts[i])
                 episode.add_reply(replies[i], log_probs and log_probs[i], judgement.verdict)
                 if judgement.verdict is not Verdict.CORRECT and turn + 1 < self.args.max_turns:
-                    episode.add_message(self._message(replies[i], feedback(judgement)))
+                    message = message_tokens(
+                        self.processing_class, self.eos_token_ids, replies[i], feedback(judgement),
+                        **self.chat_template_kwargs,
+                    )  # fmt: skip
+                    episode.add_message(message)
                     still.append(episode)
             alive = still
         return episodes
-
-    def _message(self, reply: list[int], text: str) -> list[int]:
-        """What follows a reply: its end of turn if it lacks one, the message, the start of the next turn."""
-        user, assistant = {"role": "user", "content": "."}, {"role": "assistant", "content": "."}
-        before = self._rendered([user, assistant], False)
-        after = self._rendered([user, assistant, {"role": "user", "content": text}], True)
-        end = max(
-            (i for i, token in enumerate(before) if token in self.eos_token_ids), default=len(before) - 1
-        )
-        closing = [] if reply and reply[-1] in self.eos_token_ids else before[end : end + 1]
-        return closing + after[end + 1 :]
-
-    def _rendered(self, messages: list[dict[str, str]], start_reply: bool) -> list[int]:
-        return self.processing_class.apply_chat_template(
-            messages, add_generation_prompt=start_reply, tokenize=True, return_dict=False
-        )
 
     # What is learned from it
 
@@ -318,13 +308,15 @@ class PPOTrainer(GRPOTrainer):
     def _forward(
         self, model: Any, batch: dict[str, Tensor], chunk: int | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probability (of the chosen tokens, at the sampling temperature), entropy (nats) and value."""
+        """Log-probability (at the sampling temperature; 0 where the mask is false), entropy (nats), value."""
         self._values = []
         try:
             log_probs, entropy, _ = self._logps(model, batch, chunk, compute_entropy=True)
             values = torch.cat(self._values)
         finally:
             self._values = None
+        # What the policy did not choose has ratio 1: a ratio that overflows would be nan even where masked.
+        log_probs = log_probs.masked_fill(~batch["mask"], 0.0)
         # The state in which a token was chosen is that of the token before.
         return log_probs, entropy, values[:, -batch["completion_ids"].shape[1] - 1 : -1]
 

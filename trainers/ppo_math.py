@@ -59,13 +59,13 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, turn_ends: Tensor, discou
     Returns:
         The advantages, 0 where the mask is false.
     """
+    discount = torch.full_like(values, discounts.gamma).masked_fill(turn_ends, discounts.turn_gamma)
+    decay = torch.full_like(values, discounts.lam).masked_fill(turn_ends, discounts.turn_lam)
     advantages = torch.zeros_like(values)
     next_value = next_advantage = torch.zeros_like(values[:, 0])
     for t in reversed(range(values.shape[1])):
-        discount = torch.where(turn_ends[:, t], discounts.turn_gamma, discounts.gamma)
-        decay = torch.where(turn_ends[:, t], discounts.turn_lam, discounts.lam)
-        delta = rewards[:, t] + discount * next_value - values[:, t]
-        advantage = delta + discount * decay * next_advantage
+        delta = rewards[:, t] + discount[:, t] * next_value - values[:, t]
+        advantage = delta + discount[:, t] * decay[:, t] * next_advantage
         chosen = mask[:, t]
         advantages[:, t] = torch.where(chosen, advantage, 0.0)
         next_advantage = torch.where(chosen, advantage, next_advantage)
@@ -118,14 +118,14 @@ def whiten(x: Tensor, mask: Tensor, total: Callable[[Tensor], Tensor] = lambda s
         mask: the policy's tokens.
         total: adds a tensor up over all processes, so that they share one mean and variance.
     """
-    kept = x * mask
-    n, first, second = total(torch.stack([mask.sum().to(x), kept.sum(), (kept * x).sum()]))
-    mean = first / n
-    variance = (second / n - mean**2).clamp(min=1e-8)
-    return (x - mean) * variance.rsqrt() * mask
+    n, x_sum = total(torch.stack([mask.sum().to(x), (x * mask).sum()]))
+    centred = (x - x_sum / n) * mask
+    variance = (total((centred**2).sum()) / n).clamp(min=1e-8)
+    return centred * variance.rsqrt()
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     """1 − Var(returns − values) / Var(returns) over the mask; nan where the returns are all equal."""
     wanted = returns[mask]
-    return 1 - (wanted - values[mask]).var(correction=0) / wanted.var(correction=0)
+    variance, missed = wanted.var(correction=0), (wanted - values[mask]).var(correction=0)
+    return torch.where(variance > 0, 1 - missed / variance, torch.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from points24.tasks.errors import InputError
@@ -29,7 +30,7 @@ def rewards(table: str | Mapping[str, float]) -> Rewards:
     """A table by name, or one's own, which has to name every verdict.
 
     Raises:
-        InputError: unknown name, unknown verdict, a verdict that is missing, or a reward that is no number.
+        InputError: unknown name, unknown verdict, a verdict that is missing, or a reward that is not finite.
     """
     if isinstance(table, str):
         if table not in TABLES:
@@ -41,6 +42,6 @@ def rewards(table: str | Mapping[str, float]) -> Rewards:
     if missing := [name for name in verdicts if name not in table]:
         raise InputError(f"rewards: no reward for {', '.join(missing)}")
     for name, value in table.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InputError(f"rewards: expected a number for {name}, found {value!r}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise InputError(f"rewards: expected a finite number for {name}, found {value!r}")
     return {Verdict(name): float(value) for name, value in table.items()}

@@ -7,7 +7,7 @@ RUN/
   records/curve.jsonl  the same as records, which the leaderboard reads
   log.jsonl            loss, rewards and so on, as trained; scores as they come
   curve.json           what the records say of the run: best-ood, end, forgetting
-  best-ood, end        links to those two checkpoints; `end` is made last
+  best-ood, end        links to those two checkpoints; with `end` the run is finished
   state/               what resuming needs: the trainer's own checkpoints; gone at the end
 """
 
@@ -36,7 +36,7 @@ _MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 _NOT_OF_THE_MODEL = {"trainer_state.json"}
 VALUE_HEAD = "value_head.pt"
 """PPO's critic beside the model. No safetensors file: vLLM loads every one of those as weights."""
-_FREE_TO_CHANGE = {"output_dir", "report_to", "logging_steps", "run_name", "disable_tqdm"}
+_FREE_TO_CHANGE = {"report_to", "logging_steps", "run_name", "disable_tqdm"}
 """Settings that change nothing of the checkpoints."""
 
 
@@ -166,8 +166,8 @@ class RunFolder:
         if found := self.curve():
             write_json(self.path / "curve.json", summary(found))
             self.mark("best-ood", best_ood(found))
+        self.mark("end", step)  # first: nobody may resume from what is left of the state
         shutil.rmtree(self.state, ignore_errors=True)
-        self.mark("end", step)
 
     def mark(self, name: str, step: int) -> None:
         """Point a link such as ``best-ood`` at a checkpoint."""
@@ -194,9 +194,9 @@ def _changed(before: dict[str, Any], now: dict[str, Any], config: object) -> lis
         old, new = theirs.get(key, defaults.get(key)), ours.get(key, defaults.get(key))
         if old != new:
             changed.append(f"{key} was {old!r}, is {new!r}")
-    for key in sorted(now.keys() - {"config"}):
-        if before.get(key) != now[key]:
-            changed.append(f"{key} was {before.get(key)!r}, is {now[key]!r}")
+    for key in sorted((before.keys() | now.keys()) - {"config", "command", "versions"}):
+        if before.get(key) != now.get(key):
+            changed.append(f"{key} was {before.get(key)!r}, is {now.get(key)!r}")
     return changed
 
 
