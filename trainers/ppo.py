@@ -9,7 +9,8 @@ The reward of a reply is its verdict's, at the reply's last token. The critic is
 hidden state, sharing the model with the policy.
 
 Departures from the paper's PPO (arXiv:2508.16546): one ratio and one advantage per token instead of per
-turn, discounts inside a turn apart from those between turns, and a linear value head instead of an MLP.
+turn, discounts inside a turn apart from those between turns, and a linear value head instead of an MLP. The
+load-balancing loss of mixtures of experts is not added.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class PPOConfig(RunConfig, GRPOConfig):
                 f"generation_batch_size: expected a multiple of num_generations ({wanted}), "
                 f"found {self.episodes_per_rollout}"
             )
-        steps = [*self.save_at, *([int(self.save_steps)] if self.save_strategy == "steps" else [])]
+        steps = [*self.save_at, *([self.save_steps] if self.save_strategy == "steps" else [])]
         if bad := [step for step in steps if step % self.steps_per_rollout]:
             raise InputError(
                 f"save_steps, save_at: expected multiples of {self.steps_per_rollout}, the steps per rollout "

@@ -56,16 +56,18 @@ def train_run(stage: str, config_class: type, settings: dict[str, Any], build: B
         run.claim(about, config)
         run.last_state()  # clears what was not completed, before anybody reads
     processes.wait_for_everyone()
-    config.output_dir = str(run.state)
-    config.save_total_limit = 2  # the new one is complete only when it has been scored
-    scoring = ScoreCheckpoints(run, config, stage, parent)
-    with contextlib.redirect_stdout(sys.stderr):  # transformers prints progress there
-        trainer = build(config, load_model(config), tokenizer, [scoring])
-        scoring.loggers = trainer.callback_handler
-        state = run.last_state()
-        trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    if not run.is_trained():
+        config.output_dir = str(run.state)
+        config.save_total_limit = 2  # the new one is complete only when it has been scored
+        scoring = ScoreCheckpoints(run, config, stage, parent)
+        with contextlib.redirect_stdout(sys.stderr):  # transformers prints progress there
+            trainer = build(config, load_model(config), tokenizer, [scoring])
+            scoring.loggers = trainer.callback_handler
+            state = run.last_state()
+            trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    processes.wait_for_everyone()
     if processes.is_main_process:
-        run.finish(trainer.state.global_step)
+        run.finish()
     processes.wait_for_everyone()
     return run
 

@@ -89,6 +89,13 @@ class RunFolder:
                 shutil.rmtree(state)
         return max(complete, key=_step, default=None)
 
+    def is_trained(self) -> bool:
+        """Whether the last step has been completed; there is nothing to resume then, only to finish."""
+        if (state := self.last_state()) is None:
+            return False
+        progress = json.loads((state / "trainer_state.json").read_text("utf-8"))
+        return progress["global_step"] >= progress["max_steps"]
+
     def state_of(self, step: int) -> Path:
         return self.state / f"checkpoint-{step}"
 
@@ -155,14 +162,13 @@ class RunFolder:
             partial.write_text("".join(row for row in whole if json.loads(row)["step"] <= step), "utf-8")
 
     def curve(self) -> Curve | None:
-        """What has been scored so far; None without an OOD score."""
-        try:
-            return curve(self.records())
-        except InputError:
-            return None
+        """What has been scored so far; None where no checkpoint has an OOD score."""
+        records = self.records()
+        return curve(records) if any(r.hand_set == "ood" and r.stage for r in records) else None
 
-    def finish(self, step: int) -> None:
+    def finish(self) -> None:
         """Write what the scores say of the run, name its best and its last checkpoint, drop the state."""
+        step = max(map(_step, self.path.glob("checkpoint-*")))
         if found := self.curve():
             write_json(self.path / "curve.json", summary(found))
             self.mark("best-ood", best_ood(found))

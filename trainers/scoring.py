@@ -119,8 +119,7 @@ class ScoreCheckpoints(TrainerCallback):
             name = f"score/{record.task}/{record.filter}"
             logs[name] = record.k / record.n
             logs[f"{name}/wrong_rule"] = (record.verdicts or {}).get(Verdict.WRONG_RULE.value, 0) / record.n
+        printed = ProgressCallback, PrinterCallback  # `_score` has printed it, shorter
         for logger in self.loggers.callbacks if logs and self.loggers else ():
-            if not isinstance(
-                logger, (ProgressCallback, PrinterCallback)
-            ):  # `_score` has printed it, shorter
+            if not isinstance(logger, printed):
                 logger.on_log(args, state, control, logs=logs)

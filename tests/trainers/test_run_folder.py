@@ -133,7 +133,7 @@ def test_a_run_with_other_settings_is_refused_and_they_are_named(run, said, chan
 def test_a_finished_run_is_refused(run):
     save_state(run, 10)
     run.publish(10)
-    run.finish(10)
+    run.finish()
     with pytest.raises(InputError) as error:
         claim(run, about(seed=1))
     assert str(error.value) == f"{run.path} holds a finished run; choose another output_dir"
@@ -318,7 +318,7 @@ def test_a_finished_run_names_its_best_and_its_last_checkpoint(run):
         save_state(run, step)
         run.publish(step)
         run.put_records([at(step, outcomes)])
-    run.finish(30)
+    run.finish()
     assert {name: str((run.path / name).readlink()) for name in ("best-ood", "end")} == {
         "best-ood": "checkpoint-20",
         "end": "checkpoint-30",
@@ -334,7 +334,7 @@ def test_without_scores_only_the_end_is_named(run):
     run.publish(10)
     run.put_records([record(model="base")])  # the parent's alone are no curve
     assert run.curve() is None
-    run.finish(10)
+    run.finish()
     assert files(run.path) == {"training.json", "records", "checkpoint-10", "end"}
 
 
@@ -359,6 +359,6 @@ def test_a_run_that_is_killed_while_it_tidies_up_is_finished(run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
-            run.finish(10)
+            run.finish()
     with pytest.raises(InputError, match="holds a finished run"):
         claim(run, about(seed=1))

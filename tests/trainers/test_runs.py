@@ -181,6 +181,22 @@ def test_killed_and_resumed_equals_undisturbed(run, trainer, tmp_path):
     assert [r.outcomes for r in resumed.records()] == [r.outcomes for r in run.records()]
 
 
+def test_killed_after_its_last_step_a_run_is_only_finished(run, trainer, tmp_path, monkeypatch):
+    settings = SETTINGS[trainer] | {"score_tasks": [], "output_dir": str(tmp_path / trainer)}
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            TRAIN[trainer](settings)
+    finished = TRAIN[trainer](settings)
+    assert sorted(path.name for path in finished.path.glob("*oint-*")) == ["checkpoint-4", "checkpoint-8"]
+    assert weights_digest(finished.path / "end") == weights_digest(run.checkpoint(8))
+    assert losses(finished.path) == losses(run.path)
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_until_it_is_done_equals_undisturbed(run, trainer, tmp_path):
     folder, rng = tmp_path / trainer, random.Random(0)
