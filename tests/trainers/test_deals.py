@@ -62,10 +62,16 @@ def test_held_out_numbers_are_never_taught(rule, policy):
         assert not {numbers_of(deal.cards, rule), numbers_of(deal.cards, "id")} & held_out_numbers()
 
 
-def test_passes_differ_in_the_order_of_hands_and_cards():
-    one, other = two_passes("id")
-    assert [hand_of(deal.cards) for deal in one] != [hand_of(deal.cards) for deal in other]
-    shown = [{hand_of(deal.cards): deal.cards for deal in drawn} for drawn in (one, other)]
+@pytest.mark.parametrize("what", ["deals", "examples"])
+def test_passes_differ_in_the_order_of_hands_and_cards(what):
+    drawn = [*two_passes("id")]
+    if what == "examples":
+        size = len(drawn[0])
+        taught = [deal for deal, _ in first("id", "shortest", seed=0, n=2 * size)]
+        drawn = [taught[:size], taught[size:]]
+    one, other = ([hand_of(deal.cards) for deal in part] for part in drawn)
+    assert one != other
+    shown = [{hand_of(deal.cards): deal.cards for deal in part} for part in drawn]
     four_ranks = [hand for hand in shown[0] if len(set(hand)) == 4]
     # Of 24 orders each: 1 in 24 stays, and 1 in 24 is in rank order.
     assert sum(shown[0][hand] == shown[1][hand] for hand in four_ranks) < len(four_ranks) / 10
