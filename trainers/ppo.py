@@ -269,7 +269,8 @@ class PPOTrainer(GRPOTrainer):
         advantages = ppo_math.gae(shaped, values, mask, turn_ends, discounts)
         returns = advantages + values
         self._note_episodes(episodes, earned)
-        self._note("explained_variance", ppo_math.explained_variance(values, returns, mask))
+        explained = ppo_math.explained_variance(values, returns, mask)
+        self._note("explained_variance", self._over_processes(explained))
         batch |= {
             "old_log_probs": log_probs,
             "old_values": values,

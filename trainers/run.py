@@ -45,6 +45,8 @@ def train_run(stage: str, config_class: type, settings: dict[str, Any], build: B
             f"num_processes: the settings are for {config.num_processes}, found {processes.num_processes}; "
             "--dry-run prints the commands for either"
         )
+    if config.save_strategy not in ("steps", "epoch"):
+        raise InputError(f"save_strategy: expected steps or epoch, found {config.save_strategy.value}")
     tokenizer = load_tokenizer(config.parent, chat=config.apply_chat_template)
     if processes.is_main_process:
         about = {
