@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,15 +44,15 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
             help=f"settings under the key {name}; these come along: {shipped}",
         )
         sub.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
-        sub.set_defaults(run_trainer=trainer)
+        sub.set_defaults(run_trainer=trainer, trainer=name)
         return sub
 
     add("nano", _nano, "the nano base model, from nothing")
     for sub in (
-        add("sft", _sft, "supervised fine-tuning on solved deals (TRL), each checkpoint scored"),
+        add("sft", _fine_tune, "supervised fine-tuning on solved deals (TRL), each checkpoint scored"),
         add(
             "ppo",
-            _ppo,
+            _fine_tune,
             "reinforcement learning with verdicts as rewards and a critic (on TRL), scored likewise",
         ),
     ):
@@ -72,24 +72,13 @@ def _nano(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sft(args: argparse.Namespace) -> int:
-    settings = read_settings(config_file(args.config), args.overrides, "sft")
-    with _trl():
-        from points24.trainers import sft
-
-    if _is_dry(args):
-        return _dry_run(args, "sft", settings)
-    return _reported(sft.train(settings))
-
-
-def _ppo(args: argparse.Namespace) -> int:
-    settings = read_settings(config_file(args.config), args.overrides, "ppo")
-    with _trl():
-        from points24.trainers import ppo
-
-    if _is_dry(args):
-        return _dry_run(args, "ppo", settings)
-    return _reported(ppo.train(settings))
+def _fine_tune(args: argparse.Namespace) -> int:
+    settings = read_settings(config_file(args.config), args.overrides, args.trainer)
+    try:
+        trainer = import_module(f"points24.trainers.{args.trainer}")
+    except ModuleNotFoundError as e:
+        raise InputError(f"{e.name} is not installed: pip install 'points24[train]'") from e
+    return _dry_run(args, settings) if _is_dry(args) else _reported(trainer.train(settings))
 
 
 def _is_dry(args: argparse.Namespace) -> bool:
@@ -98,13 +87,13 @@ def _is_dry(args: argparse.Namespace) -> bool:
     return args.dry_run
 
 
-def _dry_run(args: argparse.Namespace, trainer: str, settings: dict[str, Any]) -> int:
+def _dry_run(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from points24.trainers.dry_run import as_json, dry_run
     from points24.trainers.dry_run_report import as_text
 
     arguments = [*(["--config", args.config] if args.config else []), *args.overrides]
-    shape = _grandparent(args, settings) if trainer == "ppo" else None
-    found = dry_run(trainer, settings, arguments, args.processes, shape)
+    shape = _grandparent(args, settings) if args.trainer == "ppo" else None
+    found = dry_run(args.trainer, settings, arguments, args.processes, shape)
     print(json.dumps(as_json(found), indent=2, default=str) if args.json else as_text(found))
     return 0
 
@@ -134,14 +123,6 @@ def _reported(run: RunFolder) -> int:
             print(f"\n{sentence(forgetting(found))}\n")
         print(run.path)
     return 0
-
-
-@contextmanager
-def _trl() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as e:
-        raise InputError(f"{e.name} is not installed: pip install 'points24[train]'") from e
 
 
 def _run(args: argparse.Namespace) -> int:
