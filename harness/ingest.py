@@ -148,15 +148,18 @@ def model_name(pretrained: str) -> str:
 
 
 def _recipe(folder: Path) -> dict[str, Any] | None:
-    """The configuration in the folder's ``training.json``, less the folder it was written to."""
-    path = folder / "training.json"
-    if not path.exists():
-        return None
-    try:
-        config = json.loads(path.read_text("utf-8"))["config"]
-    except (ValueError, KeyError, TypeError) as e:
-        raise InputError(f"{path}: expected a JSON object with 'config': {e}") from e
-    return {key: value for key, value in config.items() if key != "output_dir"}
+    """How a folder was made: repaired, as its ``recovery.json`` says, or else trained (``training.json``)."""
+    for name, key in (("recovery.json", "recipe"), ("training.json", "config")):
+        path = folder / name
+        if path.exists():
+            try:
+                made = json.loads(path.read_text("utf-8"))
+                pair = {end: model_name(made[end]) for end in ("source", "target") if end in made}
+                recipe = pair | made[key]
+            except (ValueError, KeyError, TypeError) as e:
+                raise InputError(f"{path}: expected a JSON object with {key!r}: {e}") from e
+            return {key: value for key, value in recipe.items() if key != "output_dir"}
+    return None
 
 
 def _versions(results: dict[str, Any]) -> dict[str, str]:

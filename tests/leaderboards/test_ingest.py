@@ -75,6 +75,10 @@ def test_a_model_folder_gives_weights_step_and_recipe_but_not_its_path(tmp_path,
     assert str(tmp_path) not in first.line()
     assert "pretrained=tuned/checkpoint-90" in (first.command or "")
 
+    made = {"source": "/home/me/early", "target": "late", "recipe": {"ranks": "top 20%"}}
+    (folder / "recovery.json").write_text(json.dumps(made))  # beside the target's training.json
+    assert records_of(read(), About())[0].recipe == {"source": "early", "target": "late", "ranks": "top 20%"}
+
 
 def test_ingesting_twice_adds_once(tmp_path, outputs, capsys):
     assert ingest(tmp_path, outputs) == 0
