@@ -171,6 +171,8 @@ def test_truncated_json_is_named_and_the_other_folder_is_kept(tmp_path, outputs,
         (lambda row: row.pop("resps"), "line 1: missing 'resps'"),
         (lambda row: row.update(filter="mine"), "line 1: filter: expected strict-match"),
         (lambda row: row.update(filtered_resps=["24"]), "line 1: "),
+        (lambda row: row.update(filtered_resps=["[]"]), "line 1: 1 replies, of which 0 are judged"),
+        (lambda row: row.update(filtered_resps=['{"verdict": "fine"}']), "line 1: 'fine' is not a valid"),
     ],
 )
 def test_samples_that_cannot_be_trusted_are_refused(tmp_path, outputs, change, why, capsys):
@@ -196,7 +198,7 @@ def test_results_without_our_tasks_are_refused(tmp_path, outputs, capsys):
 
 def test_rescoring_finds_a_verdict_that_the_present_checker_would_not_give(tmp_path, outputs, capsys):
     def wrong(row):
-        row["filtered_resps"] = [json.dumps({"verdict": "illegal", "truncated": False})]
+        row["filtered_resps"] = [json.dumps({"verdict": "illegal", "reason": "none", "truncated": False})]
 
     edit(only(outputs / "solver", "samples_points24_id_*"), wrong)
     assert leaderboard("rescore", "--json", outputs / "solver") == 0

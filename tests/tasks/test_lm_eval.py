@@ -34,6 +34,7 @@ PROMPT = re.compile(
     r"J counts as (\d+), Q counts as (\d+), K counts as (\d+).*Cards: ([^\n]*)\nReply:$", re.DOTALL
 )
 FILTERS = ("strict-match", "flexible-extract")
+GROUPS = ("points24", "points24_all")
 
 
 def deal_in(prompt: str) -> Deal:
@@ -84,7 +85,7 @@ def evaluate(lm, tasks, metadata=None, **kwargs) -> Any:
 
 def test_a_solver_gets_everything_right():
     results = evaluate(Player(solver), ["points24_all"])
-    for task in set(task_names()) - {"points24", "points24_all"}:
+    for task in [name for name in task_names() if "revise" not in name and name not in GROUPS]:
         assert results["n-samples"][task]["effective"] == len(hand_set(task.removeprefix("points24_")))
         for name in FILTERS:
             assert results["results"][task][f"acc,{name}"] == 1
