@@ -1,8 +1,8 @@
 """The revision protocol: several attempts at a deal, with the verifier's message after each that fails.
 
 The same in evaluation (`points24.tasks.lm_eval.revise`) and in training (`points24.trainers.ppo`). The
-verifier reads the reply format that the prompt asks for and nothing else (the strict mode): a dialogue has one
-course, whatever else its replies are scored by.
+verifier reads the reply format that the prompt asks for and nothing else (the strict mode): a dialogue has
+one course, whatever else its replies are scored by.
 """
 
 from __future__ import annotations

@@ -137,11 +137,10 @@ class ReviseTask(Points24Task):
                 dialogue.request.resps.append(reply)
             playing = [dialogue for dialogue, _ in asked]
         if too_long:
-            print(
-                f"points24: {self.config.task}: {too_long} dialogues ended early: with another reply of up to "
-                f"{self._limit} tokens (--gen_kwargs max_gen_toks=N) they would not fit the model's context",
-                file=sys.stderr,
+            why = (
+                f"with a reply of {self._limit} tokens (max_gen_toks) they would not fit the model's context"
             )
+            print(f"points24: {self.config.task}: {too_long} dialogues ended early: {why}", file=sys.stderr)
 
     def _next(self, dialogue: Dialogue) -> Instance | None:
         """The request for a dialogue's next reply; None where the last one was correct."""
