@@ -26,11 +26,18 @@ NOTHING_FOUND = "Your formula is not correct: no formula found. Reply again in t
 class ChatPlayer(Player):
     """Replies to a list of messages by a function; its chat template is JSON."""
 
-    tokenizer_name = "player"
+    max_length: int | None = None
 
     def __init__(self, play):
         super().__init__(lambda prompt: play(json.loads(prompt)))
         self.batches: list[list[list[dict[str, str]]]] = []
+
+    @property
+    def tokenizer_name(self):
+        return "player"
+
+    def tok_encode(self, text):
+        return list(text)
 
     def apply_chat_template(self, chat_history, add_generation_prompt=True):
         assert add_generation_prompt
@@ -41,7 +48,7 @@ class ChatPlayer(Player):
         return super().generate_until(requests, disable_tqdm)
 
 
-def attempt(messages) -> int:
+def turn(messages) -> int:
     """Which attempt is asked for."""
     return 1 + sum(message["role"] == "assistant" for message in messages)
 
@@ -52,7 +59,7 @@ def question(messages) -> str:
 
 
 def wins_at(number):
-    return lambda messages: solver(question(messages)) if attempt(messages) == number else NOTHING
+    return lambda messages: solver(question(messages)) if turn(messages) == number else NOTHING
 
 
 def play(lm, metadata=None, limit=8, **settings):
@@ -86,7 +93,7 @@ def test_who_solves_after_feedback_wins_at_the_second_attempt():
 
 
 def test_who_never_solves_has_all_attempts():
-    lm = ChatPlayer(lambda messages: "1+1" if attempt(messages) == 5 else NOTHING)
+    lm = ChatPlayer(lambda messages: "1+1" if turn(messages) == 5 else NOTHING)
     row = row_of(play(lm))
     assert [len(batch) for batch in lm.batches] == [8] * 5
     assert (row["acc,flexible-extract"], row["attempts_used,flexible-extract"]) == (0, 5)
@@ -107,7 +114,7 @@ def test_each_attempt_sees_all_earlier_replies_and_what_the_verifier_said():
         3: "Your formula is not correct: not a legal formula: expected ')', found 'the end'. "
         "Reply again in the same form.\nReply:",
     }
-    lm = ChatPlayer(lambda messages: replies.get(attempt(messages), NOTHING))
+    lm = ChatPlayer(lambda messages: replies.get(turn(messages), NOTHING))
     play(lm, {"attempts": 4}, limit=3)
     for place, deal in enumerate(hand_set("ood").deals[:3]):
         expected = [{"role": "user", "content": template().render(deal)}]
@@ -124,7 +131,7 @@ def test_replies_stay_with_their_deals_as_dialogues_drop_out():
     at = {prompt: place % 6 + 1 for place, prompt in enumerate(prompts)}
 
     def reply(messages):
-        number = attempt(messages)
+        number = turn(messages)
         won = at[question(messages)] == number
         return (
             solver(question(messages)) if won else f"reply {number} to {prompts.index(question(messages))}?"
@@ -155,7 +162,7 @@ def test_success_never_falls_with_further_attempts_and_verdicts_add_up():
     kinds = ["in words: {}", "{}", "x", "{}"]
 
     def reply(messages):
-        kind = kinds[(attempt(messages) + sum(question(messages).encode())) % 4]
+        kind = kinds[(turn(messages) + sum(question(messages).encode())) % 4]
         return kind.format(solver(question(messages)))
 
     row = row_of(play(ChatPlayer(reply), limit=60))
@@ -168,7 +175,7 @@ def test_success_never_falls_with_further_attempts_and_verdicts_add_up():
 
 
 def test_a_right_answer_outside_the_format_counts_for_the_flexible_filter_alone():
-    lm = ChatPlayer(lambda m: "I think: " + solver(question(m)) if attempt(m) == 2 else NOTHING)
+    lm = ChatPlayer(lambda m: "I think: " + solver(question(m)) if turn(m) == 2 else NOTHING)
     row = row_of(play(lm))
     assert len(lm.batches) == 5
     assert [row[f"acc@{k},strict-match"] for k in range(1, 6)] == [0, 0, 0, 0, 0]
@@ -279,7 +286,7 @@ def test_a_dialogue_ends_where_the_context_does(capsys):
     """The first deal gets long replies; without the limit, lm-eval would cut the cards off the prompt."""
     long = template().render(hand_set("ood").deals[0])
     lm = ChatPlayer(lambda messages: "?" * (1000 if question(messages) == long else 10))
-    lm.max_length, lm.tok_encode = 4000, list
+    lm.max_length = 4000
     results = play(lm, limit=3)
     assert lm.limits == {2000}
     for place, sample in enumerate(samples(results, "strict-match")):
