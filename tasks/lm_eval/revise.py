@@ -63,7 +63,8 @@ class ReviseTask(Points24Task):
         added = [(f"acc@{k}", True) for k in range(1, self.attempts + 1)]
         added += [(f"{verdict}@1", False) for verdict in _WRONG] + [("attempts_used", False)]
         own = [{"metric": name, "aggregation": "mean", "higher_is_better": up} for name, up in added]
-        super().__init__(config | {"metric_list": config["metric_list"] + own})
+        metric_list = config["metric_list"] + own
+        super().__init__(config | {"metric_list": metric_list, "process_results": self.dialogue_metrics})
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """As for a single attempt; the verifier's wording is part of what was asked."""
@@ -97,7 +98,7 @@ class ReviseTask(Points24Task):
         self._play()
         return super().apply_filters()
 
-    def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
+    def dialogue_metrics(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
         """The metrics of one dialogue under one filter.
 
         Args:
