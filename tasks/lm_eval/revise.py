@@ -59,12 +59,17 @@ class ReviseTask(Points24Task):
 
     def __init__(self, config: dict[str, Any]):
         with errors_in_one_line():
-            self.attempts = attempts_in(config.get("metadata") or {})
-        added = [(f"acc@{k}", True) for k in range(1, self.attempts + 1)]
+            attempts = self.attempts = attempts_in(config.get("metadata") or {})
+
+        # No method: lm-eval copies what its configuration holds, and a method would take the model along.
+        def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
+            return dialogue_metrics(doc, json.loads(results[0]), attempts)
+
+        added = [(f"acc@{k}", True) for k in range(1, attempts + 1)]
         added += [(f"{verdict}@1", False) for verdict in _WRONG] + [("attempts_used", False)]
-        own = [{"metric": name, "aggregation": "mean", "higher_is_better": up} for name, up in added]
-        metric_list = config["metric_list"] + own
-        super().__init__(config | {"metric_list": metric_list, "process_results": self.dialogue_metrics})
+        own_metrics = [{"metric": name, "aggregation": "mean", "higher_is_better": up} for name, up in added]
+        metric_list = config["metric_list"] + own_metrics
+        super().__init__(config | {"metric_list": metric_list, "process_results": process_results})
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """As for a single attempt; the verifier's wording is part of what was asked."""
@@ -97,24 +102,6 @@ class ReviseTask(Points24Task):
         """Play the attempts after the first, then filter all replies."""
         self._play()
         return super().apply_filters()
-
-    def dialogue_metrics(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
-        """The metrics of one dialogue under one filter.
-
-        Args:
-            doc: a row of `documents`.
-            results: what the filter made of the replies: one text, a list in JSON.
-        """
-        judged = json.loads(results[0])
-        verdicts = [reply["verdict"] for reply in judged]
-        place = deciding(verdicts)
-        won = verdicts[place] == Verdict.CORRECT
-        return {
-            **metrics(doc, judged[place]),
-            **{f"acc@{k}": float(won and place < k) for k in range(1, self.attempts + 1)},
-            **{f"{verdict}@1": float(verdicts[0] == verdict) for verdict in _WRONG},
-            "attempts_used": float(place + 1),
-        }
 
     def _play(self) -> None:
         playing = [
@@ -181,6 +168,25 @@ def attempts_in(metadata: dict[str, Any]) -> int:
     if type(attempts) is not int or not 1 <= attempts <= MAX_ATTEMPTS:
         raise InputError(f"attempts: expected a whole number from 1 to {MAX_ATTEMPTS}, found {attempts!r}")
     return attempts
+
+
+def dialogue_metrics(doc: dict[str, Any], judged: list[dict[str, Any]], attempts: int) -> dict[str, Any]:
+    """The metrics of one dialogue under one filter.
+
+    Args:
+        doc: a row of `documents`.
+        judged: what the filter made of each reply.
+        attempts: how many replies there might have been.
+    """
+    verdicts = [reply["verdict"] for reply in judged]
+    place = deciding(verdicts)
+    won = verdicts[place] == Verdict.CORRECT
+    return {
+        **metrics(doc, judged[place]),
+        **{f"acc@{k}": float(won and place < k) for k in range(1, attempts + 1)},
+        **{f"{verdict}@1": float(verdicts[0] == verdict) for verdict in _WRONG},
+        "attempts_used": float(place + 1),
+    }
 
 
 class _EachAttempt(VerdictFilter):
