@@ -7,21 +7,26 @@ import math
 import re
 import shlex
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from points24.harness.lm_eval_output import Reply, Run
+from points24.harness.lm_eval_output import Dialogue, Reply, Run
 from points24.harness.records import FILTERS, SCHEMA, Record, record_of
 from points24.harness.weights import weights_digest
+from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
+from points24.tasks.feedback import feedback
 from points24.tasks.replies import is_truncated
-from points24.tasks.verdict import MODES, Verdict, judge_reply
+from points24.tasks.revision import ATTEMPTS, verify
+from points24.tasks.verdict import MODES, Judgement, Verdict, judge_reply
 
 _CHECKPOINT_FOLDER = re.compile(r"checkpoint-(\d+)")
 _PACKAGE_LINES = {"torch": r"PyTorch version: (\S+)", "python": r"Python version: (\S+)"}
 _MODES: dict[str, str] = dict(zip(FILTERS, MODES, strict=True))
+_STRICT = FILTERS[0]
 
 
 class About(NamedTuple):
@@ -40,34 +45,57 @@ def records_of(run: Run, about: About) -> list[Record]:
         InputError: the samples hold what no record may hold.
     """
     common = _common(run, about)
-    return [_record(run, common, name, replies) for name, replies in run.replies.items()]
+    return [_record(common, name, dialogues) for name, dialogues in run.dialogues.items()]
 
 
 def rescored(run: Run) -> Run:
     """The run with its stored replies judged by the present checker.
 
     Raises:
-        InputError: replies from several attempts, of which the samples keep too little to judge again.
+        InputError: the present checker would have led a dialogue elsewhere, where nobody knows what the model
+            would have replied.
     """
-    if run.attempts != 1:
-        raise InputError(f"{run.task}: only single-attempt samples can be judged again")
-    return Run(
-        run.task,
-        run.version,
-        run.results,
-        {
+    lengths = [
+        _length(dialogue, place, run.attempts) for place, dialogue in enumerate(run.dialogues[_STRICT])
+    ]
+    return replace(
+        run,
+        dialogues={
             name: [
-                Reply(
-                    reply.deal,
-                    reply.text,
-                    judge_reply(reply.deal, reply.text, _MODES[name]).verdict.value,
-                    is_truncated(reply.text),
+                Dialogue(
+                    dialogue.deal, tuple(_judged(dialogue.deal, r.text, name) for r in dialogue.replies[:n])
                 )
-                for reply in replies
+                for dialogue, n in zip(dialogues, lengths, strict=True)
             ]
-            for name, replies in run.replies.items()
+            for name, dialogues in run.dialogues.items()
         },
     )
+
+
+def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
+    """Replies that the dialogue would have by the present checker.
+
+    Args:
+        dialogue: as the verifier judged it.
+        place: of its deal, for the error.
+        attempts: how many it was allowed.
+    """
+    for number, reply in enumerate(dialogue.replies, start=1):
+        now, message = verify(dialogue.deal, reply.text)
+        if message is None or number == attempts:
+            return number
+        then = Judgement(reply.verdict, None, reply.reason)
+        if then.verdict is Verdict.CORRECT or message != feedback(then):
+            raise InputError(
+                f"deal {place}: the verifier would answer reply {number} otherwise ({now.reason}; then: "
+                f"{then.reason}), and what the model would say to that is not known"
+            )
+    return len(dialogue.replies)  # the next prompt did not fit the model's context
+
+
+def _judged(deal: Deal, text: str, name: str) -> Reply:
+    judgement = judge_reply(deal, text, _MODES[name])
+    return Reply(text, judgement.verdict, judgement.reason, is_truncated(text))
 
 
 def check_against_results(run: Run) -> None:
@@ -76,14 +104,16 @@ def check_against_results(run: Run) -> None:
     Raises:
         InputError: with both figures.
     """
-    for name, replies in run.replies.items():
+    for name, dialogues in run.dialogues.items():
         stated = run.results["results"][run.task].get(f"acc,{name}", math.nan)
-        found = sum(reply.verdict == Verdict.CORRECT for reply in replies) / len(replies)
+        won = [dialogue.deciding.verdict == Verdict.CORRECT for dialogue in dialogues]
+        found = sum(won) / len(won)
         if not math.isclose(stated, found, abs_tol=1e-9):
             raise InputError(f"{run.task}, {name}: results say acc {stated:.6f}, samples {found:.6f}")
 
 
-def _record(run: Run, common: dict[str, Any], name: str, replies: list[Reply]) -> Record:
+def _record(common: dict[str, Any], name: str, dialogues: list[Dialogue]) -> Record:
+    replies = [dialogue.deciding for dialogue in dialogues]
     counts = Counter(reply.verdict for reply in replies)
     outcomes = "".join("1" if reply.verdict == Verdict.CORRECT else "0" for reply in replies)
     return record_of(
@@ -92,7 +122,7 @@ def _record(run: Run, common: dict[str, Any], name: str, replies: list[Reply]) -
             "filter": name,
             "k": outcomes.count("1"),
             "n": len(outcomes),
-            "verdicts": {verdict.value: counts.pop(verdict.value, 0) for verdict in Verdict} | counts,
+            "verdicts": {verdict.value: counts[verdict] for verdict in Verdict},
             "truncated": sum(reply.truncated for reply in replies),
             "outcomes": outcomes,
         }
@@ -190,6 +220,8 @@ def _command(run: Run, model: str) -> str:
         words += ["--num_fewshot", str(run.results["n-shot"][run.task])]
     if run.results.get("chat_template_sha"):
         words.append("--apply_chat_template")
+    if "feedback_digest" in run.metadata and run.attempts != ATTEMPTS:
+        words += ["--metadata", f"attempts={run.attempts}"]
     return shlex.join([*words, "--log_samples"])
 
 

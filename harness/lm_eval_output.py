@@ -15,9 +15,12 @@ from typing import Any
 
 from points24.harness.files import json_lines
 from points24.harness.records import FILTERS, task_version
+from points24.tasks import feedback
 from points24.tasks.cards import Deal, parse_rule
 from points24.tasks.errors import InputError
-from points24.tasks.hand_sets import hand_set
+from points24.tasks.hand_sets import HandSet, hand_set
+from points24.tasks.revision import deciding
+from points24.tasks.verdict import Verdict
 
 _RESULTS = {"config", "configs", "date", "n-samples", "n-shot", "results"}
 _METADATA = {"version", "hand_set", "rule", "target", "hand_set_digest", "template_digest"}
@@ -25,13 +28,25 @@ _METADATA = {"version", "hand_set", "rule", "target", "hand_set_digest", "templa
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back for one deal, and what lm-eval's filter made of it then."""
+    """What came back, and what lm-eval's filter made of it then."""
+
+    text: str
+    verdict: Verdict
+    reason: str
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """One deal as it was played: a reply per attempt, at least one."""
 
     deal: Deal
-    text: str
-    """The last reply, where several attempts were allowed."""
-    verdict: str
-    truncated: bool
+    replies: tuple[Reply, ...]
+
+    @property
+    def deciding(self) -> Reply:
+        """The reply that says what the dialogue is worth."""
+        return self.replies[deciding([reply.verdict for reply in self.replies])]
 
 
 @dataclass(frozen=True)
@@ -42,13 +57,13 @@ class Run:
         task: the lm-eval task.
         version: the task's version, as installed.
         results: the results file, decoded.
-        replies: for each filter, one reply per deal in hand-set order.
+        dialogues: for each filter, one per deal in hand-set order.
     """
 
     task: str
     version: str
     results: dict[str, Any]
-    replies: dict[str, list[Reply]]
+    dialogues: dict[str, list[Dialogue]]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -133,43 +148,63 @@ def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> R
             f"{path}: {task} has version {found}, but {installed} is installed; "
             "points24 leaderboard rescore judges such samples again"
         )
+    hands = _hands(path, task, metadata)
+    time = path.stem.removeprefix("results_")
+    samples = path.with_name(f"samples_{task}_{time}.jsonl")
+    if not samples.exists():
+        raise InputError(f"{path}: no {samples.name} beside it; run lm_eval with --log_samples")
+    dialogues: dict[str, list[Dialogue]] = {name: [] for name in FILTERS}
+    for number, row in json_lines(samples, dict):
+        try:
+            name, dialogue = _dialogue(row)
+            place = len(dialogues[name])
+            if row["doc_id"] != place:
+                raise InputError(f"expected deal {place}, found {row['doc_id']}")
+            if place >= len(hands) or dialogue.deal != hands.deals[place]:
+                raise InputError(f"deal {place} is not the hand set's: {' '.join(dialogue.deal.cards)}")
+        except (KeyError, TypeError, IndexError, ValueError) as e:  # InputError is a ValueError
+            why = f"missing {e}" if isinstance(e, KeyError) else e
+            raise InputError(f"{samples}, line {number}: {why}") from e
+        dialogues[name].append(dialogue)
+    counts = {name: len(dialogues[name]) for name in FILTERS}
+    expected = results["n-samples"][task]["effective"]
+    if set(counts.values()) != {expected} or not expected:
+        raise InputError(f"{samples}: expected {expected} rows for each filter, found {counts}")
+    return Run(task, installed, results, dialogues)
+
+
+def _hands(path: Path, task: str, metadata: dict[str, Any]) -> HandSet:
+    """What was asked, where the digests say that it is what is installed."""
     hands = hand_set(metadata["hand_set"], parse_rule(metadata["rule"]), metadata["target"])
     if metadata["hand_set_digest"] != hands.digest:
         raise InputError(
             f"{path}: {task} asked hand set {metadata['hand_set_digest'][:12]}…, but the installed "
             f"{hands.name} is {hands.digest[:12]}…"
         )
-    time = path.stem.removeprefix("results_")
-    samples = path.with_name(f"samples_{task}_{time}.jsonl")
-    if not samples.exists():
-        raise InputError(f"{path}: no {samples.name} beside it; run lm_eval with --log_samples")
-    replies: dict[str, list[Reply]] = {name: [] for name in FILTERS}
-    for number, row in json_lines(samples, dict):
-        try:
-            name, reply = _reply(row)
-            place = len(replies[name])
-            if row["doc_id"] != place:
-                raise InputError(f"expected deal {place}, found {row['doc_id']}")
-            if place >= len(hands) or reply.deal != hands.deals[place]:
-                raise InputError(f"deal {place} is not the hand set's: {' '.join(reply.deal.cards)}")
-        except (KeyError, TypeError, IndexError, ValueError) as e:  # InputError is a ValueError
-            why = f"missing {e}" if isinstance(e, KeyError) else e
-            raise InputError(f"{samples}, line {number}: {why}") from e
-        replies[name].append(reply)
-    counts = {name: len(replies[name]) for name in FILTERS}
-    expected = results["n-samples"][task]["effective"]
-    if set(counts.values()) != {expected} or not expected:
-        raise InputError(f"{samples}: expected {expected} rows for each filter, found {counts}")
-    return Run(task, installed, results, replies)
+    worded = metadata.get("feedback_digest", feedback.DIGEST)
+    if worded != feedback.DIGEST:
+        raise InputError(
+            f"{path}: the verifier of {task} spoke by wording {worded[:12]}…, but the installed one is "
+            f"{feedback.DIGEST[:12]}…"
+        )
+    return hands
 
 
-def _reply(row: dict[str, Any]) -> tuple[str, Reply]:
-    doc, replies = row["doc"], _flat(row["resps"])
+def _dialogue(row: dict[str, Any]) -> tuple[str, Dialogue]:
+    doc, texts = row["doc"], _flat(row["resps"])
     judged = json.loads(row["filtered_resps"][0])
+    judged = judged if isinstance(judged, list) else [judged]
     if row["filter"] not in FILTERS:
         raise InputError(f"filter: expected {' or '.join(FILTERS)}, found {row['filter']!r}")
+    # There may be more replies: lm-eval pads the work of several processes by asking a deal again.
+    if not 1 <= len(judged) <= len(texts):
+        raise InputError(f"{len(texts)} replies, of which {len(judged)} are judged")
     deal = Deal(tuple(doc["cards"]), parse_rule(doc["rule"]), doc["target"])
-    return row["filter"], Reply(deal, replies[-1], judged["verdict"], bool(judged["truncated"]))
+    replies = (
+        Reply(text, Verdict(found["verdict"]), found["reason"], bool(found["truncated"]))
+        for text, found in zip(texts, judged, strict=False)
+    )
+    return row["filter"], Dialogue(deal, tuple(replies))
 
 
 def _flat(replies: Sequence[Any]) -> list[str]:

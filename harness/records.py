@@ -90,9 +90,10 @@ class Record:
     n: int
     """Deals played: the first n of the hand set."""
     verdicts: dict[str, int] | None = None
-    """Replies per verdict; they add up to n, and those that are ``correct`` to k."""
+    """Replies per verdict; they add up to n, and those that are ``correct`` to k. With several attempts, the
+    one reply per deal that decides it: the first correct one, else the last."""
     truncated: int | None = None
-    """Replies that end inside something they opened."""
+    """How many of these replies end inside something they opened."""
     outcomes: str | None = None
     """One character per deal in hand-set order: 1 won, 0 not."""
 

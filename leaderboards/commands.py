@@ -160,9 +160,10 @@ def _rescore(args: argparse.Namespace) -> int:
             print(f"points24: error: {e}", file=sys.stderr)
             continue
         records += found
-        for record, old, new in zip(found, before.replies.values(), after.replies.values(), strict=True):
-            changed = sum(x.verdict != y.verdict for x, y in zip(old, new, strict=True))
-            was = sum(reply.verdict == "correct" for reply in old)
+        for record, old, new in zip(found, before.dialogues.values(), after.dialogues.values(), strict=True):
+            verdicts = [(x.deciding.verdict, y.deciding.verdict) for x, y in zip(old, new, strict=True)]
+            changed = sum(x != y for x, y in verdicts)
+            was = sum(x == "correct" for x, _ in verdicts)
             row = {"label": record.label, "task": record.task, "filter": record.filter, "n": record.n}
             row |= {"k_before": was, "k": record.k, "changed_verdicts": changed}
             if args.json:

@@ -30,9 +30,9 @@ from trl.trainer.utils import pad
 
 from points24.tasks.cards import Deal, Rule
 from points24.tasks.errors import InputError
-from points24.tasks.feedback import feedback
 from points24.tasks.prompts import template
-from points24.tasks.verdict import Verdict, judge_reply
+from points24.tasks.revision import verify
+from points24.tasks.verdict import Verdict
 from points24.trainers import ppo_math
 from points24.trainers.deals import deals, prompt_row
 from points24.trainers.rewards import Rewards, rewards
@@ -218,14 +218,14 @@ class PPOTrainer(GRPOTrainer):
             texts = self.processing_class.batch_decode(replies, skip_special_tokens=True)
             still = []
             for i, episode in enumerate(alive):
-                judgement = judge_reply(episode.deal, texts[i])
+                judgement, message = verify(episode.deal, texts[i])
                 episode.add_reply(replies[i], log_probs and log_probs[i], judgement.verdict)
-                if judgement.verdict is not Verdict.CORRECT and turn + 1 < self.args.max_turns:
-                    message = message_tokens(
-                        self.processing_class, self.eos_token_ids, replies[i], feedback(judgement),
+                if message is not None and turn + 1 < self.args.max_turns:
+                    tokens = message_tokens(
+                        self.processing_class, self.eos_token_ids, replies[i], message,
                         **self.chat_template_kwargs,
                     )  # fmt: skip
-                    episode.add_message(message)
+                    episode.add_message(tokens)
                     still.append(episode)
             alive = still
         return episodes

@@ -1,6 +1,7 @@
 """The points24 tasks for lm-eval: what their YAML files in `points24/` name.
 
-One class serves every single-attempt task. A YAML file says which hand set; ``--metadata`` may replace
+One class serves every single-attempt task; `revise` has the one for several attempts. A YAML file says which
+hand set; ``--metadata`` may replace
 
     rule      "id", "ood", or a mapping such as "J=5,Q=7,K=9"
     target    the number to reach
@@ -14,7 +15,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from datasets import Dataset, DatasetDict
@@ -41,15 +43,12 @@ SHOWN_FORMULA = 200
 class Points24Task(ConfigurableTask):
     """A single attempt at every deal of a hand set."""
 
+    attempts = 1
+
     def __init__(self, config: dict[str, Any]):
         settings = {key: value for key, value in config.items() if key != "class"}
-        try:
+        with errors_in_one_line():
             super().__init__(config=settings)
-        except InputError as e:
-            if _is_lm_eval_command():
-                print(f"points24: error: {e}", file=sys.stderr)
-                sys.exit(2)
-            raise
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Make the documents; nothing is fetched."""
@@ -63,6 +62,7 @@ class Points24Task(ConfigurableTask):
             "target": hands.target,
             "hand_set_digest": hands.digest,
             "template_digest": wording.digest,
+            "attempts": self.attempts,
         }
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
@@ -102,7 +102,11 @@ def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, An
         doc: a row of `documents`.
         results: what the filter made of the replies; there is one reply.
     """
-    judged = json.loads(results[0])
+    return metrics(doc, json.loads(results[0]))
+
+
+def metrics(doc: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
+    """The metrics of one reply, from what a filter made of it."""
     shares = {verdict.value: float(judged["verdict"] == verdict.value) for verdict in Verdict}
     acc = shares.pop(Verdict.CORRECT.value)
     return {
@@ -122,10 +126,14 @@ def reply_limit(lm: object | None) -> int:
     """
     if lm is None:
         return PLAIN_GEN_TOKS
-    # A server's context is not known here: lm-eval's API models carry a nominal one.
-    knows_context = getattr(lm, "tokenized_requests", True)
-    context = getattr(lm, "max_length", None) if knows_context else None
+    context = known_context(lm)
     return min(CHAT_GEN_TOKS, context // 2) if context else CHAT_GEN_TOKS
+
+
+def known_context(lm: object) -> int | None:
+    """Tokens that prompt and reply may have together, where the lm-eval model knows."""
+    # A server's context is not known here: lm-eval's API models carry a nominal one.
+    return getattr(lm, "max_length", None) if getattr(lm, "tokenized_requests", True) else None
 
 
 def weighted_mean(items: Sequence[tuple[float, int]]) -> float:
@@ -146,35 +154,46 @@ def weighted_mean_stderr(items: Sequence[tuple[float, int]]) -> float:
     return math.sqrt(sum((w * (value - mean)) ** 2 for value, w in items) * n / (n - 1)) / total
 
 
-class _VerdictFilter(Filter):
+class VerdictFilter(Filter):
     """Replaces each reply by its judgement in JSON, so that the samples show formula and verdict."""
 
     mode: str
 
     def apply(self, resps: Iterable[Any], docs: list[dict]) -> list[str]:
         """As in lm-eval: `resps` has a list of replies per document, of which there is one."""
-        return [self._judged(replies[0], doc) for replies, doc in zip(resps, docs, strict=True)]
+        return [json.dumps(self.judged(replies[0], doc)) for replies, doc in zip(resps, docs, strict=True)]
 
-    def _judged(self, reply: str, doc: dict[str, Any]) -> str:
+    def judged(self, reply: str, doc: dict[str, Any]) -> dict[str, Any]:
+        """What is made of one reply."""
         verdict, formula, reason = judge_reply(deal_of(doc), reply, self.mode)
-        return json.dumps(
-            {
-                "verdict": verdict.value,
-                "formula": formula and formula[:SHOWN_FORMULA],
-                "reason": reason,
-                "truncated": is_truncated(reply),
-            }
-        )
+        return {
+            "verdict": verdict.value,
+            "formula": formula and formula[:SHOWN_FORMULA],
+            "reason": reason,
+            "truncated": is_truncated(reply),
+        }
 
 
 @register_filter("points24_strict")
-class StrictMatch(_VerdictFilter):
+class StrictMatch(VerdictFilter):
     mode = "strict"
 
 
 @register_filter("points24_flexible")
-class FlexibleExtract(_VerdictFilter):
+class FlexibleExtract(VerdictFilter):
     mode = "flexible"
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Let bad input end the ``lm_eval`` command with one line and status 2; elsewhere it is raised."""
+    try:
+        yield
+    except InputError as e:
+        if _is_lm_eval_command():
+            print(f"points24: error: {e}", file=sys.stderr)
+            sys.exit(2)
+        raise
 
 
 def _is_lm_eval_command() -> bool:

@@ -17,14 +17,16 @@ from tests.tasks.test_lm_eval import Player, evaluate, memoriser, solver
 LIMIT = 40
 
 
-def write_output(folder: Path, play, tasks=("points24_id", "points24_ood"), **kwargs) -> None:
+def write_output(
+    folder: Path, play, tasks=("points24_id", "points24_ood"), player: type[Player] = Player, **kwargs
+) -> None:
     """What ``lm_eval --output_path FOLDER --log_samples`` writes."""
     tracker = EvaluationTracker(output_path=str(folder))
     tracker.general_config_tracker.log_experiment_args(
         model_source="player", model_args=f"pretrained={play.__name__}", system_instruction=None,
         chat_template=None, fewshot_as_multiturn=False,
     )  # fmt: skip
-    results = evaluate(Player(play), list(tasks), log_samples=True, **kwargs)
+    results = evaluate(player(play), list(tasks), log_samples=True, **kwargs)
     samples = results.pop("samples")
     results["config"]["model"] = "player"
     tracker.save_results_aggregated(results=results, samples=samples)

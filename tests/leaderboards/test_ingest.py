@@ -15,10 +15,15 @@ from points24.harness.cli import main
 from points24.harness.ingest import About, records_of
 from points24.harness.lm_eval_output import runs
 from points24.harness.record_store import add_records, read_records
+from points24.harness.records import FILTERS
 from points24.tasks.cards import RULES
 from points24.tasks.hand_sets import hand_set
+from points24.tasks.prompts import template
 from tests.leaderboards.conftest import LIMIT, record, write_output
-from tests.tasks.test_lm_eval import memoriser
+from tests.tasks.test_lm_eval import memoriser, solver
+from tests.tasks.test_revise import ChatPlayer, turn
+
+_PROMPTS = [template().render(deal) for deal in hand_set("ood").deals[:12]]
 
 
 def leaderboard(*words) -> int:
@@ -175,6 +180,8 @@ def test_truncated_json_is_named_and_the_other_folder_is_kept(tmp_path, outputs,
         (lambda row: row.pop("resps"), "line 1: missing 'resps'"),
         (lambda row: row.update(filter="mine"), "line 1: filter: expected strict-match"),
         (lambda row: row.update(filtered_resps=["24"]), "line 1: "),
+        (lambda row: row.update(filtered_resps=["[]"]), "line 1: 1 replies, of which 0 are judged"),
+        (lambda row: row.update(filtered_resps=['{"verdict": "fine"}']), "line 1: 'fine' is not a valid"),
     ],
 )
 def test_samples_that_cannot_be_trusted_are_refused(tmp_path, outputs, change, why, capsys):
@@ -200,7 +207,7 @@ def test_results_without_our_tasks_are_refused(tmp_path, outputs, capsys):
 
 def test_rescoring_finds_a_verdict_that_the_present_checker_would_not_give(tmp_path, outputs, capsys):
     def wrong(row):
-        row["filtered_resps"] = [json.dumps({"verdict": "illegal", "truncated": False})]
+        row["filtered_resps"] = [json.dumps({"verdict": "illegal", "reason": "none", "truncated": False})]
 
     edit(only(outputs / "solver", "samples_points24_id_*"), wrong)
     assert leaderboard("rescore", "--json", outputs / "solver") == 0
@@ -254,3 +261,109 @@ def test_killing_at_random_moments_leaves_whole_lines_and_whole_tables(tmp_path,
     assert leaderboard("build", "--dir", tmp_path) == 0
     assert leaderboard("check", "--dir", tmp_path) == 0
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def revising(messages) -> str:
+    """Wins every third deal at once, every third after one message, and every third never."""
+    prompt = messages[0]["content"]
+    kind = _PROMPTS.index(prompt) % 3
+    return solver(prompt) if kind < turn(messages) and kind < 2 else "no idea"
+
+
+@pytest.fixture
+def dialogues(tmp_path):
+    """An output folder with 12 deals of `points24_ood_revise`."""
+    write_output(
+        tmp_path / "out", revising, ("points24_ood_revise",), ChatPlayer, limit=12, apply_chat_template=True
+    )
+    return tmp_path / "out"
+
+
+def test_several_attempts_become_records_with_a_table_of_their_own(tmp_path, dialogues):
+    write_output(tmp_path / "once", solver, tasks=("points24_ood",), limit=12)
+    assert ingest(tmp_path, dialogues, tmp_path / "once") == 0
+    records = [r for r in read_records(tmp_path / "records") if r.task == "points24_ood_revise"]
+    assert {r.filter for r in records} == set(FILTERS)
+    for found in records:
+        assert (found.attempts, found.k, found.n, found.outcomes) == (5, 8, 12, "110" * 4)
+        assert found.verdicts == dict.fromkeys(map(str, found.verdicts or {}), 0) | {
+            "correct": 8,
+            "no_answer": 4,
+        }
+    assert leaderboard("build", "--dir", tmp_path) == 0
+    tables = (tmp_path / "README.md").read_text()
+    assert tables.count("protocol: up to 5 attempts with feedback") == 2
+    assert tables.count("protocol: single attempt") == 2
+
+
+def test_fewer_attempts_are_another_protocol_and_stand_in_the_command(tmp_path):
+    write_output(
+        tmp_path / "out", revising, ("points24_ood_revise",), ChatPlayer,
+        limit=3, apply_chat_template=True, metadata={"attempts": 1},
+    )  # fmt: skip
+    assert ingest(tmp_path, tmp_path / "out") == 0
+    for found in read_records(tmp_path / "records"):
+        assert (found.attempts, found.outcomes) == (1, "100")
+        assert "--metadata attempts=1" in (found.command or "")
+
+
+def test_dialogues_are_judged_again_reply_by_reply(tmp_path, dialogues, capsys):
+    assert leaderboard("rescore", "--dir", tmp_path, "--json", "--ingest", dialogues) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["k_before"], row["k"], row["changed_verdicts"]) for row in rows] == [(8, 8, 0)] * 2
+    ours = {record.key for record in read_records(tmp_path / "records")}
+    assert ingest(tmp_path, dialogues) == 0
+    assert {record.key for record in read_records(tmp_path / "records")} == ours
+
+
+def rejudged(place, change):
+    """A change of the samples' row of a deal: what the verifier made of its replies."""
+
+    def edit_rows(path):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        row = next(r for r in rows if r["doc_id"] == place and r["filter"] == "strict-match")
+        judged = json.loads(row["filtered_resps"][0])
+        change(judged, row)
+        row["filtered_resps"] = [json.dumps(judged)]
+        path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+
+    return edit_rows
+
+
+def test_a_dialogue_that_would_be_over_earlier_today_is_cut_there(dialogues, capsys):
+    def was_refused(judged, row):  # the second of five replies is right, and was not taken
+        (replies,) = row["resps"]
+        replies[1:] = [solver(_PROMPTS[2]), *replies[2:]]
+
+    rejudged(2, was_refused)(only(dialogues, "samples_*"))
+    assert leaderboard("rescore", "--json", dialogues) == 0
+    rows = {row["filter"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert (rows["strict-match"]["k_before"], rows["strict-match"]["k"]) == (8, 9)
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "then"),
+    [
+        (0, 1, {"verdict": "correct", "reason": "equals 24"}),
+        (2, 3, {"verdict": "illegal", "reason": "not a legal formula: it is empty"}),
+    ],
+)
+def test_a_dialogue_that_would_go_elsewhere_today_is_refused(dialogues, place, number, then, capsys):
+    def otherwise(judged, row):
+        judged[number - 1] |= then
+        row["resps"][0][number - 1] = "no idea"
+
+    rejudged(place, otherwise)(only(dialogues, "samples_*"))
+    assert leaderboard("rescore", dialogues) == 2
+    error = capsys.readouterr().err
+    assert f"deal {place}: the verifier would answer reply {number} otherwise" in error
+    assert error.count("\n") == 1
+
+
+def test_another_wording_of_the_verifier_is_refused(tmp_path, dialogues, capsys):
+    def other(results):
+        results["configs"]["points24_ood_revise"]["metadata"]["feedback_digest"] = "0" * 64
+
+    edit(only(dialogues, "results_*.json"), other)
+    assert ingest(tmp_path, dialogues) == 2
+    assert "spoke by wording 000000000000…" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import re
 import statistics
 import subprocess
 import sys
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -34,6 +35,7 @@ PROMPT = re.compile(
     r"J counts as (\d+), Q counts as (\d+), K counts as (\d+).*Cards: ([^\n]*)\nReply:$", re.DOTALL
 )
 FILTERS = ("strict-match", "flexible-extract")
+GROUPS = ("points24", "points24_all")
 
 
 def deal_in(prompt: str) -> Deal:
@@ -84,7 +86,7 @@ def evaluate(lm, tasks, metadata=None, **kwargs) -> Any:
 
 def test_a_solver_gets_everything_right():
     results = evaluate(Player(solver), ["points24_all"])
-    for task in set(task_names()) - {"points24", "points24_all"}:
+    for task in [name for name in task_names() if "revise" not in name and name not in GROUPS]:
         assert results["n-samples"][task]["effective"] == len(hand_set(task.removeprefix("points24_")))
         for name in FILTERS:
             assert results["results"][task][f"acc,{name}"] == 1
@@ -226,12 +228,15 @@ def test_the_reply_limit_for_plain_text_and_the_users_own():
     assert lm.limits == {PLAIN_GEN_TOKS, 77}
 
 
-def test_a_chat_server_is_scored():
+@contextmanager
+def chat_server(play):
+    """The model_args of an OpenAI-compatible server whose replies are known, and the requests that it gets."""
+
     class Server(BaseHTTPRequestHandler):
         def do_POST(self):
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            limits.add(request["max_tokens"])
-            content = solver(request["messages"][-1]["content"])
+            requests.append(request)
+            content = play(request["messages"])
             body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": content}}]}
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
@@ -241,25 +246,27 @@ def test_a_chat_server_is_scored():
         def log_message(self, format, *args):
             pass
 
-    limits: set[int] = set()
+    requests: list[dict[str, Any]] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1/chat/completions"
     try:
+        yield {"model": "solver", "base_url": url, "num_concurrent": 4}, requests
+    finally:
+        server.shutdown()
+
+
+def test_a_chat_server_is_scored():
+    with chat_server(lambda messages: solver(messages[-1]["content"])) as (arguments, requests):
         row = evaluate(
             "local-chat-completions",
             ["points24_ood"],
             limit=10,
             apply_chat_template=True,
-            model_args={
-                "model": "solver",
-                "base_url": f"http://127.0.0.1:{server.server_port}/v1/chat/completions",
-                "num_concurrent": 4,
-            },
+            model_args=arguments,
         )["results"]["points24_ood"]
-    finally:
-        server.shutdown()
     assert row["acc,strict-match"] == 1
-    assert limits == {CHAT_GEN_TOKS}
+    assert {request["max_tokens"] for request in requests} == {CHAT_GEN_TOKS}
 
 
 def test_the_shipped_model_plays_alike_with_and_without_chat_template():

@@ -6,6 +6,8 @@ from torch.nn.functional import log_softmax
 from points24.harness.config import configured
 from points24.tasks.errors import InputError
 from points24.tasks.feedback import feedback
+from points24.tasks.prompts import template
+from points24.tasks.revision import verify
 from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers import ppo
 from points24.trainers.ppo import PPOConfig, build_trainer
@@ -130,6 +132,28 @@ def test_the_verifiers_messages_are_read_but_not_learned(trainer):
             )
             judgement = judge_reply(episode.deal, reply)
             assert judgement.verdict is verdict
+
+
+def test_a_dialogue_in_training_is_that_of_the_revision_tasks(trainer):
+    """The model reads before each reply what `points24.tasks.lm_eval.revise` would send."""
+    made = trainer(apply_chat_template=True, max_turns=3, max_completion_length=64)
+    tokenizer = made.processing_class
+    turns = 0
+    for episode in made._play([made.train_dataset[i] for i in range(8)]):
+        messages = [{"role": "user", "content": template().render(episode.deal)}]
+        first, message = 0, None
+        for end in episode.turn_ends:
+            while not episode.chosen[first]:
+                first += 1
+            read = tokenizer.decode(episode.prompt + episode.tokens[:first])
+            sent = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            assert read == sent
+            reply = tokenizer.decode(episode.tokens[first : end + 1], skip_special_tokens=True)
+            _, message = verify(episode.deal, reply)
+            told = [{"role": "assistant", "content": reply}, {"role": "user", "content": message}]
+            messages, first, turns = messages + told, end + 1, turns + 1
+        assert message is None or len(episode.turn_ends) == 3
+    assert turns > 8
 
 
 def test_micro_batches_add_up_to_the_large_batch(tmp_path):

@@ -1,0 +1,209 @@
+"""The points24 tasks with several attempts, for lm-eval: the protocol of `points24.tasks.revision`.
+
+lm-eval generates once per document. The first attempt is that generation. The others are played when lm-eval
+comes to filter the replies: each attempt is one ``generate_until`` over the dialogues that are still open, so
+that every engine batches it as it batches anything.
+
+``--metadata`` may replace what it may for single-attempt tasks, and
+
+    attempts  how many a deal gets, 1 to 20
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.registry import register_filter
+
+from points24.tasks import feedback
+from points24.tasks.errors import InputError
+from points24.tasks.lm_eval.task import (
+    FlexibleExtract,
+    Points24Task,
+    StrictMatch,
+    VerdictFilter,
+    deal_of,
+    errors_in_one_line,
+    known_context,
+    metrics,
+)
+from points24.tasks.revision import ATTEMPTS, MAX_ATTEMPTS, deciding, verify
+from points24.tasks.verdict import Verdict
+
+Messages = list[dict[str, str]]
+
+_WRONG = [verdict.value for verdict in Verdict if verdict is not Verdict.CORRECT]
+
+
+@dataclass
+class Dialogue:
+    """One deal as it is being played.
+
+    Attributes:
+        request: lm-eval's, whose `resps` hold the replies so far.
+        messages: what is said before the next reply.
+    """
+
+    request: Instance
+    messages: Messages
+
+
+class ReviseTask(Points24Task):
+    """Several attempts at every deal of a hand set."""
+
+    def __init__(self, config: dict[str, Any]):
+        with errors_in_one_line():
+            attempts = self.attempts = attempts_in(config.get("metadata") or {})
+
+        # No method: lm-eval copies what its configuration holds, and a method would take the model along.
+        def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
+            return dialogue_metrics(doc, json.loads(results[0]), attempts)
+
+        added = [(f"acc@{k}", True) for k in range(1, attempts + 1)]
+        added += [(f"{verdict}@1", False) for verdict in _WRONG] + [("attempts_used", False)]
+        own_metrics = [{"metric": name, "aggregation": "mean", "higher_is_better": up} for name, up in added]
+        metric_list = config["metric_list"] + own_metrics
+        super().__init__(config | {"metric_list": metric_list, "process_results": process_results})
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """As for a single attempt; the verifier's wording is part of what was asked."""
+        super().download(dataset_kwargs, **kwargs)
+        self.config.metadata["feedback_digest"] = feedback.DIGEST
+
+    def build_all_requests(self, *, chat_template: Any = None, **kwargs: Any) -> None:
+        """As in lm-eval, but never from its cache of requests, which keeps prompts and not their messages."""
+        with errors_in_one_line():
+            if chat_template is None:
+                raise InputError(f"{self.config.task}: several attempts need --apply_chat_template")
+        self._lm: Any = chat_template.__self__  # the one place where lm-eval shows a task its model
+        self._first_messages: list[Messages] = []
+        kwargs |= {"cache_requests": False, "rewrite_requests_cache": False}
+        super().build_all_requests(chat_template=chat_template, **kwargs)
+
+    def fewshot_context(
+        self, *args: Any, chat_template: Callable[..., Any] | None = None, **kwargs: Any
+    ) -> str | list[str]:
+        """As in lm-eval, keeping the messages that the prompt is rendered from."""
+        assert chat_template is not None  # build_all_requests has seen to it
+
+        def kept(messages: Messages, **settings: Any) -> Any:
+            self._first_messages.append(messages)
+            return chat_template(messages, **settings)
+
+        return super().fewshot_context(*args, chat_template=kept, **kwargs)
+
+    def apply_filters(self) -> list[Instance] | None:
+        """Play the attempts after the first, then filter all replies."""
+        self._play()
+        return super().apply_filters()
+
+    def _play(self) -> None:
+        playing = [
+            Dialogue(request, messages)
+            for request, messages in zip(self.instances, self._first_messages, strict=True)
+        ]
+        for dialogue in playing:
+            # Where processes share the work, lm-eval asks the last deal of a shorter share more than once.
+            del dialogue.request.resps[1:]
+        too_long = 0
+        for attempt in range(2, self.attempts + 1):
+            going_on = [(dialogue, request) for dialogue in playing if (request := self._next(dialogue))]
+            asked = [(dialogue, request) for dialogue, request in going_on if self._fits(request)]
+            too_long += len(going_on) - len(asked)
+            if not asked:
+                break
+            progress = f"attempt {attempt} of {self.attempts}, {len(asked)} of {len(self.instances)} deals"
+            print(f"points24: {self.config.task}: {progress}", file=sys.stderr)
+            replies = self._lm.generate_until([request for _, request in asked])
+            for (dialogue, _), reply in zip(asked, replies, strict=True):
+                dialogue.request.resps.append(reply)
+            playing = [dialogue for dialogue, _ in asked]
+        if too_long:
+            why = (
+                f"with a reply of {self._limit} tokens (max_gen_toks) they would not fit the model's context"
+            )
+            print(f"points24: {self.config.task}: {too_long} dialogues ended early: {why}", file=sys.stderr)
+
+    def _next(self, dialogue: Dialogue) -> Instance | None:
+        """The request for a dialogue's next reply; None where the last one was correct."""
+        request = dialogue.request
+        reply = request.resps[-1]
+        _, message = verify(deal_of(request.doc), reply)
+        if message is None:
+            return None
+        said = [{"role": "assistant", "content": reply}, {"role": "user", "content": message}]
+        dialogue.messages = dialogue.messages + said
+        prompt = self._lm.apply_chat_template(dialogue.messages)
+        settings = deepcopy(self.config.generation_kwargs)  # lm-eval's models may take things out
+        return Instance(
+            "generate_until", request.doc, (prompt, settings), request.idx, metadata=request.metadata
+        )
+
+    def _fits(self, request: Instance) -> bool:
+        """Whether prompt and reply fit the context: of a longer prompt, lm-eval would cut off the cards."""
+        prompt, context = request.args[0], known_context(self._lm)
+        if context is None or not isinstance(prompt, str):
+            return True
+        return len(self._lm.tok_encode(prompt)) + self._limit <= context
+
+    @property
+    def _limit(self) -> int:
+        settings: dict[str, Any] = self.config.generation_kwargs or {}
+        return settings["max_gen_toks"]
+
+
+def attempts_in(metadata: dict[str, Any]) -> int:
+    """How many attempts a deal gets.
+
+    Raises:
+        InputError: not a whole number in the range allowed.
+    """
+    attempts = metadata.get("attempts", ATTEMPTS)
+    if type(attempts) is not int or not 1 <= attempts <= MAX_ATTEMPTS:
+        raise InputError(f"attempts: expected a whole number from 1 to {MAX_ATTEMPTS}, found {attempts!r}")
+    return attempts
+
+
+def dialogue_metrics(doc: dict[str, Any], judged: list[dict[str, Any]], attempts: int) -> dict[str, Any]:
+    """The metrics of one dialogue under one filter.
+
+    Args:
+        doc: a row of `documents`.
+        judged: what the filter made of each reply.
+        attempts: how many replies there might have been.
+    """
+    verdicts = [reply["verdict"] for reply in judged]
+    place = deciding(verdicts)
+    won = verdicts[place] == Verdict.CORRECT
+    return {
+        **metrics(doc, judged[place]),
+        **{f"acc@{k}": float(won and place < k) for k in range(1, attempts + 1)},
+        **{f"{verdict}@1": float(verdicts[0] == verdict) for verdict in _WRONG},
+        "attempts_used": float(place + 1),
+    }
+
+
+class _EachAttempt(VerdictFilter):
+    """Replaces the replies of a dialogue by one text: their judgements, in order, as a list in JSON."""
+
+    def apply(self, resps: Iterable[Any], docs: list[dict]) -> list[str]:
+        return [
+            json.dumps([self.judged(reply, doc) for reply in replies])
+            for replies, doc in zip(resps, docs, strict=True)
+        ]
+
+
+@register_filter("points24_strict_each")
+class StrictEach(_EachAttempt, StrictMatch):
+    """By the verifier's own reading."""
+
+
+@register_filter("points24_flexible_each")
+class FlexibleEach(_EachAttempt, FlexibleExtract):
+    """By the formula that a reply commits to, whatever the verifier made of it."""
