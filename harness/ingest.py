@@ -36,6 +36,7 @@ class About(NamedTuple):
     parent: str | None = None
     stage: str | None = None
     step: int | None = None
+    weights_sha256: str | None = None
 
 
 def records_of(run: Run, about: About) -> list[Record]:
@@ -145,7 +146,7 @@ def _common(run: Run, about: About) -> dict[str, Any]:
         "parent": about.parent,
         "stage": about.stage,
         "step": int(step[1]) if about.step is None and step else about.step,
-        "weights_sha256": folder and weights_digest(folder),
+        "weights_sha256": about.weights_sha256 or (folder and weights_digest(folder)),
         "recipe": folder and _recipe(folder),
         "task": run.task,
         "task_version": run.version,

@@ -15,10 +15,11 @@ load-balancing loss of mixtures of experts is not added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any, ClassVar
 
 import torch
@@ -260,7 +261,7 @@ class PPOTrainer(GRPOTrainer):
             log_probs, _, values = self._forward(self.model, batch, args.per_device_train_batch_size)
             if args.beta:
                 reference = self._reference_log_probs(batch)
-                self._note("kl", self._mean((log_probs - reference) * mask, mask))
+                self._note_token_means(mask, {"kl": log_probs - reference})
                 shaped = ppo_math.kl_shaped(earned, log_probs, reference, mask, args.beta)
             else:
                 shaped = earned
@@ -268,9 +269,7 @@ class PPOTrainer(GRPOTrainer):
         discounts = ppo_math.Discounts(args.gamma, args.lam, args.turn_gamma, args.turn_lam)
         advantages = ppo_math.gae(shaped, values, mask, turn_ends, discounts)
         returns = advantages + values
-        self._note_episodes(episodes, earned)
-        explained = ppo_math.explained_variance(values, returns, mask)
-        self._note("explained_variance", self._over_processes(explained))
+        self._note_rollout(episodes, earned, ppo_math.explained_variance(values, returns, mask))
         batch |= {
             "old_log_probs": log_probs,
             "old_values": values,
@@ -297,13 +296,15 @@ class PPOTrainer(GRPOTrainer):
         tokens = inputs["num_items_in_batch"].clamp(min=1) / micro_batches
         loss = ((policy_loss + args.vf_coef * value - args.entropy_coef * entropy) * mask).sum() / tokens
         with torch.no_grad():
-            self._note("policy_loss", self._mean(policy_loss * mask, mask))
-            self._note("value_loss", self._mean(value * mask, mask))
-            self._note("entropy", self._mean(entropy * mask, mask))
-            self._note("clip_fraction", self._mean(policy.clipped * mask, mask))
-            # Schulman's estimate of the divergence from the policy that played, (r − 1) − log r.
-            moved = policy.log_ratio.exp() - 1 - policy.log_ratio
-            self._note("approx_kl", self._mean(moved * mask, mask))
+            parts = {
+                "policy_loss": policy_loss,
+                "value_loss": value,
+                "entropy": entropy,
+                "clip_fraction": policy.clipped,
+                # Schulman's estimate of the divergence from the policy that played, (r − 1) − log r.
+                "approx_kl": policy.log_ratio.exp() - 1 - policy.log_ratio,
+            }
+            self._note_token_means(mask, parts)
         accumulated = self.current_gradient_accumulation_steps if self.model.training else 1
         return loss / accumulated
 
@@ -378,28 +379,27 @@ class PPOTrainer(GRPOTrainer):
 
     # What is logged
 
-    def _note_episodes(self, episodes: list[Episode], earned: Tensor) -> None:
-        rewarded = earned.sum(1)
-        self._note("reward", self._over_processes(rewarded.mean()))
+    def _note_rollout(self, episodes: list[Episode], earned: Tensor, explained_variance: Tensor) -> None:
         last = [episode.verdicts[-1] for episode in episodes]
-        for verdict in Verdict:
-            share = torch.tensor(last.count(verdict) / len(last), device=earned.device)
-            self._note(f"verdict/{verdict.value}", self._over_processes(share))
-        turns = torch.tensor([float(len(episode.verdicts)) for episode in episodes], device=earned.device)
-        self._note("turns", self._over_processes(turns.mean()))
-        lengths = torch.tensor([float(sum(episode.chosen)) for episode in episodes], device=earned.device)
-        self._note("reply_tokens", self._over_processes(lengths.mean()))
+        found = {
+            "reward": earned.sum(1).mean().item(),
+            **{f"verdict/{verdict.value}": last.count(verdict) / len(last) for verdict in Verdict},
+            "turns": fmean(len(episode.verdicts) for episode in episodes),
+            "reply_tokens": fmean(sum(episode.chosen) for episode in episodes),
+            "explained_variance": explained_variance.item(),
+        }
+        means = self._sum(torch.tensor(list(found.values()), device=earned.device))
+        self._note(found, means / self.accelerator.num_processes)
 
-    def _note(self, name: str, value: Tensor) -> None:
+    def _note_token_means(self, mask: Tensor, parts: dict[str, Tensor]) -> None:
+        """The mean of each part over the policy's tokens of all processes."""
+        *totals, n = self._sum(torch.stack([*((x * mask).sum() for x in parts.values()), mask.sum()]))
+        self._note(parts, torch.stack(totals) / n.clamp(min=1))
+
+    def _note(self, names: Iterable[str], values: Tensor) -> None:
         """GRPOTrainer logs the mean of what was noted since the last log."""
-        self._metrics["train"][name].append(value.item())
-
-    def _mean(self, x: Tensor, mask: Tensor) -> Tensor:
-        total, n = self._sum(torch.stack([x.sum(), mask.sum().to(x)]))
-        return total / n.clamp(min=1)
-
-    def _over_processes(self, x: Tensor) -> Tensor:
-        return self._sum(x) / self.accelerator.num_processes
+        for name, value in zip(names, values.tolist(), strict=True):
+            self._metrics["train"][name].append(value)
 
     def _sum(self, x: Tensor) -> Tensor:
         return self.accelerator.reduce(x, "sum")

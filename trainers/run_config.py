@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from points24.harness.doctor import task_names
-from points24.harness.models import model_folder
+from points24.harness.models import model_folder, shipped
 from points24.tasks.cards import Rule, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import template
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from peft import LoraConfig
 
 CURVE_TASKS = ("points24_id", "points24_id_heldout", "points24_ood")
-SHIPPED = ("nano-base",)
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -98,7 +97,7 @@ class RunConfig:
         folder = Path(name).expanduser()
         if folder.is_dir():
             return folder
-        return model_folder(name) if name in SHIPPED else name
+        return model_folder(name) if name in shipped() else name
 
     @property
     def parsed_rule(self) -> Rule:

@@ -77,7 +77,7 @@ class RunFolder:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(f"{self.path} is not empty and holds no run; choose another output_dir")
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(record, about | {"command": command_line(), "versions": versions()})
+        _write_json(record, about | {"command": command_line(), "versions": versions()})
 
     def last_state(self) -> Path | None:
         """The state to resume from; states that were not completed are removed."""
@@ -124,7 +124,7 @@ class RunFolder:
         for file in weights:  # written with mode 0600
             file.chmod((partial / "config.json").stat().st_mode)
         about = json.loads((self.path / "training.json").read_text("utf-8"))
-        write_json(partial / "training.json", about | {"step": step})
+        _write_json(partial / "training.json", about | {"step": step})
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
         return target
@@ -170,7 +170,7 @@ class RunFolder:
         """Write what the scores say of the run, name its best and its last checkpoint, drop the state."""
         step = max(map(_step, self.path.glob("checkpoint-*")))
         if found := self.curve():
-            write_json(self.path / "curve.json", summary(found))
+            _write_json(self.path / "curve.json", summary(found))
             self.mark("best-ood", best_ood(found))
         self.mark("end", step)  # first: nobody may resume from what is left of the state
         shutil.rmtree(self.state, ignore_errors=True)
@@ -226,6 +226,6 @@ def _step(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
+def _write_json(path: Path, value: dict[str, Any]) -> None:
     with replacing(path) as partial:
         partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")

@@ -82,13 +82,15 @@ class ScoreCheckpoints(TrainerCallback):
 
     def _score(self, model: str | Path, step: int | None, device: torch.device) -> list[Record]:
         """The records of the parent (step None) or of a checkpoint; none where they are known already."""
+        if not self.config.score_tasks:
+            return []
         if step is None:
-            out, about = "parent", About(self.parent["name"])
+            out, about = "parent", About(self.parent["name"], weights_sha256=self.parent["weights_sha256"])
         else:
             out = f"checkpoint-{step}"
-            about = About(f"{self.run.name}/{out}", self.parent["name"], self.stage, step)
-        digest = None if isinstance(model, str) else weights_digest(model)
-        if not self.config.score_tasks or self.run.has_records(about.model, digest):
+            digest = weights_digest(Path(model))
+            about = About(f"{self.run.name}/{out}", self.parent["name"], self.stage, step, digest)
+        if self.run.has_records(about.model, about.weights_sha256):
             return []
         folder = self.run.path / "scores" / out
         shutil.rmtree(folder, ignore_errors=True)

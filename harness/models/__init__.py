@@ -17,10 +17,14 @@ def model_folder(name: str) -> Path:
     Raises:
         InputError: there is none of that name.
     """
-    shipped = sorted(config.parent.name for config in _HERE.glob("*/config.json"))
-    if name not in shipped:
-        raise InputError(f"unknown model {name!r}; allowed: {', '.join(shipped)}")
+    if name not in shipped():
+        raise InputError(f"unknown model {name!r}; allowed: {', '.join(shipped())}")
     return _HERE / name
+
+
+def shipped() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(config.parent.name for config in _HERE.glob("*/config.json"))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
