@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import math
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -90,51 +88,22 @@ def _recover_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _recipes(args: argparse.Namespace) -> list[Recipe]:
     """Every combination of what was given."""
-    from points24.harness.spectral.plan import Recipe
-    from points24.harness.spectral.specs import parse_amount, parse_layers, parse_ranks
+    from points24.harness.spectral.plan import recipes_of
 
-    spectral = args.method == "spectral"
-    weighted = args.method in ("interpolate", "task-arithmetic")
-    for flag, belongs in {
-        "restore": spectral, "ranks": spectral, "modules": spectral, "taper": spectral, "compat": spectral,
-        "weight": weighted, "base": args.method == "task-arithmetic",
-    }.items():  # fmt: skip
-        if getattr(args, flag) and not belongs:
-            raise InputError(f"--{flag} does not go with --method {args.method}")
-    if spectral and not args.ranks:
-        raise InputError("--ranks is missing: 'top 20%', 'top 128', all, ...")
-    if args.method == "reset" and not args.layers:
-        raise InputError("--layers is missing: 'first 25%', 0-6, ...")
+    if args.base and args.method != "task-arithmetic":
+        raise InputError(f"base does not go with method {args.method}")
     if args.method == "task-arithmetic" and not args.base:
-        raise InputError("--base is missing: the source's ancestor")
-    if weighted and not args.weight:
-        raise InputError("--weight is missing: the share of the source, such as 0.5")
-    if args.compat and args.taper:
-        raise InputError("--taper does not go with --compat")
-    if bad := [w for w in args.weight or () if not math.isfinite(w)]:
-        raise InputError(f"--weight {bad[0]}: expected a number")
-    modules = None if args.modules is None else tuple(m.strip() for m in args.modules.split(","))
-    recipes = [
-        Recipe(
-            method=args.method,
-            restore=restore,
-            ranks=parse_ranks(ranks),
-            layers=parse_layers(layers),
-            modules=modules,
-            taper=None if args.taper is None else parse_amount(args.taper),
-            weight=weight,
-            compat=args.compat,
-        )
-        for restore, ranks, layers, weight in itertools.product(
-            args.restore or ["directions"],
-            args.ranks or ["all"],
-            args.layers or ["all"],
-            args.weight or [1.0],
-        )
-    ]
-    if len({recipe.name for recipe in recipes}) < len(recipes):
-        raise InputError("the same recipe is asked for twice")
-    return recipes
+        raise InputError("base is missing: the source's ancestor")
+    return recipes_of(
+        method=args.method,
+        restore=args.restore or (),
+        ranks=args.ranks or (),
+        layers=args.layers or (),
+        modules=() if args.modules is None else (args.modules,),
+        taper=() if args.taper is None else (args.taper,),
+        weight=args.weight or (),
+        compat=args.compat,
+    )
 
 
 def _recover(args: argparse.Namespace) -> int:

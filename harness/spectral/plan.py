@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +11,17 @@ from typing import Any
 
 from points24.harness.spectral.architecture import Family, Part
 from points24.harness.spectral.checkpoint import FLOATS, Checkpoint, Stored
-from points24.harness.spectral.specs import ALL_LAYERS, ALL_RANKS, Amount, LayerSpec, RankSpec
-from points24.harness.spectral.splice import Cut
+from points24.harness.spectral.specs import (
+    ALL_LAYERS,
+    ALL_RANKS,
+    Amount,
+    LayerSpec,
+    RankSpec,
+    parse_amount,
+    parse_layers,
+    parse_ranks,
+)
+from points24.harness.spectral.splice import RESTORE, Cut
 from points24.tasks.errors import InputError
 
 METHODS = ("spectral", "reset", "interpolate", "task-arithmetic")
@@ -48,11 +59,18 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """A folder name: directions_top-20pct_first-25pct."""
+        """A folder name: directions-top-20pct-layers-all."""
         text = {"spectral": f"{self.restore} {self.ranks.text}", "reset": "reset"}.get(
             self.method, f"{self.method} {self.weight}"
         )
-        text = f"{text} layers {self.layers.text}".replace("%", "pct").replace("+", "and")
+        text = f"{text} layers {self.layers.text}"
+        if self.modules is not None:
+            text += f" modules {' '.join(self.modules)}"
+        if self.taper is not None:
+            text += f" taper {self.taper.text}"
+        if self.compat:
+            text += " compat"
+        text = text.replace("%", "pct").replace("+", "and")
         return re.sub(r"[^\w.]+", "-", text)
 
     def cut(self, shape: tuple[int, int]) -> Cut:
@@ -60,6 +78,78 @@ class Recipe:
         ranks = min(shape)
         taper = 0 if self.taper is None else self.taper.of(ranks)
         return Cut(self.restore, self.ranks.intervals(ranks), taper)
+
+
+def recipes_of(
+    *,
+    method: str = "spectral",
+    restore: Sequence[str] = (),
+    ranks: Sequence[str] = (),
+    layers: Sequence[str] = (),
+    modules: Sequence[str] = (),
+    taper: Sequence[str] = (),
+    weight: Sequence[float] = (),
+    compat: bool = False,
+) -> list[Recipe]:
+    """Every combination of what is given; what is not has its default, if there is one.
+
+    Args:
+        method: one of `METHODS`.
+        restore: directions (default), values, both.
+        ranks: as for `parse_ranks`.
+        layers: as for `parse_layers`; all by default.
+        modules: names joined by commas, each a choice of its own; by default every matrix of a layer.
+        taper: as for `parse_amount`.
+        weight: of the source.
+        compat: what the paper's scripts do.
+
+    Raises:
+        InputError: what does not go together, or is missing, or asked for twice.
+    """
+    if method not in METHODS:
+        raise InputError(f"method: expected {' or '.join(METHODS)}, found {method!r}")
+    spectral, weighted = method == "spectral", method in ("interpolate", "task-arithmetic")
+    given = {"restore": restore, "ranks": ranks, "modules": modules, "taper": taper, "compat": compat}
+    for key, value in given.items():
+        if value and not spectral:
+            raise InputError(f"{key} does not go with method {method}")
+    if weight and not weighted:
+        raise InputError(f"weight does not go with method {method}")
+    if spectral and not ranks:
+        raise InputError("ranks is missing: 'top 20%', 'top 128', all, ...")
+    if method == "reset" and not layers:
+        raise InputError("layers is missing: 'first 25%', 0-6, ...")
+    if weighted and not weight:
+        raise InputError("weight is missing: the share of the source, such as 0.5")
+    if compat and taper:
+        raise InputError("taper does not go with compat")
+    if unknown := [kind for kind in restore if kind not in RESTORE]:
+        raise InputError(f"restore: expected {' or '.join(RESTORE)}, found {unknown[0]!r}")
+    if bad := [w for w in weight if not math.isfinite(w)]:
+        raise InputError(f"weight {bad[0]}: expected a number")
+    recipes = [
+        Recipe(
+            method=method,
+            restore=kind,
+            ranks=parse_ranks(rank),
+            layers=parse_layers(layer),
+            modules=None if module is None else tuple(m.strip() for m in module.split(",")),
+            taper=None if width is None else parse_amount(width),
+            weight=share,
+            compat=compat,
+        )
+        for kind, rank, layer, module, width, share in itertools.product(
+            restore or ["directions"],
+            ranks or ["all"],
+            layers or ["all"],
+            modules or [None],
+            taper or [None],
+            weight or [1.0],
+        )
+    ]
+    if len(set(recipes)) < len(recipes):
+        raise InputError("the same recipe is asked for twice")
+    return recipes
 
 
 @dataclass(frozen=True)

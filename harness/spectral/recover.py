@@ -6,10 +6,10 @@ shared by all; so is the work of recipes that differ in layers or modules alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +24,22 @@ from points24.harness.spectral.plan import Plan, Recipe, check_pair, make_plan
 from points24.harness.spectral.specs import Interval
 from points24.harness.spectral.splice import Change, Cut, Factored, Put, splice, splice_compat, wanted_ranks
 from points24.tasks.errors import InputError
+
+
+Factorise = Callable[[Tensor, Interval], Factors]
+"""(matrix, ranks whose vectors are wanted) -> its factors, with at least these vectors."""
+
+
+class Sink(Protocol):
+    """What takes the changes of a checkpoint: a copy on disk, or a tensor in memory."""
+
+    def dtype(self, name: str) -> torch.dtype:
+        """In which a tensor is wanted."""
+        ...
+
+    def write(self, name: str, rows: Tensor, starts: Tensor | None = None) -> None:
+        """Replace a tensor, or rows of it, (count, width), that start at these elements."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -85,47 +101,78 @@ def recover(
         if out.resolve().is_relative_to(checkpoint.folder):
             raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
     check_space(job.target, out, len(recipes), dtype)
-    reports: list[dict] = [_report(job, recipe) for recipe in recipes]
+    reports = [new_report(job, recipe) for recipe in recipes]
     with new_folder(out) as partial:
         folders = [partial] if len(recipes) == 1 else [partial / recipe.name for recipe in recipes]
         copies = [Copy(job.target, folder, dtype) for folder in folders]
         names = [n for n in job.target.tensors if n in job.plan.matrices or n in job.plan.whole]
         for name in tqdm(names, "recover", unit="tensor", disable=None):
-            _change(job, name, copies, reports, device)
+            change(job, name, dict(enumerate(copies)), reports, device)
         for copy, report in zip(copies, reports, strict=True):
-            report["summary"] = _summary(report["matrices"])
+            report["summary"] = summary(report["matrices"])
             copy.finish(record | report, model_card(record, report))
     return reports
 
 
-def _change(
-    job: Job, name: str, copies: Sequence[Copy], reports: Sequence[dict], device: torch.device
+def change(
+    job: Job,
+    name: str,
+    sinks: Mapping[int, Sink],
+    reports: Sequence[dict],
+    device: torch.device,
+    factors_of: Factorise = factorise,
 ) -> None:
-    """One tensor of every recipe that changes it."""
+    """Hand over what recipes make of one tensor, if they change it.
+
+    Args:
+        job: what to do
+        name: of the tensor
+        sinks: number of a recipe -> who takes its changes; the other recipes are left out
+        reports: of every recipe of the job; those of these recipes grow
+        device: where to compute
+        factors_of: factorises a matrix
+
+    Raises:
+        InputError: NaN or Inf in a weight.
+    """
+    matrices = [
+        (part, {i: job.plan.recipes[i] for i in wanted if i in sinks})
+        for part, wanted in job.plan.matrices.get(name, ())
+    ]
+    whole = [i for i in job.plan.whole.get(name, ()) if i in sinks]
+    if not whole and not any(recipes for _, recipes in matrices):
+        return
     target, source = job.target.read(name), job.source.read(name)
     if torch.equal(target, source) and job.base is None:
-        return  # the target's bytes are there already
-    recipes = job.plan.recipes
-    for i in job.plan.whole.get(name, ()):
-        copies[i].write(name, _combined(job, recipes[i], name, source, target).to(copies[i].dtype(name)))
-    for part, wanted in job.plan.matrices.get(name, ()):
+        return  # the target's values are there already
+    for i in whole:
+        combined = _combined(job, job.plan.recipes[i], name, source, target)
+        sinks[i].write(name, combined.to(sinks[i].dtype(name)))
+    for part, recipes in matrices:
+        if not recipes:
+            continue
         t, b = part.matrix(target).to(device), part.matrix(source).to(device)
         starts = part.row_starts(target.shape)
 
         def put(i: int, rows: slice, columns: slice, values: Tensor, starts: Tensor = starts) -> None:
-            copies[i].write(name, values, starts[rows] + (columns.start or 0))
+            sinks[i].write(name, values, starts[rows] + (columns.start or 0))
 
         try:
-            facts = _splice(b, t, {i: recipes[i] for i in wanted}, copies[wanted[0]].dtype(name), put)
+            facts = _splice(b, t, recipes, sinks[next(iter(recipes))].dtype(name), put, factors_of)
         except ValueError as e:
             raise InputError(f"{name}: {e}") from e
-        for i in wanted:
+        for i in recipes:
             place = {"tensor": part.tensor, "module": part.module, "layer": part.layer}
             reports[i]["matrices"].append(place | facts[i])
 
 
 def _splice(
-    b: Tensor, t: Tensor, recipes: Mapping[int, Recipe], dtype: torch.dtype, put: Put
+    b: Tensor,
+    t: Tensor,
+    recipes: Mapping[int, Recipe],
+    dtype: torch.dtype,
+    put: Put,
+    factors_of: Factorise,
 ) -> dict[int, dict[str, Any]]:
     """Hand over what recipes make of one matrix, and return what to know about it; equal cuts are made once.
 
@@ -139,7 +186,7 @@ def _splice(
     cuts = list(sharing)
     same = torch.equal(b, t)
     for_source, for_target = ((0, 0), (0, 0)) if same else wanted_ranks(cuts, min(shape))
-    factors = _factors(b, for_source, "source"), _factors(t, for_target, "target")
+    factors = _factors(b, for_source, "source", factors_of), _factors(t, for_target, "target", factors_of)
     changes = dict.fromkeys(recipes, Change(0.0, 0.0))
     if not same:
 
@@ -179,9 +226,9 @@ def distance_between(b: Tensor, t: Tensor) -> float:
     return total.sqrt_().item()
 
 
-def _factors(matrix: Tensor, ranks: Interval, whose: str) -> Factors:
+def _factors(matrix: Tensor, ranks: Interval, whose: str, factors_of: Factorise) -> Factors:
     try:
-        return factorise(matrix, ranks)
+        return factors_of(matrix, ranks)
     except ValueError as e:
         raise ValueError(f"{e} in the {whose}") from e
 
@@ -214,7 +261,8 @@ def _gaps(cut: Cut, source: Factors, target: Factors) -> list[dict[str, Any]]:
     return gaps
 
 
-def _report(job: Job, recipe: Recipe) -> dict[str, Any]:
+def new_report(job: Job, recipe: Recipe) -> dict[str, Any]:
+    """What is known of a recipe before anything is done."""
     return {
         "recipe": recipe.describe() | {"name": recipe.name},
         "matrices": [],
@@ -223,7 +271,7 @@ def _report(job: Job, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _summary(matrices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(matrices: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Over all matrices: root sums of squares for norms, the smallest gap, counts."""
 
     def total(key: str) -> float:
