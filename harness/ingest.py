@@ -37,6 +37,7 @@ class About(NamedTuple):
     stage: str | None = None
     step: int | None = None
     weights_sha256: str | None = None
+    recipe: dict[str, Any] | None = None
 
 
 def records_of(run: Run, about: About) -> list[Record]:
@@ -147,7 +148,7 @@ def _common(run: Run, about: About) -> dict[str, Any]:
         "stage": about.stage,
         "step": int(step[1]) if about.step is None and step else about.step,
         "weights_sha256": about.weights_sha256 or (folder and weights_digest(folder)),
-        "recipe": folder and _recipe(folder),
+        "recipe": about.recipe or (folder and _recipe(folder)),
         "task": run.task,
         "task_version": run.version,
         "hand_set": metadata["hand_set"],
@@ -158,7 +159,7 @@ def _common(run: Run, about: About) -> dict[str, Any]:
         "chat_template_digest": results.get("chat_template_sha"),
         "num_fewshot": results["n-shot"][run.task],
         "attempts": run.attempts,
-        "decoding": run.config["generation_kwargs"],
+        "decoding": _decoding(run),
         "engine": settings["model"],
         "dtype": dtype and str(dtype).removeprefix("torch."),
         "versions": _versions(results),
@@ -191,6 +192,14 @@ def _recipe(folder: Path) -> dict[str, Any] | None:
                 raise InputError(f"{path}: expected a JSON object with {key!r}: {e}") from e
             return {key: value for key, value in recipe.items() if key != "output_dir"}
     return None
+
+
+def _decoding(run: Run) -> dict[str, Any]:
+    """lm-eval's settings of the generation, and where it samples, the seed."""
+    decoding = run.config["generation_kwargs"]
+    if decoding.get("do_sample") and "seed" not in decoding and "torch_seed" in run.results["config"]:
+        return decoding | {"seed": run.results["config"]["torch_seed"]}
+    return decoding
 
 
 def _versions(results: dict[str, Any]) -> dict[str, str]:

@@ -268,17 +268,27 @@ _CHECKS: tuple[Callable[[Record], None], ...] = (
 )
 
 
-@lru_cache(maxsize=64)
 def task_version(task: str) -> str | None:
     """The version of a task as installed; None where there is no such task."""
+    return _task_settings(task).get("version")
+
+
+def task_hand_set(task: str) -> str:
+    """The name of the hand set that a task asks."""
+    return _task_settings(task)["hand_set"]
+
+
+@lru_cache(maxsize=64)
+def _task_settings(task: str) -> dict[str, str]:
+    """The keys of a task's file; none where there is no such task."""
     for path in TASK_FILES.glob("*.yaml"):
         # As in `task_names`: the files hold !function tags, which only lm-eval's own loader resolves.
         keys = dict(
             line.strip().split(": ", 1) for line in path.read_text("utf-8").splitlines() if ": " in line
         )
         if keys.get("task") == task:
-            return keys["version"]
-    return None
+            return keys
+    return {}
 
 
 def _allow(name: str, value: str, allowed: tuple[str, ...] | list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from points24.harness.files import sha256
@@ -18,9 +19,14 @@ def weights_digest(folder: Path) -> str | None:
     """
     for pattern in _PATTERNS:
         files = sorted(folder.glob(pattern))
-        if len(files) == 1:
-            return sha256(files[0])
         if files:
-            lines = "".join(f"{sha256(file)}  {file.name}\n" for file in files)
-            return hashlib.sha256(lines.encode()).hexdigest()
+            return joined_digest({file.name: sha256(file) for file in files})
     return None
+
+
+def joined_digest(digests: Mapping[str, str]) -> str:
+    """The digest of one or more weight files, from the SHA-256 of each by its name."""
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -13,10 +13,13 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler, PrinterCallback, ProgressCallback
 
+from points24.harness.engines.engine import EngineConfig, Stored
+from points24.harness.engines.hf import HF
 from points24.harness.formats import percent
 from points24.harness.ingest import About
 from points24.harness.records import FILTERS, Record
 from points24.harness.score import score
+from points24.harness.spectral.checkpoint import locate
 from points24.harness.weights import weights_digest
 from points24.tasks.verdict import Verdict
 from points24.trainers.run_config import RunConfig
@@ -94,14 +97,19 @@ class ScoreCheckpoints(TrainerCallback):
             return []
         folder = self.run.path / "scores" / out
         shutil.rmtree(folder, ignore_errors=True)
+        # The folder, not the model that is being trained: what is scored is what anybody else will load.
+        settings = {"dtype": self.config.score_dtype}
+        engine = HF(
+            EngineConfig(model_args=settings, batch_size=self.config.score_batch_size, device=str(device))
+        )
         records = score(
-            model,
+            engine.load(Stored(locate(str(model)))),
             self.config.score_tasks,
             folder,
             about,
-            batch_size=self.config.score_batch_size,
-            device=device,
-            dtype=self.config.score_dtype,
+            model=engine.name,
+            model_args={"pretrained": str(model)} | settings,
+            batch_size=engine.batch_size,
             apply_chat_template=self.config.apply_chat_template,
             limit=self.config.score_limit,
             metadata={"template": self.config.template} if self.config.template else None,

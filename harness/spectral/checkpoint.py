@@ -36,6 +36,15 @@ _SIZES = {
     "U16": 2,
     "BOOL": 1,
 }
+_TYPES = FLOATS | {
+    "I64": torch.int64,
+    "U64": torch.uint64,
+    "I32": torch.int32,
+    "U32": torch.uint32,
+    "I16": torch.int16,
+    "U16": torch.uint16,
+    "BOOL": torch.bool,
+}
 _QUANTISED_NAMES = re.compile(r"\.(qweight|qzeros|weight_scale(_inv)?|weight_packed|absmax|quant_map|SCB)$")
 RECORD = "recovery.json"
 """The file that a repaired folder carries, with the SHA-256 of each of its weight files."""
@@ -82,8 +91,8 @@ class Checkpoint:
                     raise InputError(f"{self.folder / stored.file}: ends inside {name}")
                 view = view[count:]
         if not buffer:
-            return torch.empty(stored.shape, dtype=FLOATS[stored.dtype])
-        return torch.frombuffer(buffer, dtype=FLOATS[stored.dtype]).view(stored.shape)
+            return torch.empty(stored.shape, dtype=_TYPES[stored.dtype])
+        return torch.frombuffer(buffer, dtype=_TYPES[stored.dtype]).view(stored.shape)
 
     def verify(self) -> None:
         """Compare the weight files with their digests, where there are any.

@@ -72,17 +72,22 @@ def check_space(target: Checkpoint, out: Path, copies: int, dtype: str | None = 
     Raises:
         InputError: they do not.
     """
-    skipped = {*left_out(target), *target.files}
-    visible = _visible_files(target.folder)
-    others = (path for path in visible if str(path.relative_to(target.folder)) not in skipped)
-    weights = sum(_size(stored, dtype) for stored in target.tensors.values())
-    needed = copies * (weights + sum(path.stat().st_size for path in others))
+    needed = copies * size_of_copy(target, dtype)
     there = next(folder for folder in out.absolute().parents if folder.exists())
     free = shutil.disk_usage(there).free
     if needed > free:
         raise InputError(
             f"{out}: needs {needed / 2**30:.2f} GiB; {free / 2**30:.2f} GiB are free on that disk"
         )
+
+
+def size_of_copy(target: Checkpoint, dtype: str | None = None) -> int:
+    """Bytes of a copy of a target, in its dtype or another."""
+    skipped = {*left_out(target), *target.files}
+    visible = _visible_files(target.folder)
+    others = (path for path in visible if str(path.relative_to(target.folder)) not in skipped)
+    weights = sum(_size(stored, dtype) for stored in target.tensors.values())
+    return weights + sum(path.stat().st_size for path in others)
 
 
 class Copy:

@@ -80,7 +80,7 @@ class Recipe:
         return Cut(self.restore, self.ranks.intervals(ranks), taper)
 
 
-def recipes_of(
+def recipes_of(  # noqa: PLR0913 — the settings of a recipe
     *,
     method: str = "spectral",
     restore: Sequence[str] = (),

@@ -25,7 +25,6 @@ from points24.harness.spectral.specs import Interval
 from points24.harness.spectral.splice import Change, Cut, Factored, Put, splice, splice_compat, wanted_ranks
 from points24.tasks.errors import InputError
 
-
 Factorise = Callable[[Tensor, Interval], Factors]
 """(matrix, ranks whose vectors are wanted) -> its factors, with at least these vectors."""
 
@@ -107,18 +106,19 @@ def recover(
         copies = [Copy(job.target, folder, dtype) for folder in folders]
         names = [n for n in job.target.tensors if n in job.plan.matrices or n in job.plan.whole]
         for name in tqdm(names, "recover", unit="tensor", disable=None):
-            change(job, name, dict(enumerate(copies)), reports, device)
+            change(job, name, dict(enumerate(copies)), reports, device=device)
         for copy, report in zip(copies, reports, strict=True):
             report["summary"] = summary(report["matrices"])
             copy.finish(record | report, model_card(record, report))
     return reports
 
 
-def change(
+def change(  # noqa: PLR0913
     job: Job,
     name: str,
     sinks: Mapping[int, Sink],
     reports: Sequence[dict],
+    *,
     device: torch.device,
     factors_of: Factorise = factorise,
 ) -> None:
@@ -158,7 +158,8 @@ def change(
             sinks[i].write(name, values, starts[rows] + (columns.start or 0))
 
         try:
-            facts = _splice(b, t, recipes, sinks[next(iter(recipes))].dtype(name), put, factors_of)
+            dtype = sinks[next(iter(recipes))].dtype(name)
+            facts = _splice(b, t, recipes, dtype=dtype, put=put, factors_of=factors_of)
         except ValueError as e:
             raise InputError(f"{name}: {e}") from e
         for i in recipes:
@@ -166,10 +167,11 @@ def change(
             reports[i]["matrices"].append(place | facts[i])
 
 
-def _splice(
+def _splice(  # noqa: PLR0913
     b: Tensor,
     t: Tensor,
     recipes: Mapping[int, Recipe],
+    *,
     dtype: torch.dtype,
     put: Put,
     factors_of: Factorise,

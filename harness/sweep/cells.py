@@ -1,0 +1,202 @@
+"""Cells: one model each, under one seed. What a cell is, is in its key; so is whether it has been done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from points24.harness.config import configured
+from points24.harness.engines import SERVERS
+from points24.harness.ingest import model_name
+from points24.harness.records import task_version
+from points24.harness.spectral.architecture import Family, family_of
+from points24.harness.spectral.checkpoint import locate, read_config
+from points24.harness.spectral.plan import Recipe, recipes_of
+from points24.harness.spectral.recover import Job
+from points24.harness.sweep.config import EvalConfig, ScoringConfig, SweepConfig
+from points24.harness.weights import weights_digest
+from points24.tasks.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source, a target, and every recipe between them; shared by its cells."""
+
+    source: Path
+    target: Path
+    base: Path | None
+    recipes: tuple[Recipe, ...]
+    layer_prefix: str | None
+
+    @property
+    def family(self) -> Family:
+        return family_of(read_config(self.target), self.layer_prefix)
+
+    def open(self) -> Job:
+        """Raises: InputError: see `Job.open`."""
+        return Job.open(self.source, self.target, self.recipes, self.family, self.base)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to score.
+
+    Attributes:
+        key: SHA-256 over all that decides its outcomes.
+        model: what its records call it.
+        folder: of a stored checkpoint, or the name that a server knows.
+        pair: of a repaired one.
+        recipe: the number of its recipe in the pair.
+        seed: of sampling; None is greedy.
+    """
+
+    key: str
+    model: str
+    folder: Path | None = None
+    pair: Pair | None = None
+    recipe: int | None = None
+    seed: int | None = None
+
+
+def cells_of(config: ScoringConfig) -> list[Cell]:
+    """Every cell, those of a pair together, the ends of the pairs first.
+
+    Raises:
+        InputError: a checkpoint, a recipe or a task that there is none of, or that do not fit together.
+    """
+    for task in config.tasks:
+        if task_version(task) is None:
+            raise InputError(f"tasks: no task {task!r}; points24 tasks lists them")
+    if isinstance(config, SweepConfig):
+        cells = list(_sweep(config))
+    elif isinstance(config, EvalConfig):
+        cells = list(_stored(config, [_located(config, name) for name in config.models]))
+    else:
+        raise TypeError(type(config).__name__)
+    different = {cell.key: cell for cell in cells}  # an end of two pairs is one cell
+    names: dict[tuple[str, int | None], str] = {}
+    for cell in different.values():
+        if names.setdefault((cell.model, cell.seed), cell.key) != cell.key:
+            raise InputError(f"two different checkpoints are called {cell.model}")
+    return list(different.values())
+
+
+def jobs_of(cells: Sequence[Cell], jobs: int) -> list[list[Cell]]:
+    """The cells in about so many shares, none of which holds two pairs: each factorises one pair."""
+    shares: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        shares.setdefault(cell.pair, []).append(cell)
+    split = ceil(jobs / len(shares)) if shares else 1
+    found = []
+    for share in shares.values():
+        size = ceil(len(share) / split)
+        found += [share[i : i + size] for i in range(0, len(share), size)]
+    return found
+
+
+def _sweep(config: SweepConfig) -> Iterable[Cell]:
+    recipes = [recipe for entry in config.grid for recipe in _recipes(entry)]
+    if len(set(recipes)) < len(recipes):
+        raise InputError("grid: the same recipe is asked for twice")
+    repaired = []
+    ends: dict[Path, None] = {}
+    for names in config.pairs:
+        folders = {end: locate(name) for end, name in names.items()}
+        pair = Pair(
+            folders["source"], folders["target"], folders.get("base"), tuple(recipes), config.layer_prefix
+        )
+        if pair.base is None and any(recipe.method == "task-arithmetic" for recipe in recipes):
+            raise InputError("pairs: task-arithmetic needs base, the ancestor of the source")
+        pair.open()  # refuses now what would fail later
+        ends |= dict.fromkeys((pair.source, pair.target))
+        of, into = (model_name(str(end)).replace("/", "-") for end in (pair.source, pair.target))
+        weights = [_digest(end) for end in (pair.source, pair.target, *filter(None, [pair.base]))]
+        for number, recipe in enumerate(recipes):
+            for seed in config.seeds or [None]:
+                key = _key(config, seed, {"weights": weights, "recipe": recipe.describe()})
+                model = f"{recipe.name}_of_{of}_in_{into}"
+                repaired.append(Cell(key, model, None, pair, number, seed))
+    yield from _stored(config, ends)
+    yield from repaired
+
+
+def _stored(config: ScoringConfig, folders: Iterable[Path]) -> Iterable[Cell]:
+    for folder in folders:
+        served = config.engine in SERVERS
+        name = str(folder) if served else model_name(str(folder))
+        weights = [name, config.model_args.get("base_url")] if served else [_digest(folder)]
+        for seed in config.seeds or [None]:
+            yield Cell(_key(config, seed, {"weights": weights}), name, folder, seed=seed)
+
+
+def _located(config: ScoringConfig, name: str) -> Path:
+    return Path(name) if config.engine in SERVERS else locate(name)
+
+
+@dataclass(kw_only=True)
+class _Entry:
+    """One entry of the grid."""
+
+    method: str = "spectral"
+    restore: list[str] = field(default_factory=list)
+    ranks: list[str | int] = field(default_factory=list)
+    layers: list[str | int] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    taper: list[str | int] = field(default_factory=list)
+    weight: list[float | int] = field(default_factory=list)
+    compat: bool = False
+
+
+def _recipes(entry: Mapping[str, Any]) -> list[Recipe]:
+    """The recipes of one entry of the grid, where a single value need not be a list."""
+    listed = {
+        key: value if isinstance(value, list) or key in ("method", "compat") else [value]
+        for key, value in entry.items()
+    }
+    try:
+        found = configured(_Entry, listed)
+        return recipes_of(
+            method=found.method,
+            restore=found.restore,
+            ranks=list(map(str, found.ranks)),
+            layers=list(map(str, found.layers)),
+            modules=found.modules,
+            taper=list(map(str, found.taper)),
+            weight=found.weight,
+            compat=found.compat,
+        )
+    except InputError as e:
+        raise InputError(f"grid: {e}") from e
+
+
+def _key(config: ScoringConfig, seed: int | None, what: Mapping[str, Any]) -> str:
+    settings = {
+        name: getattr(config, name)
+        for name in (
+            "engine",
+            "model_args",
+            "batch_size",
+            "apply_chat_template",
+            "limit",
+            "gen_kwargs",
+            "metadata",
+        )
+    }
+    tasks = {task: task_version(task) for task in config.tasks}
+    content = json.dumps([what, seed, tasks, settings], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _digest(folder: Path) -> str:
+    """Of the weights; a checkpoint may be an end of many pairs."""
+    digest = weights_digest(folder)
+    if digest is None:
+        raise InputError(f"{folder}: no weights")
+    return digest

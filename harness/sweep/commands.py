@@ -1,0 +1,117 @@
+"""``points24 eval``, and what it shares with ``points24 sweep``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from points24.harness.cli import Command
+from points24.harness.config import configured, read_settings
+from points24.tasks.errors import InputError
+
+if TYPE_CHECKING:
+    from points24.harness.records import Record
+    from points24.harness.sweep.campaign import Outcome
+    from points24.harness.sweep.config import ScoringConfig
+
+
+def scoring_arguments(parser: argparse.ArgumentParser) -> None:
+    """What both commands take."""
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and what it would take")
+    parser.add_argument("--json", action="store_true", help="records, or the plan, as JSON lines")
+
+
+def conducted(config: ScoringConfig, args: argparse.Namespace) -> Outcome | None:
+    """Score as configured, saying what failed; None after a dry run, which prints the plan."""
+    from points24.harness.sweep.campaign import conduct
+    from points24.harness.sweep.cells import cells_of
+    from points24.harness.sweep.cost import plan_of, plan_text
+
+    if args.dry_run:
+        plan = plan_of(config, cells_of(config))
+        print(json.dumps(plan) if args.json else plan_text(plan))
+        return None
+    with contextlib.redirect_stdout(sys.stderr):  # what engines print is progress
+        outcome = conduct(config)
+    for cell, why in outcome.failed.items():
+        print(f"points24: {cell.model} failed: {why}", file=sys.stderr)
+    if outcome.failed:
+        count = f"{len(outcome.failed)} of {len(outcome.cells)} cells failed"
+        print(f"points24: {count}; the same command tries them again", file=sys.stderr)
+    return outcome
+
+
+def print_records(records: list[Record], as_json: bool) -> None:
+    """A row per record, or a line of JSON."""
+    from tabulate import tabulate
+
+    from points24.harness import formats
+    from points24.harness.comparison import interval_of
+
+    if as_json:
+        print(*(record.line() for record in records), sep="\n")
+        return
+    headers = ["model", "task", "filter", "won", "acc %", "95 %"]
+    rows = [
+        [
+            r.model,
+            r.task,
+            r.filter,
+            f"{r.k}/{r.n}",
+            formats.percent(r.k / r.n),
+            formats.interval(interval_of(r)),
+        ]
+        for r in records
+    ]
+    print(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", nargs="+", help="folders or hub ids; with a server, the names it knows")
+    parser.add_argument("-o", "--output_path", required=True, metavar="DIR", help="what is done is kept here")
+    parser.add_argument("--engine", default="hf", help="hf (default), vllm, local-completions, …")
+    parser.add_argument("--model_args", default="", metavar="k=v,…", help="as in lm-eval, without the model")
+    parser.add_argument("--tasks", default="points24_id,points24_ood", help="as in lm-eval")
+    parser.add_argument("--batch_size", default="auto", help="as in lm-eval")
+    parser.add_argument("--device", help="as in lm-eval")
+    parser.add_argument("--limit", type=int, help="as in lm-eval: only the first so many deals")
+    parser.add_argument("--apply_chat_template", action="store_true", help="as in lm-eval")
+    parser.add_argument("--gen_kwargs", default="", metavar="k=v,…", help="as in lm-eval")
+    parser.add_argument("--metadata", default="", metavar="k=v,…", help="as in lm-eval")
+    parser.add_argument(
+        "--seeds", default="", metavar="0,1,…", help="of sampling, with --gen_kwargs do_sample=true,…"
+    )
+    parser.add_argument("--fresh_engine", action="store_true", help="start vLLM anew for every checkpoint")
+    scoring_arguments(parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from points24.harness.sweep.config import EvalConfig
+
+    names = ("models", "engine", "device", "limit", "apply_chat_template", "fresh_engine")
+    settings = {name: getattr(args, name) for name in names} | {
+        "output_dir": args.output_path,
+        "tasks": args.tasks.split(","),
+        "batch_size": int(args.batch_size) if args.batch_size.isdigit() else args.batch_size,
+        "seeds": [int(seed) if seed.isdigit() else seed for seed in filter(None, args.seeds.split(","))],
+    }
+    settings |= {name: _pairs(name, getattr(args, name)) for name in ("model_args", "gen_kwargs", "metadata")}
+    outcome = conducted(configured(EvalConfig, settings), args)
+    if outcome is None:
+        return 0
+    print_records(outcome.records, args.json)
+    return 1 if outcome.failed else 0
+
+
+def _pairs(flag: str, text: str) -> dict[str, Any]:
+    """``k=v,…`` as settings."""
+    try:
+        return read_settings(None, [pair for pair in text.split(",") if pair])
+    except InputError as e:
+        raise InputError(f"--{flag}: {e}") from e
+
+
+evaluate = Command("score many checkpoints with one engine, each as soon as it can be", _arguments, _run)

@@ -1,0 +1,108 @@
+"""What a sweep, or an evaluation of stored checkpoints, is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from points24.harness.engines import ENGINES
+from points24.harness.engines.engine import EngineConfig
+from points24.tasks.errors import InputError
+
+TASKS = ["points24_id", "points24_ood"]
+
+
+@dataclass(kw_only=True)
+class ScoringConfig(EngineConfig):
+    """How checkpoints are scored, and where; what has a name in lm-eval has it here."""
+
+    output_dir: str
+    """What is done is kept here; the same command again goes on with the rest."""
+    tasks: list[str] = field(default_factory=lambda: list(TASKS))
+    apply_chat_template: bool = False
+    limit: int | None = None
+    """Only the first so many deals of each task."""
+    gen_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Replaces the tasks' own; they decode greedily."""
+    seeds: list[int] = field(default_factory=list)
+    """Of sampling (``gen_kwargs: {do_sample: true, temperature: …}``); every one is a cell of its own."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """As ``--metadata`` of lm-eval: a template, the number of attempts."""
+    retries: int = 1
+    """How often a cell that failed is tried again, after the others."""
+    executor: Literal["local", "slurm", "ray"] = "local"
+    """local: this process."""
+    jobs: int = 1
+    """Processes that slurm or ray run side by side, each with an engine of its own."""
+    executor_args: dict[str, Any] = field(default_factory=dict)
+    """submitit's parameters (``slurm_partition``, ``gpus_per_node``, …; ``cluster: local`` tries it out
+    without SLURM), or options of Ray's tasks (``num_gpus``, …; ``address`` of a cluster)."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise InputError(f"engine: expected {' or '.join(ENGINES)}, found {self.engine!r}")
+        if not self.tasks:
+            raise InputError("tasks: expected at least one, found none")
+        for name, least in (("jobs", 1), ("retries", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}: expected at least {least}, found {getattr(self, name)}")
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"limit: expected at least 1, found {self.limit}")
+        if self.executor == "local" and (self.jobs > 1 or self.executor_args):
+            raise InputError("jobs and executor_args go with executor slurm or ray")
+        sampling = bool(self.gen_kwargs.get("do_sample"))
+        if self.seeds and not sampling:
+            raise InputError(
+                "seeds: greedy decoding needs none; sampling is gen_kwargs: {do_sample: true, …}"
+            )
+        if sampling and not self.seeds:
+            raise InputError("seeds: sampling needs at least one, found none")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise InputError(f"seeds: expected different ones, found {self.seeds}")
+        if taken := sorted({"pretrained", "model"} & self.model_args.keys()):
+            raise InputError(f"model_args: {taken[0]} is the checkpoint, which is named elsewhere")
+
+
+@dataclass(kw_only=True)
+class SweepConfig(ScoringConfig):
+    """Recipes times pairs of checkpoints. The ends of every pair are scored, too."""
+
+    pairs: list[dict[str, Any]]
+    """Each with ``source`` and ``target``, and ``base`` where task arithmetic is asked for: folders or hub
+    ids."""
+    grid: list[dict[str, Any]]
+    """Each stands for every combination of what it lists, under the names of `points24 recover`: method,
+    restore, ranks, layers, modules, taper, weight, compat."""
+    keep: Literal["none", "best", "all"] = "none"
+    """Which repaired checkpoints are written, below ``kept``: none, of every pair the one with the best OOD
+    accuracy, or all."""
+    recover_device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to factorise and splice."""
+    layer_prefix: str | None = None
+    """As for `points24 recover`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("pairs", "grid"):
+            if not getattr(self, name):
+                raise InputError(f"{name}: expected at least one, found none")
+        for pair in self.pairs:
+            if not {"source", "target"} <= pair.keys() <= {"source", "target", "base"}:
+                raise InputError(
+                    f"pairs: expected source, target and maybe base, found {', '.join(pair) or 'nothing'}"
+                )
+            if not all(isinstance(name, str) for name in pair.values()):
+                raise InputError(f"pairs: expected folders or hub ids, found {pair}")
+
+
+@dataclass(kw_only=True)
+class EvalConfig(ScoringConfig):
+    """Stored checkpoints, as they are."""
+
+    models: list[str]
+    """Folders or hub ids; with a server, the names it knows."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.models:
+            raise InputError("models: expected at least one, found none")

@@ -1,0 +1,67 @@
+"""What a sweep would take, before anything is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from points24.harness.records import task_hand_set
+from points24.harness.spectral.estimate import estimate, probe
+from points24.harness.spectral.folder import size_of_copy
+from points24.harness.sweep.cells import Cell
+from points24.harness.sweep.config import ScoringConfig, SweepConfig
+from points24.tasks.hand_sets import hand_set
+
+
+def plan_of(config: ScoringConfig, cells: list[Cell]) -> dict[str, Any]:
+    """The plan of a campaign: counts, estimates in seconds and bytes, and every cell.
+
+    What generation takes is not in it: that depends on the engine and on what the model says.
+    """
+    deals = sum(
+        min(len(hand_set(name)), config.limit or len(hand_set(name)))
+        for name in map(task_hand_set, config.tasks)
+    )
+    plan: dict[str, Any] = {
+        "cells": len(cells),
+        "pairs": len({cell.pair for cell in cells if cell.pair}),
+        "deals_per_cell": deals,
+        "deals": deals * len(cells),
+        "recover_seconds": 0.0,
+        "recover_memory": 0,
+        "factors_bytes": 0,
+        "kept_bytes": 0,
+        "models": [cell.model for cell in cells],
+    }
+    keep = config.keep if isinstance(config, SweepConfig) else "none"
+    pairs = dict.fromkeys(cell.pair for cell in cells if cell.pair)
+    speed = probe(torch.device("cpu")) if pairs else None
+    for pair in pairs:
+        assert speed is not None
+        job = pair.open()
+        cost = estimate(job.plan, job.target, speed)
+        copies = {"none": 0, "best": 1, "all": len(pair.recipes)}[keep]
+        plan["recover_seconds"] += cost.seconds
+        plan["recover_memory"] = max(plan["recover_memory"], cost.memory)
+        plan["kept_bytes"] += copies * size_of_copy(job.target)
+        for name, parts in job.plan.matrices.items():
+            sides = (min(part.shape(job.target.tensors[name].shape)) for part, _ in parts)
+            plan["factors_bytes"] += sum(2 * 8 * side * (side + 1) for side in sides)
+    return plan
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """For people."""
+    lines = [
+        f"{plan['cells']} cells of {plan['deals_per_cell']:,} deals, {plan['deals']:,} in all",
+        *(f"  {model}" for model in plan["models"]),
+    ]
+    if plan["pairs"]:
+        minutes, memory = plan["recover_seconds"] / 60, plan["recover_memory"] / 2**30
+        lines += [
+            f"factorise and splice, {plan['pairs']} pairs: {minutes:.1f} min on this CPU, {memory:.2f} GiB",
+            f"disk: {plan['factors_bytes'] / 2**30:.2f} GiB of factors while it runs, "
+            f"{plan['kept_bytes'] / 2**30:.2f} GiB of checkpoints that are kept",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,221 @@
+"""Cell after cell in one process, with one engine. A cell is done when its folder is there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from points24.harness.engines import SERVERS, open_engine
+from points24.harness.engines.engine import ModelWeights, Served, Stored
+from points24.harness.files import json_lines, replacing
+from points24.harness.formats import percent
+from points24.harness.ingest import About, model_name
+from points24.harness.provenance import command_line, versions
+from points24.harness.records import FILTERS, Record, record_of
+from points24.harness.score import score
+from points24.harness.spectral.factor_store import FactorStore
+from points24.harness.spectral.recover import Job
+from points24.harness.spectral.repaired import Repaired
+from points24.harness.sweep.cells import Cell, Pair
+from points24.harness.sweep.config import ScoringConfig, SweepConfig
+from points24.tasks.errors import InputError
+
+_ROOM = 2**26
+"""Bytes that must be free before a cell: its samples take a few MiB."""
+
+
+class Results:
+    """What a campaign leaves on disk.
+
+    cells/<key>/     records.jsonl, cell.json (name, seconds, what is known of the repair), lm-eval's output
+    cells/<key>.error  why a cell failed the last time
+    factors/         what all cells of a pair share, while there are cells to do
+    kept/<name>/     repaired checkpoints, where they are kept
+    records/         the records of all cells, for `points24 leaderboard ingest`
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.factors = folder / "factors"
+        self.kept = folder / "kept"
+        self._cells = folder / "cells"
+
+    def cell(self, cell: Cell) -> Path:
+        return self._cells / cell.key[:16]
+
+    def is_done(self, cell: Cell) -> bool:
+        return self.cell(cell).is_dir()
+
+    def error(self, cell: Cell) -> Path:
+        return self.cell(cell).with_suffix(".error")
+
+    def records(self, cell: Cell) -> list[Record]:
+        """Raises: InputError: the file is damaged."""
+        return [record_of(value) for _, value in json_lines(self.cell(cell) / "records.jsonl")]
+
+
+def run_cells(config: ScoringConfig, cells: Sequence[Cell]) -> None:
+    """Score what is not done yet. A cell that fails leaves its reason, and the others go on.
+
+    Raises:
+        InputError: what no other cell could do without, either: no room on the disk.
+    """
+    results = Results(Path(config.output_dir))
+    todo = [cell for cell in cells if not results.is_done(cell)]
+    worker = _Worker(config, results)
+    try:
+        for cell in tqdm(todo, "cells", unit="cell", disable=not todo):
+            _need_room(results.folder)
+            try:
+                shown = worker.run(cell)
+            except Exception as e:
+                if isinstance(e, OSError) and e.errno == errno.ENOSPC:
+                    raise _no_room(results.folder) from e
+                worker.close()  # what it left behind may be anything
+                _put_error(results.error(cell), e)
+                shown = f"failed: {_one_line(e)}"
+            else:
+                results.error(cell).unlink(missing_ok=True)
+            tqdm.write(
+                f"{cell.model}{'' if cell.seed is None else f', seed {cell.seed}'}: {shown}", sys.stderr
+            )
+    finally:
+        worker.close()
+
+
+def keep_cells(config: SweepConfig, cells: Sequence[Cell]) -> None:
+    """Write these repaired checkpoints, unless they are there."""
+    worker = _Worker(config, Results(Path(config.output_dir)))
+    for cell in cells:
+        worker.keep(cell)
+
+
+class _Worker:
+    """An engine, and what the cells of the present pair share."""
+
+    def __init__(self, config: ScoringConfig, results: Results):
+        self.config, self.results = config, results
+        self.engine = open_engine(config)
+        self._factors = FactorStore(results.factors)
+        self._pair: tuple[Pair, Job] | None = None
+        self._model: tuple[Any, ModelWeights] | None = None
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def run(self, cell: Cell) -> str:
+        """Score a cell, and make its folder; returns its accuracies in words."""
+        config, out = self.config, self.results.cell(cell)
+        partial = out.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        began = time.perf_counter()
+        model = self._weights(cell)
+        lm = self.engine.load(model)
+        digest = model.digest
+        loaded = time.perf_counter()
+        # vLLM's sampling goes by each request's own seed, that of transformers by torch's.
+        seed = {"seed": cell.seed} if cell.seed is not None and config.engine != "hf" else {}
+        records = score(
+            lm,
+            config.tasks,
+            partial / "lm_eval",
+            _about(cell, digest),
+            model=config.engine,
+            model_args={"model" if config.engine in SERVERS else "pretrained": str(cell.folder or cell.model)}
+            | config.model_args,
+            batch_size=config.batch_size,
+            apply_chat_template=config.apply_chat_template,
+            limit=config.limit,
+            gen_kwargs=config.gen_kwargs | seed,
+            seed=cell.seed,
+            metadata=config.metadata,
+        )
+        scored = time.perf_counter()
+        report = model.report if isinstance(model, Repaired) else {}
+        if isinstance(config, SweepConfig) and config.keep == "all":
+            self.keep(cell)
+        (partial / "records.jsonl").write_text("".join(f"{r.line()}\n" for r in records), "utf-8")
+        seconds = {"load": loaded - began, "score": scored - loaded, "record": time.perf_counter() - scored}
+        about = {"model": cell.model, "seed": cell.seed, "seconds": seconds, "repair": report}
+        (partial / "cell.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+        partial.rename(out)
+        strict = (r for r in records if r.filter == FILTERS[0])
+        return ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
+
+    def keep(self, cell: Cell) -> None:
+        """Write a repaired checkpoint, unless it is there."""
+        out, model = self.results.kept / cell.model, self._weights(cell)
+        if cell.pair is None or out.exists():
+            return
+        shutil.rmtree(out.with_name(out.name + ".partial"), ignore_errors=True)  # of a run that was killed
+        record = {
+            "source": str(cell.pair.source),
+            "target": str(cell.pair.target),
+            "base": cell.pair.base and str(cell.pair.base),
+            "command": command_line(),
+            "versions": versions(),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        model.write(out, record)
+
+    def _weights(self, cell: Cell) -> ModelWeights:
+        """The model of a cell; the same object as long as it is the same model, which is not loaded again."""
+        what = (cell.folder, cell.pair, cell.recipe)
+        if self._model is None or self._model[0] != what:
+            self._model = what, self._new_weights(cell)
+        return self._model[1]
+
+    def _new_weights(self, cell: Cell) -> ModelWeights:
+        if cell.folder is not None:
+            return Served(str(cell.folder)) if self.config.engine in SERVERS else Stored(cell.folder)
+        assert cell.pair is not None
+        assert cell.recipe is not None
+        assert isinstance(self.config, SweepConfig)
+        if self._pair is None or self._pair[0] != cell.pair:
+            self._pair = cell.pair, cell.pair.open()
+        wanted = self.config.recover_device
+        is_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
+        return Repaired(self._pair[1], cell.recipe, torch.device("cuda" if is_cuda else "cpu"), self._factors)
+
+
+def _about(cell: Cell, digest: str | None) -> About:
+    if cell.pair is None or cell.recipe is None:
+        return About(cell.model, weights_sha256=digest)
+    ends = {end: model_name(str(getattr(cell.pair, end))) for end in ("source", "target")}
+    recipe = ends | cell.pair.recipes[cell.recipe].describe()
+    return About(cell.model, ends["target"], "recovered", None, digest, recipe)
+
+
+def _put_error(path: Path, error: Exception) -> None:
+    with replacing(path) as partial:
+        partial.write_text(_one_line(error) + "\n\n" + "".join(traceback.format_exception(error)), "utf-8")
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"[:500]
+
+
+def _need_room(folder: Path) -> None:
+    if shutil.disk_usage(folder).free < _ROOM:
+        raise _no_room(folder)
+
+
+def _no_room(folder: Path) -> InputError:
+    free = shutil.disk_usage(folder).free / 2**20
+    return InputError(
+        f"{folder}: {free:.0f} MiB are free on its disk; make room and give the same command again: "
+        "what is done is kept"
+    )

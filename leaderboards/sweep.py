@@ -1,0 +1,34 @@
+"""``points24 sweep``: repair by every recipe, score every result, and report what that shows."""
+
+from __future__ import annotations
+
+import argparse
+
+from points24.harness.cli import Command
+from points24.harness.config import load_config
+from points24.harness.sweep.commands import conducted, print_records, scoring_arguments
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE.yaml", help="pairs, grid, tasks, engine, output_dir, …")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+    parser.add_argument("--executor", choices=("local", "slurm", "ray"), help="as executor=…")
+    parser.add_argument("--jobs", type=int, help="as jobs=…")
+    scoring_arguments(parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from points24.harness.sweep.config import SweepConfig
+
+    flags = [
+        f"{name}={getattr(args, name)}" for name in ("executor", "jobs") if getattr(args, name) is not None
+    ]
+    config = load_config(SweepConfig, args.recipe, [*args.overrides, *flags])
+    outcome = conducted(config, args)
+    if outcome is None:
+        return 0
+    print_records(outcome.records, args.json)
+    return 1 if outcome.failed else 0
+
+
+sweep = Command("repair checkpoints by a grid of recipes, and score every one", _arguments, _run)
