@@ -235,19 +235,23 @@ def _plot_curve(args: argparse.Namespace) -> int:
 
 def _plot_recovery(args: argparse.Namespace) -> int:
     from points24.harness.record_store import read_records
+    from points24.harness.recovery import missing_ends
     from points24.harness.recovery_report import sentence, summary, title
     from points24.leaderboards.recovery import found_in, write_recovery_report
 
     stores = [folder / "records" if (folder / "records").is_dir() else folder for folder in args.folders]
     records = list({record.key: record for store in stores for record in read_records(store)}.values())
     _plots()  # says what is missing before anything is written
-    paths = write_recovery_report(records, args.output or stores[0].resolve().parent / "recovery")
-    for found in found_in(records):
+    found = found_in(records)
+    for name in missing_ends(records):
         print(
-            json.dumps(summary(found), ensure_ascii=False)
-            if args.json
-            else f"{title(found)}. {sentence(found)}"
+            f"points24: warning: left out what lacks {name} on the same protocol and decoding",
+            file=sys.stderr,
         )
+    paths = write_recovery_report(records, args.output or stores[0].resolve().parent / "recovery")
+    for each in found:
+        text = f"{title(each)}. {sentence(each)}"
+        print(json.dumps(summary(each), ensure_ascii=False) if args.json else text)
     if not args.json:
         print("\n".join(map(str, paths)))
     return _DONE

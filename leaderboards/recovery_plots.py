@@ -37,16 +37,14 @@ _LOOKS = {  # told apart without colour, too
 _OTHER = _Look("#4575b4", "X")
 _VARIANTS = ("full", "left", "right", "none")
 """How markers are filled: a series per module choice, taper and so on."""
-_STROKES = {"top": "-", "first": "-", "tail": "--", "last": "--", "top + tail": "-.", "chosen": ":"}
+_STROKES = {"top": "-", "first": "-", "tail": "--", "last": "--", "top + tail": "-."}
 _ENDS = {"source": ((0, (6, 2)), "#222222", "*"), "target": ((0, (1, 1.5)), "#222222", "X")}
 _SHADE, _SHADE_EDGE = "#f0f1f3", "#9aa0a6"
 _SIDE = {"ood": "OOD", "id": "ID"}
 _DODGE, _SPREAD = 3.0, 14.0
 """Points (1/72 inch) between series that share an x, so that intervals show; and in all."""
 _NAMED_UP_TO = 24
-"""Points that the front names; of more, only those on it."""
-
-
+"""Points that the front names; of more, only the ends and those on it."""
 _BESIDE_POINT = 8
 """So many of the first places for a name are close enough to its point to need no line."""
 _CROWDED = 10
@@ -75,7 +73,7 @@ def ranks_series(found: Recovery) -> list[Series]:
 def layers_series(found: Recovery) -> list[Series]:
     """Spectral repairs of all ranks, and resets, by the share of layers: a line per kind and end."""
     chosen = [r for r in found.repairs if r.recipe.rank_share == 1 or r.recipe.method == "reset"]
-    return _series(chosen, lambda r: r.recipe.layer_share, lambda r: r.recipe.layers.end or "chosen")
+    return _series(chosen, lambda r: r.recipe.layer_share, lambda r: r.recipe.layers.end or "")
 
 
 def weight_series(found: Recovery) -> list[Series]:

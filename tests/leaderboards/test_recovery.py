@@ -248,12 +248,16 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     )
     assert paths[0] == str(tmp_path / "sweep" / "recovery" / "recovery.md")
     assert len(paths) == 4
+    lost = repaired("m", 9, pair=("gone", "late"))
+    add_records(tmp_path / "run" / "records" / "b.jsonl", lost)
     out = tmp_path / "out"
     assert (
         main(["plot", "recovery", str(tmp_path / "sweep"), str(tmp_path / "run"), "-o", str(out), "--json"])
         == 0
     )
-    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+    captured = capsys.readouterr()
+    assert "warning: left out what lacks gone" in captured.err
+    (found,) = map(json.loads, captured.out.splitlines())
     assert (found["target"]["name"], len(found["repairs"])) == ("late", 9)
     assert (out / "recovery.md").read_bytes() == (
         tmp_path / "sweep" / "recovery" / "recovery.md"
