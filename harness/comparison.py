@@ -15,6 +15,7 @@ from points24.harness.statistics import (
     clustered_wilson,
     mcnemar,
     paired_interval,
+    ratio_interval,
     sign_flip,
     two_shares,
     two_shares_interval,
@@ -87,7 +88,7 @@ def hands_of(record: Record) -> HandSet | None:
 
 def interval_of(record: Record) -> Interval:
     """95 % interval of a record's accuracy; Wilson's, corrected where hands repeat."""
-    hands = _repeated_hands(record)
+    hands = repeated_hands(record)
     if record.outcomes is None or hands is None:
         return wilson(record.k, record.n)
     return clustered_wilson([int(bit) for bit in record.outcomes], hands)
@@ -106,13 +107,36 @@ def difference(a: Record, b: Record) -> Difference:
         p = two_shares(a.k, a.n, b.k, b.n)
         return Difference(b, share, two_shares_interval(a.k, a.n, b.k, b.n), p, p, None)
     table = paired_table(a.outcomes, b.outcomes)
-    hands = _repeated_hands(a)
+    hands = repeated_hands(a)
     if hands is None:
         p = mcnemar(int(table.only_a), int(table.only_b))
         return Difference(b, share, paired_interval(table), p, p, table)
     differences = [int(x) - int(y) for x, y in zip(a.outcomes, b.outcomes, strict=True)]
     p = sign_flip(differences, hands)
     return Difference(b, share, clustered_paired_interval(table, differences, hands), p, p, table)
+
+
+def recovered(repaired: Record, source: Record, target: Record) -> tuple[float, Interval | None] | None:
+    """The share of what the target lost that a repair brings back, and its 95 % interval.
+
+    (repaired − target) / (source − target), over the same deals: 0 is the target, 1 the source; it may lie
+    outside of these. The interval is Fieller's: None (unbounded) where chance alone can explain the loss.
+
+    Returns:
+        None where the target wins as often as the source, or more often: nothing was lost.
+
+    Raises:
+        ValueError: they differ in protocol, or have no outcomes.
+    """
+    outcomes = [record.outcomes for record in (repaired, source, target)]
+    if len({protocol_of(record) for record in (repaired, source, target)}) > 1 or None in outcomes:
+        raise ValueError("expected records of one protocol with outcomes")
+    if source.k <= target.k:
+        return None
+    r, s, t = ([int(bit) for bit in bits or ""] for bits in outcomes)
+    gains = [x - y for x, y in zip(r, t, strict=True)]
+    losses = [x - y for x, y in zip(s, t, strict=True)]
+    return sum(gains) / sum(losses), ratio_interval(gains, losses, repeated_hands(target))
 
 
 def paired_table(a: str, b: str) -> Paired:
@@ -123,7 +147,7 @@ def paired_table(a: str, b: str) -> Paired:
     return Paired(both, only_a, only_b, len(a) - both - only_a - only_b)
 
 
-def _repeated_hands(record: Record) -> tuple[object, ...] | None:
+def repeated_hands(record: Record) -> tuple[object, ...] | None:
     """The hand of each deal played, where some come more than once; else None."""
     hands = hands_of(record)
     return None if hands is None else _repeats(hands.name, hands.rule.name, hands.target, record.n)

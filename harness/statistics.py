@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import bdtr
+from scipy.special import bdtr, stdtrit
 
 CONFIDENCE = 0.95
 
@@ -150,6 +150,48 @@ def clustered_paired_interval(
     """`paired_interval` with every count divided by the design effect of the differences."""
     effect = design_effect(differences, clusters)
     return paired_interval(Paired(*(count / effect for count in table)), confidence)
+
+
+def ratio_interval(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    clusters: Sequence[Hashable] | None = None,
+    confidence: float = CONFIDENCE,
+) -> Interval | None:
+    """Fieller's interval for the ratio of two means over the same deals (1954, J. R. Stat. Soc. B 16:175).
+
+    It holds the ratios R for which the mean of ``numerator - R * denominator`` cannot be told from 0 by a
+    t test, so neither mean has to be far from 0 in units of its error for the level to hold, as the delta
+    method needs. Variances and covariance are cluster-robust (Liang & Zeger 1986, with C/(C−1)), with C − 1
+    degrees of freedom for C clusters.
+
+    Args:
+        numerators: one value per deal, such as repaired − target.
+        denominators: likewise, such as source − target.
+        clusters: the hand of each deal; None if no hand comes twice.
+        confidence: in (0, 1).
+
+    Returns:
+        None where the mean denominator cannot be told from 0 at this level, or for a single cluster: the
+        ratios that are not rejected are then unbounded.
+    """
+    labels = range(len(numerators)) if clusters is None else clusters
+    a_sums = np.array(_sums(numerators, labels, centred=True))
+    b_sums = np.array(_sums(denominators, labels, centred=True))
+    n, distinct = len(numerators), len(a_sums)
+    if distinct < 2:
+        return None
+    a, b = sum(numerators) / n, sum(denominators) / n
+    scale = float(stdtrit(distinct - 1, (1 + confidence) / 2)) ** 2 * distinct / (distinct - 1) / n**2
+    # (a − R b)² <= t² var(a − R b), as a quadratic in R: aa − 2 R ab + R² bb <= 0.
+    aa, ab, bb = (
+        x * y - scale * float(products.sum())
+        for x, y, products in ((a, a, a_sums * a_sums), (a, b, a_sums * b_sums), (b, b, b_sums * b_sums))
+    )
+    if bb <= 0:
+        return None
+    half = sqrt(max(0.0, ab * ab - aa * bb))  # never below 0 but for rounding: R = a / b is not rejected
+    return Interval((ab - half) / bb, (ab + half) / bb)
 
 
 def two_shares(k_a: int, n_a: int, k_b: int, n_b: int) -> float:

@@ -8,8 +8,11 @@ from filelock import FileLock
 
 from points24.harness.files import replacing
 from points24.harness.record_store import LOCK, read_records
+from points24.harness.recovery import recoveries
 from points24.leaderboards.aggregate import tables
 from points24.leaderboards.page import page
+from points24.leaderboards.recovery import REPORT
+from points24.leaderboards.recovery import markdown as recovery_markdown
 from points24.leaderboards.render import markdown, table_csv, table_latex
 from points24.tasks.errors import InputError
 
@@ -27,7 +30,10 @@ def generated(records: Path) -> dict[str, bytes]:
     if not found:
         raise InputError(f"{records}: no records; points24 leaderboard ingest DIR makes them")
     all_tables = tables(found)
-    texts = {"README.md": markdown(all_tables), "index.html": page(all_tables)}
+    repaired = recoveries(found)
+    texts = {"README.md": markdown(all_tables, REPORT if repaired else None), "index.html": page(all_tables)}
+    if repaired:
+        texts[REPORT] = recovery_markdown(repaired)
     for table in all_tables:
         texts[f"{TABLES}/{table.protocol.slug}.csv"] = table_csv(table)
         texts[f"{TABLES}/{table.protocol.slug}.tex"] = table_latex(table)
@@ -69,5 +75,7 @@ def _differing(files: dict[str, bytes], output: Path) -> list[str]:
         for name, content in files.items()
         if not (output / name).is_file() or (output / name).read_bytes() != content
     ]
-    present = (f"{TABLES}/{path.name}" for path in (output / TABLES).glob("*"))
+    present = [f"{TABLES}/{path.name}" for path in (output / TABLES).glob("*")]
+    if (output / REPORT).exists():
+        present.append(REPORT)
     return changed + sorted(name for name in present if name not in files)

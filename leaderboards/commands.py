@@ -204,6 +204,20 @@ def _plot_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: RUN/curve.svg)")
     sub.add_argument("--filter", choices=FILTERS, default=FILTERS[0], help=f"(default: {FILTERS[0]})")
     sub.set_defaults(subcommand=_plot_curve)
+    about = "what repaired checkpoints bring back: recovery.md, recovery curves and Pareto front as SVG"
+    sub = subcommands.add_parser("recovery", help=about, description=about)
+    sub.add_argument(
+        "folders", nargs="+", metavar="DIR", type=Path, help="a folder with records/, or one of records"
+    )
+    sub.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=Path,
+        help="(default: recovery/ below the first, beside records/)",
+    )
+    sub.add_argument("--json", action="store_true", help="one JSON object per pair and filter, not the paths")
+    sub.set_defaults(subcommand=_plot_recovery)
 
 
 def _plot_curve(args: argparse.Namespace) -> int:
@@ -216,6 +230,30 @@ def _plot_curve(args: argparse.Namespace) -> int:
     found = curve(read_records(args.folder / "records"), args.filter)
     _plots().write_curve(found, path)
     print(path)
+    return _DONE
+
+
+def _plot_recovery(args: argparse.Namespace) -> int:
+    from points24.harness.record_store import read_records
+    from points24.harness.recovery import missing_ends
+    from points24.harness.recovery_report import sentence, summary, title
+    from points24.leaderboards.recovery import found_in, write_recovery_report
+
+    stores = [folder / "records" if (folder / "records").is_dir() else folder for folder in args.folders]
+    records = list({record.key: record for store in stores for record in read_records(store)}.values())
+    _plots()  # says what is missing before anything is written
+    found = found_in(records)
+    for name in missing_ends(records):
+        print(
+            f"points24: warning: left out what lacks {name} on the same protocol and decoding",
+            file=sys.stderr,
+        )
+    paths = write_recovery_report(records, args.output or stores[0].resolve().parent / "recovery")
+    for each in found:
+        text = f"{title(each)}. {sentence(each)}"
+        print(json.dumps(summary(each), ensure_ascii=False) if args.json else text)
+    if not args.json:
+        print("\n".join(map(str, paths)))
     return _DONE
 
 
@@ -253,4 +291,4 @@ def _run(args: argparse.Namespace) -> int:
 
 
 leaderboard = Command("records and the tables made from them", _arguments, _run)
-plot = Command("figures of training runs", _plot_arguments, _run)
+plot = Command("figures of training runs and repairs", _plot_arguments, _run)

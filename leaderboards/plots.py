@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,10 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from points24.harness.comparison import interval_of, protocol_of
 from points24.harness.curve import Curve, best_ood, curve, forgetting, is_one_of, is_scored, run_of
 from points24.harness.curve_report import TITLES
-from points24.harness.files import replacing
 from points24.harness.records import FILTERS, Record
+from points24.harness.recovery import recoveries
+from points24.leaderboards.drawing import STYLE, file_stem, save, save_all
+from points24.leaderboards.recovery_plots import write_recoveries
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import Verdict
 
@@ -27,13 +28,6 @@ _LINES = {"id": "o-", "id_heldout": "^--", "ood": "s-"}  # told apart without co
 _VERDICT_COLOURS = dict(
     zip(Verdict, ("#1b9e77", "#d95f02", "#e6b422", "#a66bb5", "#4575b4", "#9aa0a6"), strict=True)
 )
-_STYLE: dict[Any, Any] = {  # its keys' type is matplotlib's own
-    "svg.hashsalt": "points24",  # else the ids inside an SVG are random
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "font.size": 9,
-    "legend.frameon": False,
-}
 _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
 _LABELLED_STEPS = 12
 _CROWDED = 1 / 4
@@ -138,46 +132,14 @@ def _scale_steps(axes: Axes, steps: Sequence[int]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def recovery_bars(axes: Axes, records: Sequence[Record]) -> None:
-    """Accuracy of each checkpoint under ID and OOD, with 95 % intervals; in the order given."""
-    labels = list(dict.fromkeys(record.label for record in records))
-    for offset, rule in ((-0.2, "id"), (0.2, "ood")):
-        for record in (record for record in records if record.rule == rule):
-            share, (low, high) = record.k / record.n, interval_of(record)
-            axes.bar(
-                labels.index(record.label) + offset,
-                100 * share,
-                width=0.38,
-                color=_COLOURS[rule],
-                yerr=[[100 * (share - low)], [100 * (high - share)]],
-                error_kw={"linewidth": 1},
-                label=rule.upper() if record.label == labels[0] else None,
-            )
-    axes.set(ylabel="accuracy, %", ylim=(0, 100))
-    axes.set_xticks(range(len(labels)), labels, rotation=20, ha="right")
-    axes.legend()
-
-
-def recoveries(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Filter -> the recovered checkpoints with their parents first; full hand sets, single attempt."""
-    full = [r for r in records if r.hand_set == r.rule and r.attempts == 1 and r.status == "measured"]
-    found: dict[str, list[Record]] = {}
-    for name in sorted({r.filter for r in full if r.stage == "recovered" and r.filter}):
-        group = [r for r in full if r.filter == name]
-        recovered = [r for r in group if r.stage == "recovered"]
-        parents = {r.parent for r in recovered}
-        found[name] = [r for r in group if {r.model, r.label} & parents] + recovered
-    return found
-
-
 def write_curve(found: Curve, path: Path) -> None:
     """Write a curve as SVG.
 
     Raises:
         InputError: the file cannot be written.
     """
-    with mpl.rc_context(_STYLE):
-        _save(curve_figure(found), path)
+    with mpl.rc_context(STYLE):
+        save(curve_figure(found), path)
 
 
 def write_plots(records: Sequence[Record], folder: Path) -> list[Path]:
@@ -186,31 +148,17 @@ def write_plots(records: Sequence[Record], folder: Path) -> list[Path]:
     Raises:
         InputError: they give none, or a file cannot be written.
     """
-    figures = {}
-    with mpl.rc_context(_STYLE):
-        for found in curves(records):
-            figures[f"curve {_name(found)}"] = curve_figure(found)
-        for name, group in recoveries(records).items():
-            figures[f"recovery {name}"] = figure = Figure(figsize=(5, 3.2), layout="constrained")
-            axes = figure.subplots()
-            axes.set_title(f"recovery, {name}", fontsize=9)
-            recovery_bars(axes, group)
-        paths = {folder / (re.sub(r"\W+", "_", name) + ".svg"): figure for name, figure in figures.items()}
-        for path, figure in paths.items():
-            _save(figure, path)
+    with mpl.rc_context(STYLE):
+        figures = {
+            file_stem(f"curve {_name(found)}") + ".svg": curve_figure(found) for found in curves(records)
+        }
+        paths = save_all(figures, folder)
+    for written in write_recoveries(recoveries(records), folder):
+        paths += written
     if not paths:
-        raise InputError("nothing to plot: no run is scored on OOD at two steps, no stage is recovered")
-    return list(paths)
+        raise InputError("nothing to plot: no run is scored on OOD at two steps, no target is repaired twice")
+    return paths
 
 
 def _name(found: Curve) -> str:
     return " ".join(filter(None, (found.run, found.stage, found.filter)))
-
-
-def _save(figure: Figure, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            figure.savefig(partial, format="svg", metadata={"Date": None})
-    except OSError as e:
-        raise InputError(f"{path}: {e.strerror or e}") from e

@@ -27,13 +27,19 @@ _LATEX = {
 } | {sign: "\\" + sign for sign in "&%$#_{}"}
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """The README of the leaderboards."""
+def markdown(tables: Sequence[Table], recovery: str | None = None) -> str:
+    """The README of the leaderboards.
+
+    Args:
+        tables: what it shows.
+        recovery: path of the report on repaired checkpoints, if there is one.
+    """
     parts = [
         "# Leaderboards",
         "Generated from [`records/`](records) by `points24 leaderboard build`; edit the records, not this. "
         "[`index.html`](index.html) is the same as one page to sort and filter, with a plot of ID against "
-        "OOD and the provenance of every row; [`tables/`](tables) has CSV and LaTeX.",
+        "OOD and the provenance of every row; [`tables/`](tables) has CSV and LaTeX."
+        + (f" [`{recovery}`]({recovery}) says what repairs bring back." if recovery else ""),
         "\n".join(f"- {note}" for note in wording.notes()),
     ]
     for status, heading in (("measured", "Measured"), ("reported", "Reported")):
@@ -42,6 +48,11 @@ def markdown(tables: Sequence[Table]) -> str:
             parts.append(f"## {heading}")
             parts += [_markdown_section(table) for table in group]
     return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, in a table's cell too."""
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def table_csv(table: Table) -> str:
@@ -132,7 +143,7 @@ def _markdown_section(table: Table) -> str:
         rest = [formats.percent(row.weighted)]
         rest += [formats.percent(row.record.verdict_share(verdict)) for verdict in _WRONG]
         cells = [*_cells(row), wording.standing(row), *(rest if measured else [row.record.source or ""])]
-        rows.append([_MARKDOWN.sub(r"\\\1", cell) for cell in cells])
+        rows.append([escape(cell) for cell in cells])
     keep = [i for i in range(len(headers)) if any(cells[i] for cells in rows)]
     body = tabulate(
         [[cells[i] for i in keep] for cells in rows],

@@ -34,6 +34,11 @@ class Amount:
         """As it is typed: 20% or 128."""
         return f"{float(self.number):g}" + ("%" if self.percent else "")
 
+    @property
+    def share(self) -> float | None:
+        """The share of a whole, in (0, 1]; None for a count."""
+        return float(self.number / 100) if self.percent else None
+
     def of(self, whole: int) -> int:
         """How many of `whole` (at least 1) that is: from 1 to `whole`."""
         count = floor(self.number * whole / 100 + Fraction(1, 2)) if self.percent else int(self.number)
@@ -60,6 +65,16 @@ class RankSpec:
     text: str
     parts: tuple[tuple[str, Amount], ...]
     """("top" or "tail", how many); none means every rank."""
+
+    @property
+    def share(self) -> float | None:
+        """The share of the ranks that is asked for, in (0, 1]; None if a part is a count."""
+        shares: dict[str, float] = {}
+        for end, amount in self.parts:
+            if amount.share is None:
+                return None
+            shares[end] = max(shares.get(end, 0.0), amount.share)
+        return min(1.0, sum(shares.values())) if shares else 1.0
 
     def intervals(self, ranks: int) -> tuple[Interval, ...]:
         """The chosen ranks out of so many, as disjoint ascending intervals that do not touch."""
@@ -101,6 +116,13 @@ class LayerSpec:
     amount: Amount | None
     ranges: tuple[tuple[int, int], ...]
     """Both ends included; none means every layer."""
+
+    @property
+    def share(self) -> float | None:
+        """The share of the layers that is asked for, in (0, 1]; None for a count or ranges."""
+        if self.amount is not None:
+            return self.amount.share
+        return None if self.ranges else 1.0
 
     def layers(self, count: int) -> frozenset[int]:
         """The chosen layers of a model with so many.

@@ -2,9 +2,10 @@ import math
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest, fisher_exact
+from scipy.stats import binomtest, fisher_exact, ttest_1samp
 
 from points24.harness.statistics import (
     Paired,
@@ -16,6 +17,7 @@ from points24.harness.statistics import (
     mcnemar,
     paired_deals_needed,
     paired_interval,
+    ratio_interval,
     sign_flip,
     two_shares,
     two_shares_interval,
@@ -185,3 +187,62 @@ def test_the_paired_number_of_deals_has_the_power_it_promises():
 def test_impossible_gaps_are_refused(difference, discordant):
     with pytest.raises(ValueError, match=r"expected|no number"):
         paired_deals_needed(difference, discordant)
+
+
+def played(n=300, seed=0, back=0.5):
+    """Differences (repaired − target, source − target) where a repair brings `back` of what was lost."""
+    random = np.random.default_rng(seed)
+    source, target = random.random(n) < 0.35, random.random(n) < 0.1
+    repaired = np.where(random.random(n) < back, source, random.random(n) < 0.1)
+    return (repaired.astype(int) - target).tolist(), (source.astype(int) - target).tolist()
+
+
+def test_fiellers_interval_holds_what_a_t_test_does_not_reject():
+    gains, losses = (np.array(values) for values in played())
+    interval = ratio_interval(gains.tolist(), losses.tolist())
+    assert interval is not None
+    for end in interval:
+        assert ttest_1samp(gains - end * losses, 0)[1] == pytest.approx(0.05, abs=1e-9)
+    assert interval.low < gains.sum() / losses.sum() < interval.high
+
+
+def test_fiellers_interval_covers_the_truth_as_often_as_it_says():
+    held = 0
+    for seed in range(400):
+        interval = ratio_interval(*played(200, seed, back=0.6))
+        held += interval is not None and interval.low <= 0.6 <= interval.high
+    assert 0.92 <= held / 400 <= 0.98
+
+
+def test_fiellers_interval_moves_with_its_ratio():
+    gains, losses = played()
+    interval = ratio_interval(gains, losses)
+    assert interval is not None
+    scaled = ratio_interval([3 * gain for gain in gains], losses)
+    assert scaled == pytest.approx([3 * end for end in interval])
+    moved = ratio_interval([gain + 2 * loss for gain, loss in zip(gains, losses, strict=True)], losses)
+    assert moved == pytest.approx([2 + end for end in interval])
+    inverse = ratio_interval(losses, gains)
+    assert inverse == pytest.approx([1 / interval.high, 1 / interval.low])
+
+
+def test_a_ratio_that_cannot_be_otherwise_has_an_interval_without_width():
+    _, losses = played()
+    assert ratio_interval(losses, losses) == (1, 1)
+    assert ratio_interval([0] * len(losses), losses) == (0, 0)
+
+
+def test_a_denominator_that_may_be_0_leaves_the_ratio_unbounded():
+    gains, losses = played()
+    assert ratio_interval(gains, [0] * len(gains)) is None
+    assert ratio_interval(gains, [1, -1] * (len(gains) // 2)) is None
+    assert ratio_interval(gains[:3], [1, 0, 0]) is None
+    assert ratio_interval([1], [1]) is None
+    assert ratio_interval(gains, losses, ["one hand"] * len(gains)) is None
+
+
+def test_deals_that_all_come_twice_count_once_in_a_ratio():
+    gains, losses = played()
+    assert ratio_interval(gains * 2, losses * 2, [*range(len(gains))] * 2) == pytest.approx(
+        ratio_interval(gains, losses)
+    )

@@ -76,16 +76,17 @@ def test_steps_that_crowd_at_the_start_are_spread():
     assert scale(10, 20, 40, 80, 160, 320) == "symlog"
 
 
-def test_recovered_checkpoints_stand_after_their_parent():
-    base, other = record(model="tuned"), record("1000", model="unrelated")
-    repaired = record("1110", model="repaired", stage="recovered", parent="tuned")
-    assert plots.recoveries([repaired, other, base]) == {"strict-match": [base, repaired]}
-
-
 def test_the_same_records_give_the_same_files(tmp_path):
-    repaired = record("1110", model="repaired", stage="recovered", parent="run/checkpoint-10")
-    written = [plots.write_plots([*steps(), repaired], tmp_path / name) for name in "ab"]
-    assert [path.name for path in written[0]] == ["curve_run_strict_match.svg", "recovery_strict_match.svg"]
+    pair = {"source": "run/checkpoint-30", "target": "run/checkpoint-10", "layers": "all"}
+    recipes = [
+        pair | {"method": "spectral", "restore": "both", "ranks": f"top {share}%"} for share in (20, 50)
+    ]
+    repaired = [record(model=f"repaired-{r['ranks']}", recipe=r) for r in recipes]
+    written = [plots.write_plots([*steps(), *repaired], tmp_path / name) for name in "ab"]
+    assert [path.name for path in written[0]] == [
+        "curve_run_strict_match.svg",
+        "recovery_run_checkpoint_10_from_run_checkpoint_30_strict_match_ranks.svg",
+    ]
     for first, second in zip(*written, strict=True):
         assert first.read_bytes() == second.read_bytes()
 

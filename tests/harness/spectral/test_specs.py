@@ -100,3 +100,21 @@ def test_a_taper_restores_as_much_as_the_cut_it_softens(ranks, taper, data):
     assert soft == sorted(soft, reverse=True)
     if taper / 2 <= min(k, ranks - k):
         assert sum(soft) == pytest.approx(k)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("all", 1), ("top 20%", 0.2), ("tail 5%", 0.05), ("top 20% + tail 5%", 0.25), ("top 20% + top 5%", 0.2),
+        ("top 80% + tail 80%", 1), ("top 128", None), ("top 20% + tail 4", None),
+    ],
+)  # fmt: skip
+def test_the_share_of_ranks_is_known_without_a_matrix_unless_it_is_a_count(text, share):
+    assert parse_ranks(text).share == share
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("all", 1), ("first 25%", 0.25), ("last 4", None), ("0-6", None)]
+)
+def test_the_share_of_layers_is_known_without_a_model_unless_it_is_a_count(text, share):
+    assert parse_layers(text).share == share
