@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from points24.harness.cli import Command
 from points24.harness.config import load_config
@@ -18,16 +20,20 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from points24.harness.recovery import recoveries
     from points24.harness.sweep.config import SweepConfig
+    from points24.leaderboards.recovery import write_recovery_report
 
-    flags = [
-        f"{name}={getattr(args, name)}" for name in ("executor", "jobs") if getattr(args, name) is not None
-    ]
-    config = load_config(SweepConfig, args.recipe, [*args.overrides, *flags])
+    flags = {name: getattr(args, name) for name in ("executor", "jobs")}
+    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    config = load_config(SweepConfig, args.recipe, [*args.overrides, *given])
     outcome = conducted(config, args)
     if outcome is None:
         return 0
     print_records(outcome.records, args.json)
+    if recoveries(outcome.records):
+        for path in write_recovery_report(outcome.records, Path(config.output_dir) / "report"):
+            print(path, file=sys.stderr)
     return 1 if outcome.failed else 0
 
 
