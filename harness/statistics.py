@@ -60,7 +60,8 @@ def wilson(k: float, n: float, confidence: float = CONFIDENCE) -> Interval:
     share = k / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    # At the ends centre and half are equal but for rounding, and the share itself belongs to its interval.
+    return Interval(0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
 
 
 def clustered_wilson(

@@ -246,3 +246,10 @@ def test_deals_that_all_come_twice_count_once_in_a_ratio():
     assert ratio_interval(gains * 2, losses * 2, [*range(len(gains))] * 2) == pytest.approx(
         ratio_interval(gains, losses)
     )
+
+
+@pytest.mark.parametrize("n", [1, 10, 234, 796, 1236])
+def test_wilson_holds_the_share_itself_at_both_ends(n):
+    assert wilson(0, n).low == 0
+    assert wilson(n, n).high == 1
+    assert all(wilson(k, n).low < k / n < wilson(k, n).high for k in range(1, n))
