@@ -101,9 +101,7 @@ def jobs_of(cells: Sequence[Cell], jobs: int) -> list[list[Cell]]:
 
 
 def _sweep(config: SweepConfig) -> Iterable[Cell]:
-    recipes = [recipe for entry in config.grid for recipe in _recipes(entry)]
-    if len(set(recipes)) < len(recipes):
-        raise InputError("grid: the same recipe is asked for twice")
+    recipes = recipes_in(config.grid)
     repaired = []
     ends: dict[Path, None] = {}
     for names in config.pairs:
@@ -151,6 +149,18 @@ class _Entry:
     taper: list[str | int] = field(default_factory=list)
     weight: list[float | int] = field(default_factory=list)
     compat: bool = False
+
+
+def recipes_in(grid: Iterable[Mapping[str, Any]]) -> list[Recipe]:
+    """The recipes of a grid.
+
+    Raises:
+        InputError: a bad entry, or a recipe that is asked for twice.
+    """
+    recipes = [recipe for entry in grid for recipe in _recipes(entry)]
+    if len(set(recipes)) < len(recipes):
+        raise InputError("grid: the same recipe is asked for twice")
+    return recipes
 
 
 def _recipes(entry: Mapping[str, Any]) -> list[Recipe]:
