@@ -30,16 +30,17 @@ class ReproduceConfig:
     output_dir: str
     base: str
     """What SFT starts from: a shipped model, a folder or a hub id."""
-    ppo_from: dict[str, int]
+    ppo_from: dict[str, int] = field(default_factory=dict)
     """The SFT steps that PPO starts from, by name: early, middle, late."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Of SFT and PPO."""
+    sft: dict[str, Any] = field(default_factory=dict)
+    ppo: dict[str, Any] = field(default_factory=dict)
+    """What this experiment replaces of the sections sft and ppo."""
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds: expected different ones, found {self.seeds}")
-        if not self.ppo_from:
-            raise InputError("ppo_from: expected at least one start, found none")
 
 
 @dataclass(frozen=True)
@@ -182,25 +183,24 @@ class Experiment:
         return ["eval", *dict.fromkeys(map(str, models)), "-o", str(self.out / f"cells-{seed}"), *flags]
 
 
-def read_experiment(name: str, overrides: Sequence[str], quick: bool) -> Experiment:
+def read_experiment(name: str, overrides: Sequence[str], variant: str | None = None) -> Experiment:
     """The experiment that a configuration file describes.
 
     Args:
         name: a file, or the name of one that ships.
         overrides: ``key=value`` for the section reproduce, ``sft.max_steps=…`` for another.
-        quick: with what the section quick replaces.
+        variant: a section with what it replaces of the others: quick or demo.
 
     Raises:
         InputError: an unreadable file, or one that lacks a section.
     """
     path = config_file(name)
     sections = {each: read_settings(path, section=each) for each in ("reproduce", "sft", "ppo", "sweep")}
-    if quick:
-        for each, settings in read_settings(path, section="quick").items():
+    if variant:
+        for each, settings in read_settings(path, section=variant).items():
             if each not in sections or not isinstance(settings, dict):
-                raise InputError(
-                    f"config {path}: quick: expected sections {', '.join(sections)}, found {each}"
-                )
+                allowed = ", ".join(sections)
+                raise InputError(f"config {path}: {variant}: expected sections {allowed}, found {each}")
             sections[each] |= settings
     for key, value in read_settings(None, overrides).items():
         section, dot, inner = key.partition(".")
@@ -208,7 +208,8 @@ def read_experiment(name: str, overrides: Sequence[str], quick: bool) -> Experim
             raise InputError(f"{key}: expected one of the sections {', '.join(sections)}")
         sections[section if dot else "reproduce"][inner if dot else key] = value
     config = configured(ReproduceConfig, sections.pop("reproduce"))
-    for each in ("sft", "ppo"):
+    for each, replaced in (("sft", config.sft), ("ppo", config.ppo)):
+        sections[each] |= replaced
         for key in ("output_dir", "model_name_or_path", "seed"):
             sections[each].pop(key, None)
     return Experiment(config, name, sections)

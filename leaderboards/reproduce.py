@@ -24,13 +24,21 @@ from points24.leaderboards.experiment import Experiment, Stage, put, read_experi
 from points24.tasks.errors import InputError
 
 
-def conduct(experiment: Experiment, jobs: int) -> None:
+def conduct(experiment: Experiment, jobs: int, only: Sequence[str] = ()) -> None:
     """Run every stage that is not done; seeds side by side, `jobs` at a time.
+
+    Args:
+        experiment: what to do.
+        jobs: how many at a time.
+        only: kinds of stages (sft, ppo, drift, sweep, cells); none means all.
 
     Raises:
         InputError: a stage failed; what is done stays.
     """
-    chains = [experiment.stages(seed) for seed in experiment.config.seeds]
+    chains = [
+        [stage for stage in experiment.stages(seed) if not only or stage.name.partition("-")[0] in only]
+        for seed in experiment.config.seeds
+    ]
     for folder in ("stages", "logs", "settings"):
         (experiment.out / folder).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
@@ -88,7 +96,8 @@ def _run(args: argparse.Namespace) -> int:
     from points24.leaderboards.reproduction import write_reproduction
 
     given = [] if args.seeds is None else [f"seeds={list(range(args.seeds))}"]
-    experiment = read_experiment(args.config, [*args.overrides, *given], args.quick)
+    variant = "quick" if args.quick else None
+    experiment = read_experiment(args.config, [*args.overrides, *given], variant)
     if args.dry_run:
         from points24.leaderboards.reproduce_plan import plan_text
 
