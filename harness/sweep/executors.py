@@ -44,7 +44,7 @@ def _slurm(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]]) 
     except (RuntimeError, ValueError, TypeError, NameError) as e:
         raise InputError(f"executor_args: {e}") from e
     jobs = executor.map_array(work, [config] * len(shares), shares)
-    for job in submitit.helpers.as_completed(jobs):
+    for job in submitit.helpers.as_completed(jobs, poll_frequency=1):
         _tell(f"SLURM job {job.job_id}", job.exception(), f"see {job.paths.stderr}")
 
 
