@@ -188,6 +188,8 @@ def _recipe(folder: Path) -> dict[str, Any] | None:
                 made = json.loads(path.read_text("utf-8"))
                 pair = {end: model_name(made[end]) for end in ("source", "target") if end in made}
                 recipe = pair | made[key]
+                if parent := recipe.get("model_name_or_path"):
+                    recipe["model_name_or_path"] = model_name(parent)
             except (ValueError, KeyError, TypeError) as e:
                 raise InputError(f"{path}: expected a JSON object with {key!r}: {e}") from e
             return {key: value for key, value in recipe.items() if key != "output_dir"}

@@ -65,7 +65,8 @@ def test_a_model_folder_gives_weights_step_and_recipe_but_not_its_path(tmp_path,
     folder = tmp_path / "tuned" / "checkpoint-90"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "training.json").write_text('{"config": {"seed": 1, "output_dir": "/home/me"}}')
+    settings = {"seed": 1, "output_dir": "/home/me", "model_name_or_path": "/home/me/sft/checkpoint-9"}
+    (folder / "training.json").write_text(json.dumps({"config": settings}))
 
     def rename(results):
         results["model_name"] = str(folder)
@@ -75,7 +76,7 @@ def test_a_model_folder_gives_weights_step_and_recipe_but_not_its_path(tmp_path,
     read = next(runs(outputs / "solver"))
     first = records_of(read(), About(parent="base"))[0]
     assert (first.model, first.step, first.parent) == ("tuned/checkpoint-90", 90, "base")
-    assert first.recipe == {"seed": 1}
+    assert first.recipe == {"seed": 1, "model_name_or_path": "sft/checkpoint-9"}
     assert first.weights_sha256
     assert str(tmp_path) not in first.line()
     assert "pretrained=tuned/checkpoint-90" in (first.command or "")
