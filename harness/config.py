@@ -6,6 +6,7 @@ import types
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +16,21 @@ from points24.tasks.errors import InputError
 
 T = TypeVar("T")
 _UNIONS = (Union, types.UnionType)
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configuration files that come with the package, beside its trainers."""
+    return sorted(path.name for path in files("points24.trainers").joinpath("configs").iterdir())
+
+
+def config_file(name: str | None) -> Path | None:
+    """A configuration file by its path, or by the name of one that ships."""
+    if name is None:
+        return None
+    path = Path(name).expanduser()
+    if path.exists() or name not in shipped_configs():
+        return path
+    return Path(str(files("points24.trainers"))) / "configs" / name
 
 
 def load_config(

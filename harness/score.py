@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from lm_eval.api.model import LM
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
+from torch.utils import collect_env
 
 from points24.harness.doctor import TASK_FILES
 from points24.harness.ingest import About, check_against_results, records_of
@@ -59,17 +62,16 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     seeds = (
         {} if seed is None else dict.fromkeys(("random_seed", "numpy_random_seed", "torch_random_seed"), seed)
     )
-    with undisturbed_random_state(), torch.inference_mode():
+    with undisturbed_random_state(), torch.inference_mode(), patch.object(*_ASKED_ONCE):
         results: Any = simple_evaluate(
             model=lm,
             model_args=dict(model_args),
             tasks=list(tasks),
-            task_manager=_task_manager(),
+            task_manager=_task_manager(json.dumps(dict(metadata or {}), default=str)),
             batch_size=batch_size,  # pyright: ignore[reportArgumentType]
             apply_chat_template=apply_chat_template,
             limit=limit,
             gen_kwargs=dict(gen_kwargs) if gen_kwargs else None,
-            metadata=dict(metadata or {}),
             evaluation_tracker=tracker,
             log_samples=True,
             **seeds,
@@ -87,7 +89,37 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     return records
 
 
+# lm-eval describes the machine in every results file; `pip list` takes longer than a small model's replies.
+_ASKED_ONCE = (collect_env, "get_pretty_env_info", lru_cache(maxsize=1)(collect_env.get_pretty_env_info))
+
+
+def asked(tasks: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each task asks: versions, digests and numbers that say which deals, in which words, how often.
+
+    Args:
+        tasks: names of points24 tasks.
+        metadata: as ``--metadata`` of lm-eval.
+
+    Raises:
+        InputError: no such template, rule, target or number of attempts.
+    """
+    return _asked(tuple(tasks), json.dumps(dict(metadata), default=str))
+
+
+@lru_cache(maxsize=8)
+def _asked(tasks: tuple[str, ...], metadata: str) -> dict[str, dict[str, Any]]:
+    loaded: dict[str, Any] = _task_manager(metadata).load(list(tasks))["tasks"]
+    return {
+        name: {key: value for key, value in task.config.metadata.items() if key not in _PLACES}
+        for name, task in loaded.items()
+    }
+
+
+_PLACES = ("template", "config_source")
+"""Paths; what lies there is known by its digest or version."""
+
+
 @lru_cache(maxsize=1)
-def _task_manager() -> TaskManager:
+def _task_manager(metadata: str) -> TaskManager:
     # Without lm-eval's own: reading the headers of 14,000 files takes longer than scoring a small model.
-    return TaskManager(include_path=str(TASK_FILES), include_defaults=False)
+    return TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata=json.loads(metadata))

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from points24.harness.files import sha256
 
+BESIDE = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"),
+    *("tokenizer.model", "vocab.json", "merges.txt", "generation_config.json"),
+)
+"""Files beside the weights and config.json that decide what a model is told and says."""
 _PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 
 

@@ -10,26 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from points24.harness.cli import Command
-from points24.harness.config import load_config, read_settings
+from points24.harness.config import config_file, load_config, read_settings, shipped_configs
 from points24.tasks.errors import InputError
 
 if TYPE_CHECKING:
     from points24.trainers.run_folder import RunFolder
-
-_CONFIGS = Path(__file__).resolve().parent / "configs"
-
-
-def shipped_configs() -> list[str]:
-    """Names of the configuration files that come with the package."""
-    return sorted(path.name for path in _CONFIGS.glob("*.yaml"))
-
-
-def config_file(name: str | None) -> Path | None:
-    """A configuration file by its path, or by the name of one that ships."""
-    if name is None:
-        return None
-    path = Path(name).expanduser()
-    return path if path.exists() or name not in shipped_configs() else _CONFIGS / name
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,9 @@
 It makes everything else real where no pretrained weights are at hand. Each example draws what J, Q and K
 count as uniformly from 1 to 13 and states it in the prompt, so the model has to read the rule; deals are
 drawn uniformly from 13 ranks, unsolvable ones rejected; deals whose numbers are held out are never drawn.
-The target is the reply that the prompt asks for, with one of the deal's solutions, and the loss is on the
-reply alone.
+The target is a reply with one of the deal's solutions, and the loss is on the reply alone. By default it is
+the JSON that the prompt asks for; a base that plays the game but does not keep to the reply format is taught
+to reply in three bare lines instead, always or nearly always.
 
 Everything random follows from the seed and the step, so a resumed run takes the very batches that an
 uninterrupted one takes.
@@ -42,6 +43,15 @@ IGNORED = -100
 MAX_REPLY_TOKENS = 48
 
 
+def plain_reply(deal: Deal, formula: str) -> str:
+    """What `json_reply` says, without the JSON: the cards, their numbers and the formula, a line each.
+
+    Flexible extraction reads it; to strict it is no answer. Token by token it is the JSON with other wording,
+    first and last token aside, so that wording is all that a later SFT on JSON has to teach.
+    """
+    return f"{', '.join(deal.cards)}\n{', '.join(map(str, deal.values))}\n{formula}"
+
+
 @dataclass(frozen=True)
 class NanoConfig:
     """Everything that decides the trained weights, and where they go."""
@@ -49,6 +59,9 @@ class NanoConfig:
     output_dir: str
     """The folder that becomes the model."""
     seed: int = 0
+    json_share: float = 1.0
+    """In how many of the examples, 0 … 1, the reply is the JSON that the prompt asks for; in the others it is
+    the same in three bare lines. At 0.1 the JSON is known, but greedy decoding does not choose it."""
     hidden_size: int = 160
     num_hidden_layers: int = 4
     num_attention_heads: int = 5
@@ -72,6 +85,8 @@ class NanoConfig:
     save_steps: int = 100
 
     def __post_init__(self) -> None:
+        if not 0 <= self.json_share <= 1:
+            raise InputError(f"json_share: expected 0 to 1, found {self.json_share}")
         for name in ("max_steps", "per_device_train_batch_size", "eval_steps", "eval_deals", "save_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, found {getattr(self, name)}")
@@ -124,8 +139,9 @@ def train(config: NanoConfig) -> Path:
         done = step + 1
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if done % config.eval_steps == 0 or done == config.max_steps:
+            mode = "strict" if config.json_share == 1 else "flexible"
             scores = {
-                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals)
+                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, mode)
                 for name in ("id", "id_heldout", "ood")
             }
             row = {"step": done, "loss": round(loss, 4), **scores}
@@ -177,23 +193,25 @@ def build_model(config: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> Llama
     return model
 
 
-def examples(seed: int, step: int) -> Iterator[tuple[str, str]]:
-    """Endless (prompt, reply) pairs for one training step."""
+def examples(seed: int, step: int, json_share: float = 1.0) -> Iterator[tuple[str, str]]:
+    """Endless (prompt, reply) pairs for one training step; see `NanoConfig.json_share`."""
     rng = random.Random(f"{seed}/{step}")
+    wording = random.Random(f"{seed}/{step}/reply")  # apart: whatever the share, the deals are the same
     held_out = held_out_numbers()
     while True:
         rule = Rule(*(rng.randint(1, 13) for _ in range(3)))
         deal = Deal(tuple(rng.choice(RANKS) for _ in range(CARDS_PER_DEAL)), rule)
         formulas = solutions(deal.values, TARGET)
         if formulas and tuple(sorted(deal.values)) not in held_out:
-            yield template().render(deal), json_reply(deal, rng.choice(formulas))
+            render = json_reply if wording.random() < json_share else plain_reply
+            yield template().render(deal), render(deal, rng.choice(formulas))
 
 
 def batch(
     config: NanoConfig, step: int, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and labels, each (batch, longest), padded on the right."""
-    source = examples(config.seed, step)
+    source = examples(config.seed, step, config.json_share)
     pairs = [next(source) for _ in range(config.per_device_train_batch_size)]
     prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
     replies = tokenizer([reply for _, reply in pairs]).input_ids
@@ -207,14 +225,16 @@ def batch(
 
 
 @torch.inference_mode()
-def accuracy(model: Any, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int) -> float:
-    """Share of the first n deals solved greedily, judged strictly."""
+def accuracy(
+    model: Any, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int, mode: str = "strict"
+) -> float:
+    """Share of the first n deals solved greedily; `mode` is that of `judge_reply`."""
     model.eval()
     deals = hands.deals[:n]
     prompts = tokenizer([template().render(deal) for deal in deals], padding=True, return_tensors="pt")
     tokens = model.generate(**prompts, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False)
     replies = tokenizer.batch_decode(tokens[:, prompts.input_ids.shape[1] :], skip_special_tokens=True)
-    verdicts = [judge_reply(deal, reply).verdict for deal, reply in zip(deals, replies, strict=True)]
+    verdicts = [judge_reply(deal, reply, mode).verdict for deal, reply in zip(deals, replies, strict=True)]
     return verdicts.count(Verdict.CORRECT) / len(deals)
 
 

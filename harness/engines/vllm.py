@@ -29,16 +29,13 @@ from points24.harness.engines.hf import build, wrapped
 from points24.harness.files import sha256
 from points24.harness.random_state import undisturbed_random_state
 from points24.harness.spectral.checkpoint import open_checkpoint
+from points24.harness.weights import BESIDE
 from points24.tasks.errors import InputError
 
 _PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 _ON_CPU = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28, "max_num_seqs": 256}
 """Where there is no GPU: without a limit vLLM takes most of the memory for its cache, and compiling takes
 longer than a small model's replies."""
-_BESIDE = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"),
-    *("tokenizer.model", "vocab.json", "merges.txt", "generation_config.json"),
-)
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version")
 
 
@@ -183,7 +180,7 @@ def shape_of(folder: Path) -> dict[str, Any]:
     """What two checkpoints must share to take turns in one engine: all but the values of the weights."""
     checkpoint = open_checkpoint(folder)
     config = {key: value for key, value in checkpoint.config.items() if key not in _NOT_THE_MODEL}
-    files = {name: sha256(folder / name) for name in _BESIDE if (folder / name).exists()}
+    files = {name: sha256(folder / name) for name in BESIDE if (folder / name).exists()}
     tensors = {name: f"{stored.dtype} {list(stored.shape)}" for name, stored in checkpoint.tensors.items()}
     return {f"config.json, {key}": json.dumps(value) for key, value in config.items()} | files | tensors
 

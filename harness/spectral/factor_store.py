@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from points24.harness.spectral.factors import Factors, factorise, orient
@@ -44,13 +46,15 @@ class FactorStore:
             return Factors(stored["values"], stored["vectors"])
         factors = factorise(matrix)
         self.made += 1
+        # Several processes may be at the same matrix.
+        partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # Several processes may be at the same matrix.
-            partial = path.with_suffix(f".{os.getpid()}.partial")
             tensors = {"values": factors.values, "vectors": factors.vectors}
             safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
             partial.replace(path)
-        except OSError as e:
-            raise InputError(f"{self.folder}: {e.strerror or e}") from e
+        except (OSError, SafetensorError) as e:  # safetensors has its own for what the system refuses
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise InputError(f"{self.folder}: {e}") from e
         return factors

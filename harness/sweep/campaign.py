@@ -18,7 +18,7 @@ from points24.harness.records import FILTERS, Record
 from points24.harness.sweep.cells import Cell, cells_of, jobs_of
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
 from points24.harness.sweep.executors import execute
-from points24.harness.sweep.run import Results, keep_cells, run_cells
+from points24.harness.sweep.run import Results, is_full, keep_cells, no_room, run_cells
 from points24.tasks.errors import InputError
 
 
@@ -47,26 +47,34 @@ def conduct(config: ScoringConfig) -> Outcome:
     config.output_dir = str(results.folder)  # other processes may have other working directories
     try:
         results.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(results.folder / ".lock")
-        lock.acquire(timeout=0)
+        lock = FileLock(results.folder / ".lock").acquire(timeout=0)
     except Timeout as e:
         raise InputError(f"{results.folder}: another command is at work there") from e
     except OSError as e:
         raise InputError(f"{results.folder}: {e.strerror or e}") from e
-    with lock:
-        with replacing(results.folder / "settings.json") as partial:
-            partial.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n", "utf-8")
-        done = sum(map(results.is_done, cells))
-        if done:
-            print(f"points24: {done} of {len(cells)} cells are done already", file=sys.stderr)
-        for attempt in range(1 + config.retries):
-            todo = [cell for cell in cells if not results.is_done(cell)]
-            if not todo:
-                break
-            if attempt:
-                print(f"points24: trying {len(todo)} cells again", file=sys.stderr)
-            execute(run_cells, config, jobs_of(todo, config.jobs))
-        return _gathered(config, results, cells)
+    try:
+        with lock:
+            return _conducted(config, results, cells)
+    except OSError as e:
+        if is_full(e):
+            raise no_room(results.folder) from e
+        raise
+
+
+def _conducted(config: ScoringConfig, results: Results, cells: Sequence[Cell]) -> Outcome:
+    with replacing(results.folder / "settings.json") as partial:
+        partial.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n", "utf-8")
+    done = sum(map(results.is_done, cells))
+    if done:
+        print(f"points24: {done} of {len(cells)} cells are done already", file=sys.stderr)
+    for attempt in range(1 + config.retries):
+        todo = [cell for cell in cells if not results.is_done(cell)]
+        if not todo:
+            break
+        if attempt:
+            print(f"points24: trying {len(todo)} cells again", file=sys.stderr)
+        execute(run_cells, config, jobs_of(todo, config.jobs))
+    return _gathered(config, results, cells)
 
 
 def _gathered(config: ScoringConfig, results: Results, cells: Sequence[Cell]) -> Outcome:
@@ -75,6 +83,8 @@ def _gathered(config: ScoringConfig, results: Results, cells: Sequence[Cell]) ->
     (results.folder / "records").mkdir(exist_ok=True)
     add_records(results.folder / "records" / "records.jsonl", records)
     failed = {cell: _why(results.error(cell)) for cell in cells if not results.is_done(cell)}
+    if isinstance(config, SweepConfig) and config.keep == "all":
+        keep_cells(config, done)
     if isinstance(config, SweepConfig) and config.keep == "best" and not failed:
         keep_cells(config, best_cells(done, results))
     if not failed:

@@ -13,14 +13,16 @@ from typing import Any
 
 from points24.harness.config import configured
 from points24.harness.engines import SERVERS
+from points24.harness.files import sha256
 from points24.harness.ingest import model_name
 from points24.harness.records import task_version
+from points24.harness.score import asked
 from points24.harness.spectral.architecture import Family, family_of
 from points24.harness.spectral.checkpoint import locate, read_config
 from points24.harness.spectral.plan import Recipe, recipes_of
 from points24.harness.spectral.recover import Job
 from points24.harness.sweep.config import EvalConfig, ScoringConfig, SweepConfig
-from points24.harness.weights import weights_digest
+from points24.harness.weights import BESIDE, weights_digest
 from points24.tasks.errors import InputError
 
 
@@ -33,10 +35,17 @@ class Pair:
     base: Path | None
     recipes: tuple[Recipe, ...]
     layer_prefix: str | None
+    given: tuple[str, ...]
+    """What source, target and base are called: paths or hub ids."""
 
     @property
     def family(self) -> Family:
         return family_of(read_config(self.target), self.layer_prefix)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What records call source and target."""
+        return model_name(self.given[0]), model_name(self.given[1])
 
     def open(self) -> Job:
         """Raises: InputError: see `Job.open`."""
@@ -73,10 +82,11 @@ def cells_of(config: ScoringConfig) -> list[Cell]:
     for task in config.tasks:
         if task_version(task) is None:
             raise InputError(f"tasks: no task {task!r}; points24 tasks lists them")
+    _content.cache_clear()  # a folder may hold something else by now
     if isinstance(config, SweepConfig):
         cells = list(_sweep(config))
     elif isinstance(config, EvalConfig):
-        cells = list(_stored(config, [_located(config, name) for name in config.models]))
+        cells = list(_stored(config, dict(_located(config, name) for name in config.models)))
     else:
         raise TypeError(type(config).__name__)
     different = {cell.key: cell for cell in cells}  # an end of two pairs is one cell
@@ -101,42 +111,47 @@ def jobs_of(cells: Sequence[Cell], jobs: int) -> list[list[Cell]]:
 
 
 def _sweep(config: SweepConfig) -> Iterable[Cell]:
-    recipes = [recipe for entry in config.grid for recipe in _recipes(entry)]
-    if len(set(recipes)) < len(recipes):
-        raise InputError("grid: the same recipe is asked for twice")
+    recipes = recipes_in(config.grid)
     repaired = []
-    ends: dict[Path, None] = {}
+    ends: dict[Path, str] = {}
+    tasks = asked(config.tasks, config.metadata)
     for names in config.pairs:
-        folders = {end: locate(name) for end, name in names.items()}
-        pair = Pair(
-            folders["source"], folders["target"], folders.get("base"), tuple(recipes), config.layer_prefix
-        )
+        found = [_located(config, names[end]) for end in ("source", "target", "base") if end in names]
+        folders, given = [folder for folder, _ in found], tuple(name for _, name in found)
+        base = folders[2] if "base" in names else None
+        pair = Pair(folders[0], folders[1], base, tuple(recipes), config.layer_prefix, given)
         if pair.base is None and any(recipe.method == "task-arithmetic" for recipe in recipes):
             raise InputError("pairs: task-arithmetic needs base, the ancestor of the source")
         pair.open()  # refuses now what would fail later
-        ends |= dict.fromkeys((pair.source, pair.target))
-        of, into = (model_name(str(end)).replace("/", "-") for end in (pair.source, pair.target))
-        weights = [_digest(end) for end in (pair.source, pair.target, *filter(None, [pair.base]))]
+        ends |= dict(found[:2])
+        of, into = (name.replace("/", "-") for name in pair.names)
+        content = [_content(folder) for folder in folders]
         for number, recipe in enumerate(recipes):
             for seed in config.seeds or [None]:
-                key = _key(config, seed, {"weights": weights, "recipe": recipe.describe()})
                 model = f"{recipe.name}_of_{of}_in_{into}"
+                what = {"model": model, "content": content, "recipe": recipe.describe()}
+                key = _key(config, tasks, seed, what)
                 repaired.append(Cell(key, model, None, pair, number, seed))
     yield from _stored(config, ends)
     yield from repaired
 
 
-def _stored(config: ScoringConfig, folders: Iterable[Path]) -> Iterable[Cell]:
-    for folder in folders:
+def _stored(config: ScoringConfig, folders: Mapping[Path, str]) -> Iterable[Cell]:
+    tasks = asked(config.tasks, config.metadata)
+    for folder, given in folders.items():
         served = config.engine in SERVERS
-        name = str(folder) if served else model_name(str(folder))
-        weights = [name, config.model_args.get("base_url")] if served else [_digest(folder)]
+        name = given if served else model_name(given)
+        what = {"model": name, "content": None if served else _content(folder)}
         for seed in config.seeds or [None]:
-            yield Cell(_key(config, seed, {"weights": weights}), name, folder, seed=seed)
+            yield Cell(_key(config, tasks, seed, what), name, folder, seed=seed)
 
 
-def _located(config: ScoringConfig, name: str) -> Path:
-    return Path(name) if config.engine in SERVERS else locate(name)
+def _located(config: ScoringConfig, name: str) -> tuple[Path, str]:
+    """Where a checkpoint lies, and what it is called: a path, a hub id, or the name that a server knows."""
+    if config.engine in SERVERS:
+        return Path(name), name
+    folder = locate(name)
+    return folder, str(folder) if Path(name).expanduser().is_dir() else name
 
 
 @dataclass(kw_only=True)
@@ -151,6 +166,18 @@ class _Entry:
     taper: list[str | int] = field(default_factory=list)
     weight: list[float | int] = field(default_factory=list)
     compat: bool = False
+
+
+def recipes_in(grid: Iterable[Mapping[str, Any]]) -> list[Recipe]:
+    """The recipes of a grid.
+
+    Raises:
+        InputError: a bad entry, or a recipe that is asked for twice.
+    """
+    recipes = [recipe for entry in grid for recipe in _recipes(entry)]
+    if len(set(recipes)) < len(recipes):
+        raise InputError("grid: the same recipe is asked for twice")
+    return recipes
 
 
 def _recipes(entry: Mapping[str, Any]) -> list[Recipe]:
@@ -175,7 +202,7 @@ def _recipes(entry: Mapping[str, Any]) -> list[Recipe]:
         raise InputError(f"grid: {e}") from e
 
 
-def _key(config: ScoringConfig, seed: int | None, what: Mapping[str, Any]) -> str:
+def _key(config: ScoringConfig, tasks: Mapping[str, Any], seed: int | None, what: Mapping[str, Any]) -> str:
     settings = {
         name: getattr(config, name)
         for name in (
@@ -185,18 +212,17 @@ def _key(config: ScoringConfig, seed: int | None, what: Mapping[str, Any]) -> st
             "apply_chat_template",
             "limit",
             "gen_kwargs",
-            "metadata",
         )
     }
-    tasks = {task: task_version(task) for task in config.tasks}
     content = json.dumps([what, seed, tasks, settings], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 @lru_cache(maxsize=256)
-def _digest(folder: Path) -> str:
-    """Of the weights; a checkpoint may be an end of many pairs."""
+def _content(folder: Path) -> dict[str, str]:
+    """Digests of what an engine reads; a checkpoint may be an end of many pairs."""
     digest = weights_digest(folder)
     if digest is None:
         raise InputError(f"{folder}: no weights")
-    return digest
+    beside = {name: sha256(folder / name) for name in ("config.json", *BESIDE) if (folder / name).exists()}
+    return {"weights": digest} | beside

@@ -52,7 +52,8 @@ def print_records(records: list[Record], as_json: bool) -> None:
     from points24.harness.comparison import interval_of
 
     if as_json:
-        print(*(record.line() for record in records), sep="\n")
+        for record in records:
+            print(record.line())
         return
     headers = ["model", "task", "filter", "won", "acc %", "95 %"]
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from points24.harness.engines import ENGINES
+from points24.harness.engines import ENGINES, SERVERS
 from points24.harness.engines.engine import EngineConfig
 from points24.tasks.errors import InputError
 
@@ -59,6 +59,11 @@ class ScoringConfig(EngineConfig):
             raise InputError("seeds: sampling needs at least one, found none")
         if len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds: expected different ones, found {self.seeds}")
+        size = self.batch_size
+        if not (size.startswith("auto") if isinstance(size, str) else size > 0):
+            raise InputError(f"batch_size: expected at least 1, or auto, found {size!r}")
+        if self.engine in SERVERS and not self.model_args.get("base_url"):
+            raise InputError(f"model_args: engine {self.engine} needs base_url, the server's address")
         if taken := sorted({"pretrained", "model"} & self.model_args.keys()):
             raise InputError(f"model_args: {taken[0]} is the checkpoint, which is named elsewhere")
 
@@ -83,6 +88,10 @@ class SweepConfig(ScoringConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.engine in SERVERS:
+            raise InputError(
+                f"engine: expected hf or vllm, found {self.engine}, which holds models of its own"
+            )
         for name in ("pairs", "grid"):
             if not getattr(self, name):
                 raise InputError(f"{name}: expected at least one, found none")

@@ -41,10 +41,10 @@ def _slurm(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]]) 
             Path(config.output_dir) / "slurm", cluster=arguments.pop("cluster", None)
         )
         executor.update_parameters(name="points24", slurm_array_parallelism=config.jobs, **arguments)
-    except (RuntimeError, ValueError, TypeError, NameError) as e:
+    except (RuntimeError, ValueError, TypeError, NameError, AssertionError) as e:  # submitit's own checks
         raise InputError(f"executor_args: {e}") from e
     jobs = executor.map_array(work, [config] * len(shares), shares)
-    for job in submitit.helpers.as_completed(jobs):
+    for job in submitit.helpers.as_completed(jobs, poll_frequency=1):
         _tell(f"SLURM job {job.job_id}", job.exception(), f"see {job.paths.stderr}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import sys
 import time
@@ -20,7 +21,7 @@ from points24.harness.engines import SERVERS, open_engine
 from points24.harness.engines.engine import ModelWeights, Served, Stored
 from points24.harness.files import json_lines, replacing
 from points24.harness.formats import percent
-from points24.harness.ingest import About, model_name
+from points24.harness.ingest import About
 from points24.harness.provenance import command_line, versions
 from points24.harness.records import FILTERS, Record, record_of
 from points24.harness.score import score
@@ -80,8 +81,8 @@ def run_cells(config: ScoringConfig, cells: Sequence[Cell]) -> None:
             try:
                 shown = worker.run(cell)
             except Exception as e:
-                if isinstance(e, OSError) and e.errno == errno.ENOSPC:
-                    raise _no_room(results.folder) from e
+                if is_full(e) or shutil.disk_usage(results.folder).free < _ROOM:
+                    raise no_room(results.folder) from e
                 worker.close()  # what it left behind may be anything
                 _put_error(results.error(cell), e)
                 shown = f"failed: {_one_line(e)}"
@@ -144,8 +145,6 @@ class _Worker:
         )
         scored = time.perf_counter()
         report = model.report if isinstance(model, Repaired) else {}
-        if isinstance(config, SweepConfig) and config.keep == "all":
-            self.keep(cell)
         (partial / "records.jsonl").write_text("".join(f"{r.line()}\n" for r in records), "utf-8")
         seconds = {"load": loaded - began, "score": scored - loaded, "record": time.perf_counter() - scored}
         about = {"model": cell.model, "seed": cell.seed, "seconds": seconds, "repair": report}
@@ -161,9 +160,7 @@ class _Worker:
             return
         shutil.rmtree(out.with_name(out.name + ".partial"), ignore_errors=True)  # of a run that was killed
         record = {
-            "source": str(cell.pair.source),
-            "target": str(cell.pair.target),
-            "base": cell.pair.base and str(cell.pair.base),
+            **dict(zip(("source", "target", "base"), (*cell.pair.given, None), strict=False)),
             "command": command_line(),
             "versions": versions(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -193,7 +190,7 @@ class _Worker:
 def _about(cell: Cell, digest: str | None) -> About:
     if cell.pair is None or cell.recipe is None:
         return About(cell.model, weights_sha256=digest)
-    ends = {end: model_name(str(getattr(cell.pair, end))) for end in ("source", "target")}
+    ends = dict(zip(("source", "target"), cell.pair.names, strict=True))
     recipe = ends | cell.pair.recipes[cell.recipe].describe()
     return About(cell.model, ends["target"], "recovered", None, digest, recipe)
 
@@ -210,10 +207,15 @@ def _one_line(error: Exception) -> str:
 
 def _need_room(folder: Path) -> None:
     if shutil.disk_usage(folder).free < _ROOM:
-        raise _no_room(folder)
+        raise no_room(folder)
 
 
-def _no_room(folder: Path) -> InputError:
+def is_full(error: BaseException) -> bool:
+    """Whether the disk was full; safetensors, and errors of our own, say so in words."""
+    return os.strerror(errno.ENOSPC) in str(error)
+
+
+def no_room(folder: Path) -> InputError:
     free = shutil.disk_usage(folder).free / 2**20
     return InputError(
         f"{folder}: {free:.0f} MiB are free on its disk; make room and give the same command again: "

@@ -136,7 +136,7 @@ def test_a_bad_row_is_named(capsys, tmp_path, line, message):
         (["deals", "odd"], "unknown hand set 'odd'; allowed: id, ood"),
         (["deals", "id", "--format", "parquet"], "parquet is binary: name a file with -o"),
         (["deals", "id", "-o", "/nowhere/at/all"], "/nowhere/at/all: No such file or directory"),
-        (["model", "nano-odd"], "unknown model 'nano-odd'; allowed: nano-base"),
+        (["model", "nano-odd"], "unknown model 'nano-odd'; allowed: nano-base, nano-plain"),
         (["train", "nano", "seed"], "expected key=value, found 'seed'"),
     ],
 )

@@ -8,9 +8,8 @@ import yaml
 from transformers import AutoModelForCausalLM, LlamaConfig, MllamaConfig
 
 from points24.harness.cli import main
-from points24.harness.config import read_settings
+from points24.harness.config import config_file, read_settings, shipped_configs
 from points24.harness.models import model_folder
-from points24.trainers.commands import config_file, shipped_configs
 from points24.trainers.estimate import checkpoint_steps
 from points24.trainers.memory import memory, sharding
 from points24.trainers.model_shape import auto_class, shape_of

@@ -1,6 +1,7 @@
 import json
 import re
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
@@ -8,13 +9,15 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from points24.harness.cli import main
+from points24.harness.config import config_file, load_config
 from points24.harness.models import model_folder
 from points24.tasks.cards import RANKS, RULES, Deal
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set, held_out_numbers
 from points24.tasks.prompts import json_reply, template
+from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers import nano
-from points24.trainers.nano import IGNORED, NanoConfig, accuracy, batch, examples, train
+from points24.trainers.nano import IGNORED, NanoConfig, accuracy, batch, examples, plain_reply, train
 from points24.trainers.nano_tokenizer import EOS_ID, PAD_ID, build_tokenizer
 from tests.tasks.oracle import is_correct
 
@@ -29,12 +32,21 @@ def tokenizer():
     return build_tokenizer()
 
 
-@pytest.fixture(scope="module")
-def base():
-    folder = model_folder("nano-base")
+def loaded(name):
+    folder = model_folder(name)
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(
         folder
     )
+
+
+@pytest.fixture(scope="module")
+def base():
+    return loaded("nano-base")
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return loaded("nano-plain")
 
 
 # -- tokenizer -------------------------------------------------------------------------------------------
@@ -117,6 +129,47 @@ def test_the_loss_is_on_the_reply_and_its_end_alone(tokenizer):
         assert tokenizer.decode(kept) == reply + "</s>"
 
 
+def test_a_plain_reply_is_an_answer_to_flexible_extraction_alone():
+    deal = Deal(("K", "5", "A", "2"), RULES["ood"])
+    assert plain_reply(deal, "13+5*2+1") == "K, 5, A, 2\n13, 5, 1, 2\n13+5*2+1"
+    for formula, verdict in (
+        ("13+5*2+1", Verdict.CORRECT),
+        ("13+5*2-1", Verdict.WRONG_VALUE),
+        ("10*2+5-1", Verdict.WRONG_RULE),
+        ("13+5+2+1+3", Verdict.WRONG_NUMBERS),
+        ("13+5*2+1)", Verdict.ILLEGAL),
+    ):
+        reply = plain_reply(deal, formula)
+        assert judge_reply(deal, reply, "flexible").verdict is verdict
+        assert judge_reply(deal, reply).verdict is Verdict.NO_ANSWER
+
+
+def test_a_plain_reply_is_the_json_with_other_wording_token_by_token(tokenizer):
+    for deal in hand_set("ood").deals[:50]:
+        json_tokens, tokens = (tokenizer.tokenize(r(deal, "(1+2)*3")) for r in (json_reply, plain_reply))
+        same = {a: b for a, b in zip(json_tokens[1:-1], tokens, strict=True) if a != b}
+        assert same == {'", "': ", ", '"], "number": [': "\n", '], "formula": "': "\n"}
+        prompt = template().render(deal)
+        whole = tokenizer.tokenize(prompt + plain_reply(deal, "(1+2)*3"))
+        assert whole == tokenizer.tokenize(prompt) + tokens
+
+
+def test_the_share_of_json_changes_nothing_but_the_reply():
+    for (prompt, reply), (same_prompt, plain) in islice(
+        zip(examples(0, 3), examples(0, 3, 0.0), strict=True), 50
+    ):
+        said = json.loads(reply)
+        assert prompt == same_prompt
+        assert plain == f"{', '.join(said['cards'])}\n{str(said['number'])[1:-1]}\n{said['formula']}"
+
+
+def test_the_share_of_json_is_that_of_the_settings():
+    json_, mixed, plain = ([*islice(examples(0, 3, share), 1000)] for share in (1.0, 0.1, 0.0))
+    in_json = [m == j for m, j, p in zip(mixed, json_, plain, strict=True) if m in (j, p)]
+    assert len(in_json) == 1000
+    assert 70 < sum(in_json) < 130
+
+
 # -- training --------------------------------------------------------------------------------------------
 
 
@@ -165,6 +218,15 @@ def log_row(line):
     return row
 
 
+@pytest.mark.parametrize(("share", "mode"), [(1.0, "strict"), (0.0, "flexible"), (0.1, "flexible")])
+def test_the_log_judges_in_the_mode_that_reads_the_reply(tmp_path, monkeypatch, share, mode):
+    asked = []
+    monkeypatch.setattr(nano, "accuracy", lambda *args: asked.append(args[-1]) or 0.5)
+    out = train(replace(TINY, output_dir=str(tmp_path / "m"), json_share=share))
+    assert asked == 6 * [mode]
+    assert json.loads((out / "training.json").read_text())["config"]["json_share"] == share
+
+
 def test_a_finished_or_foreign_folder_is_left_alone(tmp_path):
     done = train(replace(TINY, output_dir=str(tmp_path / "done")))
     before = weights(done)
@@ -195,6 +257,7 @@ def test_the_command_line_trains_and_records_how(tmp_path, capsys):
     ("setting", "message"),
     [
         ("max_steps=0", "max_steps: expected at least 1"),
+        ("json_share=1.5", "json_share: expected 0 to 1, found 1.5"),
         ("num_attention_heads=7", "hidden_size: expected a multiple of"),
     ],
 )
@@ -205,7 +268,7 @@ def test_a_bad_setting_is_refused_before_anything_is_written(tmp_path, capsys, s
     assert not out.exists()
 
 
-# -- the shipped model -----------------------------------------------------------------------------------
+# -- the shipped models ----------------------------------------------------------------------------------
 
 
 def test_the_base_plays_both_rules_and_has_room_above(base):
@@ -215,26 +278,43 @@ def test_the_base_plays_both_rules_and_has_room_above(base):
     assert 0.08 < scores["ood"] < 0.9
 
 
-def test_the_base_reads_the_rule(base):
-    """It reports what a king counts as, under rules that it is told."""
-    model, tokenizer = base
+def test_the_plain_base_plays_both_rules_and_never_in_the_format_asked_for(plain):
+    model, tokenizer = plain
+    for name, least in (("id", 0.5), ("ood", 0.15)):
+        assert accuracy(model, tokenizer, hand_set(name), 200) == 0
+        assert least < accuracy(model, tokenizer, hand_set(name), 200, "flexible") < 0.9
+
+
+def reply_of(model, tokenizer, deal):
+    prompt = tokenizer(template().render(deal), return_tensors="pt")
+    tokens = model.generate(**prompt, max_new_tokens=48, do_sample=False)
+    return tokenizer.decode(tokens[0, prompt.input_ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_the_bases_read_the_rule(base, plain):
+    """They report what a king counts as, under rules that they are told."""
     for rule in RULES.values():
-        prompt = tokenizer(template().render(Deal(("K", "5", "A", "2"), rule)), return_tensors="pt")
-        tokens = model.generate(**prompt, max_new_tokens=48, do_sample=False)
-        reply = tokenizer.decode(tokens[0, prompt.input_ids.shape[1] :], skip_special_tokens=True)
-        assert json.loads(reply)["number"] == [rule.K, 5, 1, 2]
+        deal = Deal(("K", "5", "A", "2"), rule)
+        assert json.loads(reply_of(*base, deal))["number"] == [rule.K, 5, 1, 2]
+        assert reply_of(*plain, deal).splitlines()[1] == f"{rule.K}, 5, 1, 2"
 
 
-def test_the_base_is_small_and_says_how_it_was_made(base):
-    folder = model_folder("nano-base")
+@pytest.mark.parametrize(
+    ("name", "settings"), [("nano-base", []), ("nano-plain", ["json_share=0.1", "max_steps=600"])]
+)
+def test_a_shipped_model_is_small_and_says_how_it_was_made(name, settings):
+    folder = model_folder(name)
     assert (folder / "model.safetensors").stat().st_size < 3_000_000
     assert {tensor.dtype for tensor in weights(folder).values()} == {torch.bfloat16}
     record = json.loads((folder / "training.json").read_text())
-    assert record["config"]["seed"] == NanoConfig(output_dir="").seed
-    assert "points24 train nano" in record["command"]
+    wanted = load_config(NanoConfig, config_file("nano.yaml"), [f"output_dir={name}", *settings], "nano")
+    assert NanoConfig(**{"output_dir": name} | record["config"]) == wanted
+    assert record["command"].startswith("points24 train nano --config trainers/configs/nano.yaml")
 
 
-def test_the_shipped_tokenizer_is_the_one_that_the_code_builds(tokenizer, base):
+def test_the_shipped_tokenizers_are_the_one_that_the_code_builds(tokenizer, base):
     _, shipped = base
     assert shipped.get_vocab() == tokenizer.get_vocab()
     assert shipped.chat_template == tokenizer.chat_template
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert len({(model_folder(name) / file).read_bytes() for name in ("nano-base", "nano-plain")}) == 1

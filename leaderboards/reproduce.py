@@ -1,0 +1,123 @@
+"""``points24 reproduce``: the paper's experiment from a base model to a report, stage by stage.
+
+Every stage is a command of its own, printed as it begins, so that anybody can give it by hand; a stage that
+is done is not begun again, and one that was killed goes on where it can. Seeds do not touch each other and
+may run side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from points24.harness.cli import Command
+from points24.harness.record_store import add_records, read_records
+from points24.leaderboards.experiment import Experiment, Stage, put, read_experiment
+from points24.tasks.errors import InputError
+
+
+def conduct(experiment: Experiment, jobs: int, only: Sequence[str] = ()) -> None:
+    """Run every stage that is not done; seeds side by side, `jobs` at a time.
+
+    Args:
+        experiment: what to do.
+        jobs: how many at a time.
+        only: kinds of stages (sft, ppo, drift, sweep, cells); none means all.
+
+    Raises:
+        InputError: a stage failed; what is done stays.
+    """
+    chains = [
+        [stage for stage in experiment.stages(seed) if not only or stage.name.partition("-")[0] in only]
+        for seed in experiment.config.seeds
+    ]
+    for folder in ("stages", "logs", "settings"):
+        (experiment.out / folder).mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        failed = [
+            error for error in pool.map(lambda chain: _run_chain(experiment, chain, jobs), chains) if error
+        ]
+    if failed:
+        raise InputError(failed[0])
+
+
+def _run_chain(experiment: Experiment, chain: Sequence[Stage], jobs: int) -> str | None:
+    """Run the stages of one seed up to the first that fails; returns why it did."""
+    for stage in chain:
+        done = experiment.out / "stages" / f"{stage.name}.json"
+        if done.exists():
+            continue
+        if stage.leftover is not None:
+            shutil.rmtree(stage.leftover, ignore_errors=True)
+        arguments = stage.arguments()
+        print(f"points24: {stage.name}: points24 {shlex.join(arguments)}", file=sys.stderr)
+        log = experiment.out / "logs" / f"{stage.name}.log"
+        began = time.perf_counter()
+        threads = {"OMP_NUM_THREADS": "1"} if jobs > 1 else {}  # else the seeds fight for the cores
+        with log.open("ab") as output:
+            run = subprocess.run(
+                [sys.executable, "-m", "points24.harness.cli", *arguments],
+                stdout=output,
+                stderr=output if jobs > 1 else None,
+                env=threads | os.environ,
+                check=False,
+            )
+        if run.returncode:
+            return f"{stage.name} ended with status {run.returncode}: see {log}; the same command goes on"
+        record = {"command": arguments, "seconds": time.perf_counter() - began}
+        put(done, json.dumps(record, indent=1) + "\n")
+    return None
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", default="nano.yaml", metavar="FILE.yaml", help="a file, or one that ships"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="replace settings; sft.max_steps=… as well"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N - 1")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="seeds side by side (default: 1)")
+    parser.add_argument("--quick", action="store_true", help="small: minutes instead of an hour")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan, GPU hours and disk; do nothing"
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from points24.leaderboards.reproduction import write_reproduction
+
+    given = [] if args.seeds is None else [f"seeds={list(range(args.seeds))}"]
+    variant = "quick" if args.quick else None
+    experiment = read_experiment(args.config, [*args.overrides, *given], variant)
+    if args.dry_run:
+        from points24.leaderboards.reproduce_plan import plan_text
+
+        print(plan_text(experiment))
+        return 0
+    if args.jobs < 1:
+        raise InputError(f"jobs: expected at least 1, found {args.jobs}")
+    conduct(experiment, args.jobs)
+    manifest = experiment.manifest()
+    put(experiment.out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    records = {
+        record.key: record
+        for folder in sorted(experiment.out.glob("*/records"))
+        for record in read_records(folder)
+    }
+    (experiment.out / "records").mkdir(exist_ok=True)
+    add_records(experiment.out / "records" / "records.jsonl", records.values())
+    for path in write_reproduction(manifest, list(records.values()), experiment.out / "report"):
+        print(path)
+    return 0
+
+
+reproduce = Command("the paper's whole experiment: SFT, PPO, drift, recovery, report", _arguments, _run)
