@@ -116,6 +116,19 @@ class Experiment:
     def seeds(self) -> tuple[Seed, ...]:
         return self.manifest.seeds
 
+    @property
+    def starts(self) -> list[str]:
+        """Those of `STARTS` that PPO was run from."""
+        return [start for start in STARTS if start in self.seeds[0].ppo]
+
+    def start(self, seed: Seed, name: str, hand_set: str) -> Record | None:
+        """The record of a checkpoint that PPO starts from."""
+        return self.get(seed.ppo[name].start, hand_set) if name in seed.ppo else None
+
+    def end(self, seed: Seed, name: str, hand_set: str) -> Record | None:
+        """The record of PPO's last checkpoint from a start."""
+        return self.get(seed.ppo[name].end, hand_set) if name in seed.ppo else None
+
     def find(self, model: str, hand_set: str, name: str = STRICT) -> Record | None:
         return self.records.get((model, hand_set, name))
 
@@ -145,33 +158,49 @@ class Experiment:
         wanted = (seed.seed, first, checkpoint)
         return next((d for d in self.manifest.drift if (d.seed, d.first, d.checkpoint) == wanted), None)
 
+    def drift_pairs(self) -> dict[str, list[Drift]]:
+        """Two parts in words -> the drift from one to the other, of each seed that has it."""
+        wanted = [("base", "best OOD"), ("base", "SFT end"), ("best OOD", "SFT end")]
+        wanted += [("best OOD", f"PPO end, {start} start") for start in self.starts]
+        pairs: dict[str, list[Drift]] = {}
+        for first, last in wanted:
+            each = [self.drift(seed, self.parts(seed)[first], self.parts(seed)[last]) for seed in self.seeds]
+            if drifts := [drift for drift in each if drift is not None]:
+                pairs[f"{first} → {last}"] = drifts
+        return pairs
+
     def parts(self, seed: Seed) -> dict[str, str]:
         """What a table calls a seed's checkpoints -> model."""
-        ends = {f"PPO end, {start} start": seed.ppo[start].end for start in STARTS}
+        ends = {f"PPO end, {start} start": seed.ppo[start].end for start in self.starts}
         return {"base": self.manifest.base, "best OOD": seed.best_ood, "SFT end": seed.end} | ends
 
 
 def experiment(manifest: Manifest, records: Iterable[Record]) -> Experiment:
-    """The records that a manifest speaks of. Of several of one checkpoint, the newest counts.
+    """The records that a manifest speaks of.
 
+    Of several of one checkpoint, that of its own run counts, which says its stage, and of these the newest.
     The first seed's last SFT checkpoint says what protocol each hand set is played by; others are left out.
 
     Raises:
         InputError: a record that every report needs is missing, or an SFT run has another base.
     """
-    every = sorted(records, key=lambda r: (r.date or "", r.key))
+    every = sorted(records, key=lambda r: (r.stage is not None, r.date or "", r.key))
     own = [r for r in every if _RULES.get(r.hand_set) == r.rule and (r.status, r.attempts) == ("measured", 1)]
     end = manifest.seeds[0].end
     protocols: dict[tuple[str, str | None], Protocol] = {
         (r.hand_set, r.filter): protocol_of(r) for r in own if end in (r.model, r.label)
     }
     own = [r for r in own if protocols.get((r.hand_set, r.filter)) == protocol_of(r)]
-    found = {(name, r.hand_set, r.filter or ""): r for r in own for name in (r.label, r.model)}
+    chosen = {(r.model, r.hand_set, r.filter or ""): r for r in own}
+    found = {(r.label, r.hand_set, r.filter or ""): r for r in chosen.values()} | chosen
     repaired = recoveries(own)
     made = Experiment(manifest, found, (), tuple(_recovery(repaired, seed) for seed in manifest.seeds))
     for seed in manifest.seeds:
         _check(made, seed)
-    curves = tuple({name: _curve(own, seed, manifest.base, name) for name in FILTERS} for seed in made.seeds)
+    played = list(chosen.values())
+    curves = tuple(
+        {name: _curve(played, seed, manifest.base, name) for name in FILTERS} for seed in made.seeds
+    )
     for each in curves:
         for record in each[STRICT].ood.values():
             made.get(record.model, "ood", FLEXIBLE)

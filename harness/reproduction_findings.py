@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from points24.harness.recovery import Repair
 from points24.harness.reproduction import (
@@ -24,7 +25,7 @@ from points24.harness.reproduction import (
     peak_picks,
     ratio,
 )
-from points24.harness.reproduction_manifest import STARTS, Drift
+from points24.harness.reproduction_manifest import STARTS, Drift, Seed
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
 
@@ -139,7 +140,7 @@ def _restored(found: Experiment) -> Finding:
         return found.over_seeds(
             f"OOD gain, {start} start",
             "points",
-            lambda _, s: gain(found.get(s.ppo[start].end, "ood"), found.get(s.ppo[start].start, "ood")),
+            lambda _, s: gain(found.end(s, start, "ood"), found.start(s, start, "ood")),
         )
 
     def back(start: str) -> Measure:
@@ -147,9 +148,9 @@ def _restored(found: Experiment) -> Finding:
             f"restored, {start} start",
             "percent",
             lambda _, s: ratio(
-                found.get(s.ppo[start].end, "ood"),
+                found.end(s, start, "ood"),
                 found.get(s.best_ood, "ood"),
-                found.get(s.ppo[start].start, "ood"),
+                found.start(s, start, "ood"),
             ),
         )
 
@@ -160,11 +161,9 @@ def _restored(found: Experiment) -> Finding:
         found.over_seeds(
             f"ID gain, {start} start",
             "points",
-            lambda _, s, start=start: gain(
-                found.get(s.ppo[start].end, "id"), found.get(s.ppo[start].start, "id")
-            ),
+            lambda _, s, start=start: gain(found.end(s, start, "id"), found.start(s, start, "id")),
         )
-        for start in STARTS
+        for start in found.starts
     ]
     decides = (gains["middle"], gap)
     return Finding(
@@ -179,7 +178,11 @@ def _restored(found: Experiment) -> Finding:
                 "PPO from the middle start gains on OOD, and restores a larger share of its start's loss "
                 "than from the late start",
                 decides,
-                (gains["early"], gains["late"], *shares.values(), *of_id),
+                (
+                    *(gains[start] for start in found.starts if start != "middle"),
+                    *(shares[start] for start in found.starts),
+                    *of_id,
+                ),
                 above_zero(decides),
             ),
         ),
@@ -223,6 +226,7 @@ def _directions(found: Experiment) -> Finding:
                 decides,
                 (
                     *_spectrum(found, "base"),
+                    *_turned_back(found),
                     *(m for first in ("best OOD", "base") for m in _changes(found, first)),
                 ),
                 above_zero(decides),
@@ -281,14 +285,14 @@ def _better_in(found: Experiment) -> Finding:
         return found.over_seeds(
             f"OOD at the PPO end: {better} − late start",
             "points",
-            lambda _, s: gain(found.get(s.ppo[better].end, "ood"), found.get(s.ppo["late"].end, "ood")),
+            lambda _, s: gain(found.end(s, better, "ood"), found.end(s, "late", "ood")),
         )
 
     def at_start(better: str) -> Measure:
         return found.over_seeds(
             f"OOD at the PPO start: {better} − late",
             "points",
-            lambda _, s: gain(found.get(s.ppo[better].start, "ood"), found.get(s.ppo["late"].start, "ood")),
+            lambda _, s: gain(found.start(s, better, "ood"), found.start(s, "late", "ood")),
         )
 
     def in_gain(better: str) -> Measure:
@@ -311,7 +315,7 @@ def _better_in(found: Experiment) -> Finding:
                 "OOD accuracy at the end of PPO is higher from the early start, and from the middle one, "
                 "than from the late one",
                 decides,
-                (*map(at_start, others), *map(in_gain, others)),
+                tuple(of(start) for of in (at_start, in_gain) for start in others if start in found.starts),
                 above_zero(decides),
             ),
         ),
@@ -364,6 +368,20 @@ def _spectrum(found: Experiment, first: str) -> tuple[Measure, Measure]:
         found.over_seeds(f"{name}: first tenth − middle", "number", lambda i, _: of(i, 0)),
         found.over_seeds(f"{name}: last tenth − middle", "number", lambda i, _: of(i, -1)),
     )
+
+
+def _turned_back(found: Experiment) -> list[Measure]:
+    """Mean misalignment from the best OOD checkpoint: of PPO's end from the late start, less that of SFT's."""
+
+    def of(place: int, seed: Seed) -> Value | None:
+        if "late" not in seed.ppo:
+            return None
+        before = _drift(found, place, "best OOD")
+        after = found.drift(seed, seed.best_ood, seed.ppo["late"].end)
+        return Value(fmean(after.misalignment) - fmean(before.misalignment)) if before and after else None
+
+    name = "misalignment from best OOD, all ranks: PPO end, late start − SFT end"
+    return [found.over_seeds(name, "number", of)] if "late" in found.starts else []
 
 
 def _changes(found: Experiment, first: str) -> tuple[Measure, Measure]:

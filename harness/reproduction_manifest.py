@@ -43,7 +43,7 @@ class Seed:
     end: str
     """Its last checkpoint: the target of the repairs."""
     ppo: dict[str, Ppo]
-    """By `STARTS`."""
+    """By `STARTS`; the same of them for every seed, or none."""
 
 
 class Floor(NamedTuple):
@@ -51,6 +51,7 @@ class Floor(NamedTuple):
 
     values: float
     alignment: tuple[float, ...]
+    change: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ def manifest_of(value: object) -> Manifest:
     numbers = [each.seed for each in seeds]
     if not seeds or len(set(numbers)) < len(numbers):
         raise InputError(f"seeds: expected at least one, each once, found {numbers}")
+    starts = [[*each.ppo] for each in seeds]
+    if any(sorted(found) != sorted(starts[0]) for found in starts):
+        raise InputError(f"seeds: expected the same ppo for every seed, found {starts}")
     drift = tuple(_drift(each, f"drift[{i}]", numbers) for i, each in enumerate(top["drift"]))
     for name, seconds in top["seconds"].items():
         if _checked(seconds, f"seconds.{name}", float) < 0:
@@ -130,7 +134,7 @@ def manifest_of(value: object) -> Manifest:
 def _seed(value: object, where: str) -> Seed:
     kinds = {"seed": int, "sft": str, "best_ood": str, "end": str, "ppo": dict}
     row = _object(value, where, kinds)
-    runs = _object(row["ppo"], f"{where}.ppo", dict.fromkeys(STARTS, dict))
+    runs = _object(row["ppo"], f"{where}.ppo", {}, dict.fromkeys(STARTS, dict))
     row["ppo"] = {
         name: Ppo(**_object(run, f"{where}.ppo.{name}", {"start": str, "end": str}))
         for name, run in runs.items()
@@ -143,7 +147,7 @@ def _drift(value: object, where: str, seeds: list[int]) -> Drift:
     row = _object(value, where, kinds | {"alignment": list, "floor": dict})
     if row["seed"] not in seeds:
         raise InputError(f"{where}.seed: expected one of {seeds}, found {row['seed']}")
-    floor = _object(row["floor"], f"{where}.floor", {"values": float, "alignment": list})
+    floor = _object(row["floor"], f"{where}.floor", {"values": float, "alignment": list}, {"change": float})
     row["alignment"] = _tenths(row["alignment"], f"{where}.alignment")
     floor["alignment"] = _tenths(floor["alignment"], f"{where}.floor.alignment")
     row["floor"] = Floor(**floor)
@@ -156,16 +160,19 @@ def _tenths(values: list[Any], where: str) -> tuple[float, ...]:
     return tuple(_checked(value, f"{where}[{i}]", float) for i, value in enumerate(values))
 
 
-def _object(value: object, where: str, kinds: dict[str, type]) -> dict[str, Any]:
-    """A copy of a JSON object that has exactly these keys, with values of these kinds."""
+def _object(
+    value: object, where: str, kinds: dict[str, type], optional: dict[str, type] | None = None
+) -> dict[str, Any]:
+    """A copy of a JSON object that has these keys, of others only the optional, and values of such kinds."""
     place = where + "." if where else ""
     if not isinstance(value, dict):
         raise InputError(f"{where or 'manifest'}: expected an object, found {value!r:.60}")
-    if unknown := sorted(map(str, value.keys() - kinds.keys())):
-        raise InputError(f"{place}{unknown[0]}: unknown key; allowed: {', '.join(kinds)}")
+    allowed = kinds | (optional or {})
+    if unknown := sorted(map(str, value.keys() - allowed.keys())):
+        raise InputError(f"{place}{unknown[0]}: unknown key; allowed: {', '.join(allowed)}")
     if missing := [key for key in kinds if key not in value]:
         raise InputError(f"{place}{missing[0]}: missing")
-    return {key: _checked(value[key], place + key, kind) for key, kind in kinds.items()}
+    return {key: _checked(value[key], place + key, kind) for key, kind in allowed.items() if key in value}
 
 
 def _checked(value: Any, where: str, kind: type) -> Any:

@@ -5,7 +5,6 @@ Thin lines and small dots are seeds; bold ones are their means.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
@@ -22,7 +21,7 @@ from points24.harness.records import Record
 from points24.harness.recovery import Repair
 from points24.harness.reproduction import FLEXIBLE, STRICT, Experiment
 from points24.harness.reproduction_findings import RECIPES
-from points24.harness.reproduction_manifest import STARTS, TENTHS, Drift, Seed
+from points24.harness.reproduction_manifest import TENTHS
 from points24.harness.statistics import t_interval
 from points24.leaderboards.drawing import COLOURS, STYLE, look_of, save, scale_steps
 from points24.leaderboards.reproduction import DRIFT, FORMAT, OVERVIEW, RECOVERIES
@@ -35,8 +34,8 @@ _BESIDE = 13
 """Points (1/72 inch) from a start of PPO to its end, so that the arrow shows on the axis of SFT steps."""
 _GRID: dict[str, Any] = {"color": "#e9ebee", "lw": 0.7, "zorder": 0}
 _SHORT = {"OOD": "ood", "ID": "id"}
-_DRIFTS = ("#222222", "#aa3377", "#0b6e8f", "#1b9e77", "#d95f02", "#a6761d", "#6b6b6b")
-_MARKERS = "os^vDPX"
+_DRIFTS = ("#6b6b6b", "#222222", "#aa3377", "#56b4e9", "#0b6e8f", "#1b9e77")
+_MARKERS = "osD^vP"
 
 Points = Mapping[int, float]
 """Step -> percent."""
@@ -68,10 +67,9 @@ def overview_figure(found: Experiment) -> Figure:
     """ID, OOD and wrong_rule over the SFT steps, where PPO ends, and what the repairs bring back."""
     repaired = any(found.recoveries)
     figure = Figure(figsize=(8.8 if repaired else 6.4, 7), layout="constrained")
+    then = " or ".join(["PPO"] * bool(found.starts) + ["repair"] * repaired)
     figure.suptitle(
-        f"SFT of {found.manifest.base} on the ID rule alone"
-        + (", then PPO or repair" if repaired else ", then PPO"),
-        fontsize=11,
+        f"SFT of {found.manifest.base} on the ID rule alone" + (f", then {then}" if then else ""), fontsize=11
     )
     grid = figure.subplots(
         3, 2 if repaired else 1, sharex="col", sharey="row", squeeze=False,
@@ -134,7 +132,7 @@ def _mark_ppo(axes: Axes, found: Experiment, hand_set: str) -> None:
     """From each start an arrow to the end of PPO, a little to the right of it; a small diamond per seed."""
     figure = axes.figure.get_figure(root=True)
     beside = offset_copy(axes.transData, fig=figure, x=_BESIDE, units="points")
-    for start in STARTS:
+    for start in found.starts:
         firsts = [found.get(seed.ppo[start].start, hand_set) for seed in found.seeds]
         lasts = [found.get(seed.ppo[start].end, hand_set) for seed in found.seeds]
         steps = [first.step or 0 for first in firsts]
@@ -203,27 +201,18 @@ def _hang_labels(axes: Axes, found: Experiment) -> None:
 
 def _overview_handles(found: Experiment) -> list[Any]:
     several = len(found.seeds) > 1
+    star: dict[str, Any] = {"marker": "*", "ms": 10, "ls": "", "label": "best OOD checkpoint"}
+    diamond = {"marker": "D", "mfc": "white", "ms": 5.5, "lw": 1.1, "label": "PPO, from its start to its end"}
     handles = [
-        Line2D([], [], color="#222222", lw=_BOLD, label="mean over the seeds" if several else "the seed"),
-        *([_one_seed()] if several else []),
-        Line2D([], [], color=_PPO, marker="*", ms=10, ls="", label="best OOD checkpoint"),
-        Line2D(
-            [],
-            [],
-            color=_PPO,
-            marker="D",
-            mfc="white",
-            ms=5.5,
-            lw=1.1,
-            label="PPO, from its start to its end",
-        ),
+        Line2D([], [], color="#222222", lw=_BOLD, label="mean over the seeds" if several else "the seed")
     ]
+    handles += [_one_seed()] * several
+    handles += [Line2D([], [], color=_PPO, **look) for look in (star, *[diamond] * bool(found.starts))]
     if any(found.recoveries):
+        labels = ("best OOD, source of the repairs", "SFT end, not repaired")
         handles += [
             Line2D([], [], color="#222222", lw=1, ls=stroke, label=label)
-            for (what, stroke), label in zip(
-                _ENDS.items(), ("best OOD, source of the repairs", "SFT end, not repaired"), strict=True
-            )
+            for stroke, label in zip(_ENDS.values(), labels, strict=True)
         ]
     return handles
 
@@ -269,16 +258,13 @@ def format_figure(found: Experiment) -> Figure:
 
 
 def drift_figure(found: Experiment) -> Figure:
-    """Misalignment by tenth of the ranks, a line for each pair of checkpoints that was compared."""
-    pairs: dict[str, list[Drift]] = defaultdict(list)
-    for drift in found.manifest.drift:
-        seed = next(seed for seed in found.seeds if seed.seed == drift.seed)
-        pairs[_pair(found, seed, drift)].append(drift)
+    """Misalignment by tenth of the ranks, a line for each pair of checkpoints."""
+    pairs = found.drift_pairs()
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
     tenths = range(1, TENTHS + 1)
     for number, (pair, drifts) in enumerate(pairs.items()):
-        style = {"color": _DRIFTS[number % len(_DRIFTS)], "marker": _MARKERS[number % len(_MARKERS)]}
+        style = {"color": _DRIFTS[number], "marker": _MARKERS[number]}
         each = [dict(zip(tenths, drift.misalignment, strict=True)) for drift in drifts]
         _lines(axes, each, style["color"], marker=style["marker"], ms=5, mec="white", mew=0.6, label=pair)
     axes.set_xticks(tenths, [f"{tenth}" for tenth in tenths])
@@ -290,21 +276,12 @@ def drift_figure(found: Experiment) -> Figure:
     handles, _ = axes.get_legend_handles_labels()
     if len(found.seeds) > 1:
         handles.append(_one_seed())
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
 def _one_seed() -> Line2D:
     return Line2D([], [], color="#222222", lw=_THIN, alpha=_FAINT, label="one seed")
-
-
-def _pair(found: Experiment, seed: Seed, drift: Drift) -> str:
-    """What parts two checkpoints play for their seed; by its own name where one plays none."""
-    pair = drift.first, drift.checkpoint
-    if ppo := next((f"PPO, {start} start" for start in STARTS if seed.ppo[start] == pair), None):
-        return ppo
-    parts = {model: part for part, model in found.parts(seed).items()}
-    return " → ".join(parts.get(model, model) for model in pair)
 
 
 # -- recoveries ------------------------------------------------------------------------------------------

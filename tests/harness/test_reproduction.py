@@ -29,7 +29,7 @@ from points24.harness.reproduction_findings import (
     brings_back,
     findings,
 )
-from points24.harness.reproduction_manifest import STARTS, manifest_of, read_manifest
+from points24.harness.reproduction_manifest import manifest_of, read_manifest
 from points24.harness.statistics import Interval, t_interval
 from points24.tasks.cards import RULES, has_face
 from points24.tasks.errors import InputError
@@ -125,7 +125,7 @@ def world(
             model = f"{sft}/checkpoint-{step}"
             records += scored(model, shares, n, FORMAT.get(step, 0), WRONG_RULE[step] * shift, **about)
         runs = {}
-        for start in STARTS:
+        for start in ppo:
             step = START_STEPS[start]
             runs[start] = {"start": f"{sft}/checkpoint-{step}", "end": f"ppo-{start}-{seed}/checkpoint-120"}
             shares = {"ood": ppo[start] * shift, "id": min(1, of_id[step] + 0.12), "id_heldout": 0.02}
@@ -140,14 +140,16 @@ def world(
         manifest["seeds"].append(
             {"seed": seed, "sft": sft, "best_ood": names["source"], "end": names["target"], "ppo": runs}
         )
-        for number, first in enumerate(("nano", names["source"]) if drift else ()):
-            turned = [0.02, 0.06, 0.08, 0.1, 0.1, 0.09, 0.08, 0.07, 0.09, 0.3 - 0.1 * number]
-            turned[0] += 0.2 - 0.05 * number + 0.01 * seed
+        pairs = {("nano", names["target"]): 1.5, (names["source"], names["target"]): 1.0}
+        pairs |= {("nano", names["source"]): 0.4}
+        pairs |= {(names["source"], run["end"]): 0.9 + 0.1 * i for i, run in enumerate(runs.values())}
+        for (first, checkpoint), far in pairs.items() if drift else ():
+            turned = [0.2 + 0.01 * seed, 0.06, 0.08, 0.1, 0.1, 0.09, 0.08, 0.07, 0.09, 0.2]
             manifest["drift"].append(
                 {
-                    "seed": seed, "first": first, "checkpoint": names["target"], "values": 0.004, "change": 0.08,
-                    "alignment": [0.99 - each for each in turned],
-                    "floor": {"values": 1e-4, "alignment": [0.99] * 10},
+                    "seed": seed, "first": first, "checkpoint": checkpoint, "values": 0.004, "change": 0.08 * far,
+                    "alignment": [0.99 - far * each for each in turned],
+                    "floor": {"values": 1e-4, "change": 1e-3, "alignment": [0.99] * 10},
                 }
             )  # fmt: skip
         manifest["seconds"] |= {sft: 301.2, f"recoveries-{seed}": 100}
@@ -196,7 +198,7 @@ def changed(manifest, path, value):
         (("seeds",), [], r"seeds: expected at least one, each once, found \[\]"),
         (("seeds", 0, "seed"), True, r"seeds\[0\].seed: expected a whole number, found True"),
         (("seeds", 0, "seed"), 1, r"seeds: expected at least one, each once, found \[1, 1\]"),
-        (("seeds", 1, "ppo", "late"), None, r"seeds\[1\].ppo.late: missing"),
+        (("seeds", 1, "ppo", "late"), None, r"seeds: expected the same ppo for every seed, found \[\['early"),
         (("seeds", 1, "ppo", "late", "end"), None, r"seeds\[1\].ppo.late.end: missing"),
         (("seeds", 1, "ppo", "last"), {}, r"seeds\[1\].ppo.last: unknown key; allowed: early, middle, late"),
         (("drift", 0), [], r"drift\[0\]: expected an object, found \[\]"),
@@ -250,6 +252,36 @@ def test_a_run_of_another_base_is_bad_input():
     other = scored("other", {"ood": 0.1, "id": 0.1}, 8)
     with pytest.raises(InputError, match="sft-0: expected the parent other, found nano"):
         experiment(manifest_of(manifest | {"base": "other"}), [*records, *other])
+
+
+def test_the_record_of_a_checkpoints_own_run_counts():
+    # A sweep scores its ends again, and PPO its start, and neither says what stage they are of.
+    manifest, records = world(1, n=8)
+    again = [
+        r
+        for model in ("nano", "sft-0/checkpoint-10", "sft-0/checkpoint-100")
+        for r in scored(model, {"ood": 1, "id": 1}, 8, date="2027-01-01T00:00:00Z", parent="sft-0")
+    ]
+    made = experiment(manifest_of(manifest), [*again, *records])
+    assert made.curves == experiment(manifest_of(manifest), records).curves
+    assert made.get("sft-0/checkpoint-10", "ood").stage == "SFT"
+
+
+def test_runs_of_ppo_may_be_left_out():
+    made = found(3, n=40, ppo={"middle": 0.27})
+    of = measures(made)
+    assert of["OOD gain, middle start"].mean is not None
+    assert "OOD gain, early start" not in of
+    assert list(made.parts(made.seeds[0])) == ["base", "best OOD", "SFT end", "PPO end, middle start"]
+    assert verdicts(made)["1"] == OPEN  # nothing to compare the share with
+    assert verdicts(found(3, n=40, ppo={}))["4"] == OPEN
+
+
+def test_how_far_ppo_turns_directions_back_stands_beside_the_drift():
+    measure = measures(found(3, n=40))["misalignment from best OOD, all ranks: PPO end, late start − SFT end"]
+    assert [value.share for value in measure.values if value] == pytest.approx(
+        [0.1 * (1.07 + s / 100) / 10 for s in range(3)]
+    )
 
 
 def test_other_protocols_and_older_records_are_left_out():

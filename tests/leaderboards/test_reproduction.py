@@ -32,7 +32,9 @@ def section(text, heading):
 def test_the_report_starts_with_five_lines_of_verdicts_and_the_overview():
     about, summary, figure = markdown(found(3)).split("\n\n")[1:4]
     assert "3 seeds" in about
-    assert "20 min in all on 2 CPU cores" in about  # 3 · 401.2 s
+    assert "checkpoints called early (step 20), middle (step 100), late (step 400)" in about
+    assert "the last SFT checkpoint (step 400) repaired from the one that is best on OOD (step 10)" in about
+    assert "20 min of computing in all on 2 CPU cores" in about  # 3 · 401.2 s
     lines = summary.splitlines()
     assert len(lines) == 5
     verdicts = [re.findall(r"\*\*(\w+)\*\* .*?: \*(.*?)\*", line) for line in lines]
@@ -153,21 +155,23 @@ def test_the_names_of_the_repairs_cover_neither_each_other_nor_the_legend(plots)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
-def test_drift_of_a_ppo_run_is_named_by_its_start(plots):
+def test_drift_is_shown_of_the_parts_that_the_findings_compare(plots):
     manifest, records = world(1, n=40)
-    start, end = manifest["seeds"][0]["ppo"]["late"].values()
-    manifest["drift"].append(manifest["drift"][0] | {"first": start, "checkpoint": end})
-    manifest["drift"].append(manifest["drift"][0] | {"first": "nano", "checkpoint": "another"})
+    manifest["drift"].append(manifest["drift"][0] | {"checkpoint": "sft-0/checkpoint-20"})
     figure = plots.drift_figure(experiment(manifest_of(manifest), records))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "base → SFT end", "best OOD → SFT end", "PPO, late start", "base → another"
+        "base → best OOD", "base → SFT end", "best OOD → SFT end",
+        *(f"best OOD → PPO end, {start} start" for start in ("early", "middle", "late")),
     ]  # fmt: skip
 
 
 def test_without_repairs_or_drift_there_are_fewer_figures(plots):
-    made = found(1, n=40, repairs={}, drift=False)
+    made = found(1, n=40, repairs={}, drift=False, ppo={})
     assert figure_names(made) == FIGURES[:2]
-    assert len(plots.overview_figure(made).axes) == 3
+    figure = plots.overview_figure(made)
+    assert len(figure.axes) == 3
+    assert "PPO" not in "".join(text.get_text() for text in figure.legends[0].get_texts())
+    assert "PPO" not in markdown(made).split("\n\n")[1]
 
 
 # -- writing ---------------------------------------------------------------------------------------------
