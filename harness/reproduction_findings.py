@@ -58,6 +58,8 @@ class Part:
     decides: tuple[Measure, ...]
     beside: tuple[Measure, ...]
     verdict: str
+    also: Measure | None = None
+    """One of those beside that the verdict must not be read without."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def _forgetting(found: Experiment) -> Finding:
                 decides,
                 (lenient, in_format, lenient_fall),
                 above_zero(decides),
+                lenient,
             ),
         ),
         "A peak flatters itself if the deals that pick it also measure it. So each half of the deals is "
@@ -317,6 +320,7 @@ def _better_in(found: Experiment) -> Finding:
                 decides,
                 tuple(of(start) for of in (at_start, in_gain) for start in others if start in found.starts),
                 above_zero(decides),
+                in_gain("early"),
             ),
         ),
         "A better end may be no more than the better start: the gain by PPO tells the two apart, and does "
@@ -371,7 +375,7 @@ def _spectrum(found: Experiment, first: str) -> tuple[Measure, Measure]:
 
 
 def _turned_back(found: Experiment) -> list[Measure]:
-    """Mean misalignment from the best OOD checkpoint: of PPO's end from the late start, less that of SFT's."""
+    """Mean misalignment from the best OOD checkpoint: of PPO's end, late start, less that of SFT's."""
 
     def of(place: int, seed: Seed) -> Value | None:
         if "late" not in seed.ppo:

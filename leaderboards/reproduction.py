@@ -193,18 +193,23 @@ def _reading(found: Experiment) -> list[str]:
 
 
 def _summary(found: Finding) -> str:
-    said = [f"**{part.label}** {part.what}: *{part.verdict}* ({_key_figure(part)})" for part in found.parts]
+    said = [f"**{part.label}** {part.what}: *{part.verdict}* ({_key_figures(part)})" for part in found.parts]
     return f"- {'; '.join(said)}"
 
 
-def _key_figure(part: Part) -> str:
-    """The first deciding number that leaves the claim open or contradicts it, else the first of all."""
+def _key_figures(part: Part) -> str:
+    """The first deciding number that leaves the claim open or contradicts it, else the first; and `also`."""
     key = next((m for m in part.decides if not m.is_above(0)), part.decides[0])
-    interval = key.over_seeds or key.over_deals
-    if key.mean is None:
-        return f"{escape(key.name)}: {_UNKNOWN}"
-    unit = f" {_UNITS[key.unit]}" if _UNITS[key.unit] else ""
-    return f"{escape(key.name)}: {_number(key.mean, key.unit)}{unit}{escape(_bounds(interval, key.unit))}"
+    also = part.also if part.also and part.also.mean is not None else None
+    return "; ".join(map(_figure, filter(None, (key, also))))
+
+
+def _figure(found: Measure) -> str:
+    if found.mean is None:
+        return f"{escape(found.name)}: {_UNKNOWN}"
+    unit = f" {_UNITS[found.unit]}" if _UNITS[found.unit] else ""
+    bounds = _bounds(found.over_seeds or found.over_deals, found.unit)
+    return f"{escape(found.name)}: {_number(found.mean, found.unit)}{unit}{escape(bounds)}"
 
 
 def _section(found: Finding, experiment_: Experiment) -> list[str]:

@@ -29,6 +29,7 @@ from points24.tasks.verdict import Verdict
 
 _WRONG_RULE, _PPO = "#d95f02", "#222222"
 _FAINT, _THIN, _BOLD = 0.4, 0.8, 2.0
+_DASHED = (0, (4, 1.5))
 _ENDS = {"best OOD": (0, (6, 2)), "SFT end": (0, (1, 1.5))}
 _BESIDE = 13
 """Points (1/72 inch) from a start of PPO to its end, so that the arrow shows on the axis of SFT steps."""
@@ -78,9 +79,11 @@ def overview_figure(found: Experiment) -> Figure:
     titles = ("ID: J, Q, K = 10, the rule of the training", "OOD: J, Q, K = 11, 12, 13, as the prompt says")
     for row, hand_set, title in zip(grid, ("id", "ood"), titles, strict=False):
         row[0].set_title(title, loc="left", fontsize=9, fontweight="bold", color=COLOURS[hand_set])
-        _lines(
-            row[0], [_accuracies(each[STRICT].scores[hand_set]) for each in found.curves], COLOURS[hand_set]
+        strict, flexible = (
+            [_accuracies(each[name].scores[hand_set]) for each in found.curves] for name in (STRICT, FLEXIBLE)
         )
+        _lines(row[0], strict, COLOURS[hand_set])
+        row[0].plot(*_mean(flexible), color=COLOURS[hand_set], lw=1.2, ls=_DASHED, zorder=2.5)
         _mark_ppo(row[0], found, hand_set)
         for seed in found.seeds:
             best = found.get(seed.best_ood, hand_set)
@@ -114,18 +117,23 @@ def overview_figure(found: Experiment) -> Figure:
         grid[0][1].set_title("SFT end, repaired\nfrom best OOD", loc="left", fontsize=9, fontweight="bold")
         grid[2][1].set_axis_off()
         _hang_labels(grid[1][1], found)
-    figure.legend(handles=_overview_handles(found), loc="outside lower center", ncols=3)
+    figure.legend(handles=_overview_handles(found), loc="outside lower center", ncols=2 + repaired)
     return figure
 
 
 def _lines(axes: Axes, seeds: Sequence[Points], colour: str, **style: Any) -> None:
     """A thin line per seed and, over several, their mean in bold at the steps that all have."""
-    common = [step for step in seeds[0] if all(step in each for each in seeds)]
     bold = {"color": colour, "lw": _BOLD, "solid_capstyle": "round", "zorder": 3} | style
     if len(seeds) > 1:
         for each in seeds:
             axes.plot(list(each), list(each.values()), color=colour, lw=_THIN, alpha=_FAINT, zorder=2)
-    axes.plot(common, [fmean(each[step] for each in seeds) for step in common], **bold)
+    axes.plot(*_mean(seeds), **bold)
+
+
+def _mean(seeds: Sequence[Points]) -> tuple[list[int], list[float]]:
+    """The mean over the seeds, as x and y, at the steps that all have."""
+    common = [step for step in seeds[0] if all(step in each for each in seeds)]
+    return common, [fmean(each[step] for each in seeds) for step in common]
 
 
 def _mark_ppo(axes: Axes, found: Experiment, hand_set: str) -> None:
@@ -201,11 +209,11 @@ def _hang_labels(axes: Axes, found: Experiment) -> None:
 
 def _overview_handles(found: Experiment) -> list[Any]:
     several = len(found.seeds) > 1
+    line = "mean over the seeds" if several else "the seed"
     star: dict[str, Any] = {"marker": "*", "ms": 10, "ls": "", "label": "best OOD checkpoint"}
     diamond = {"marker": "D", "mfc": "white", "ms": 5.5, "lw": 1.1, "label": "PPO, from its start to its end"}
-    handles = [
-        Line2D([], [], color="#222222", lw=_BOLD, label="mean over the seeds" if several else "the seed")
-    ]
+    handles = [Line2D([], [], color="#222222", lw=_BOLD, label=line)]
+    handles += [Line2D([], [], color="#222222", lw=1.2, ls=_DASHED, label=f"{line}, replies in any format")]
     handles += [_one_seed()] * several
     handles += [Line2D([], [], color=_PPO, **look) for look in (star, *[diamond] * bool(found.starts))]
     if any(found.recoveries):
@@ -233,7 +241,7 @@ def format_figure(found: Experiment) -> Figure:
     panels = figure.subplots(1, 2)
     for axes, (title, hand_set) in zip(panels, _SHORT.items(), strict=True):
         means = []
-        for name, stroke in ((STRICT, "-"), (FLEXIBLE, (0, (4, 1.5)))):
+        for name, stroke in ((STRICT, "-"), (FLEXIBLE, _DASHED)):
             seeds = [_accuracies(each[name].scores[hand_set]) for each in found.curves]
             _lines(axes, seeds, COLOURS[hand_set], ls=stroke)
             means.append(axes.lines[-1].get_data())
@@ -242,11 +250,11 @@ def format_figure(found: Experiment) -> Figure:
         axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=COLOURS[hand_set])
         axes.set(xlabel="SFT step", ylabel="won, %")
         axes.set_ylim(*_limits([axes]))
-        scale_steps(axes, sorted({step for each in found.curves for step in each[STRICT].steps}))
+        scale_steps(axes, sorted({step for each in found.curves for step in each[STRICT].steps}), room=0.07)
         axes.tick_params(axis="x", labelsize=7.5)
     handles: list[Any] = [
         Line2D([], [], color="#222222", lw=_BOLD, label="strict: in the reply format"),
-        Line2D([], [], color="#222222", lw=_BOLD, ls=(0, (4, 1.5)), label="flexible: in any format"),
+        Line2D([], [], color="#222222", lw=_BOLD, ls=_DASHED, label="flexible: in any format"),
     ]
     if len(found.seeds) > 1:
         handles.append(_one_seed())
@@ -291,7 +299,7 @@ def recoveries_figure(found: Experiment) -> Figure:
     """OOD and ID accuracy of every recipe: a dot per seed, the mean with its 95 % interval over the seeds."""
     labels = list(dict.fromkeys(r.recipe.label for each in found.recoveries if each for r in each.repairs))
     labels.sort(key=lambda label: (fmean(_repair_shares(found, label, "ood")), label))
-    figure = Figure(figsize=(7.6, 1.5 + 0.3 * len(labels)), layout="constrained")
+    figure = Figure(figsize=(7.6, 1.4 + 0.26 * len(labels)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (title, hand_set) in zip(panels, _SHORT.items(), strict=True):
         for place, label in enumerate(labels):
@@ -309,12 +317,14 @@ def recoveries_figure(found: Experiment) -> Figure:
                 fmean(shares), place, look.marker, ms=6.5, color=look.colour, mec="white", mew=0.8, zorder=4
             )
         _end_lines(axes.axvline, found, hand_set)
+        shown = [float(x) for line in axes.lines for x in np.ravel(line.get_xdata())]
+        low, high = 0.0 if hand_set == "ood" else min(shown), max(shown)
+        axes.set_xlim(low - 0.04 * (high - low), high + 0.06 * (high - low))
         axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=COLOURS[hand_set])
         axes.set_xlabel("won, %")
         axes.grid(axis="y", **_GRID)
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(len(labels)), labels, fontsize=8)
-    panels[0].set_xlim(left=0)
     panels[0].set_ylim(-0.6, len(labels) - 0.4)
     handles: list[Any] = [
         Line2D([], [], color="#222222", lw=1, ls=stroke, label=f"{what}: mean")

@@ -45,6 +45,8 @@ def test_the_report_starts_with_five_lines_of_verdicts_and_the_overview():
         [("3a", "holds"), ("3b", "does not hold")],
         [("4", "holds")],
     ]
+    assert "; OOD, flexible: peak − step 0: +" in lines[0]  # how much of the rise is not format
+    assert "; OOD gain by PPO: early − late start: " in lines[4]
     assert figure.endswith("(figures/reproduction_overview.svg)")
 
 
@@ -126,10 +128,9 @@ def test_durations_read_well():
 def test_the_overview_shows_seeds_means_ppo_and_repairs(plots):
     made = found(3)
     of_id, beside_id, ood, beside, wrong_rule, _ = plots.overview_figure(made).axes
-    for axes in (of_id, ood, wrong_rule):
-        assert (
-            len([line for line in axes.lines if len(line.get_xdata()) == 9]) == 4
-        )  # three seeds and the mean
+    # Three seeds and the mean; of flexible the mean alone.
+    for axes, lines in ((of_id, 5), (ood, 5), (wrong_rule, 4)):
+        assert len([line for line in axes.lines if len(line.get_xdata()) == 9]) == lines
     best = made.get("sft-1/checkpoint-10", "ood")
     assert (10, 100 * best.k / best.n) in [tuple(p) for line in ood.lines for p in line.get_xydata().tolist()]
     assert len([text for text in ood.texts if text.arrow_patch]) == 3
