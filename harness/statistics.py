@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from math import ceil, inf, sqrt
+from math import ceil, fsum, inf, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -193,6 +193,25 @@ def ratio_interval(
         return None
     half = sqrt(max(0.0, ab * ab - aa * bb))  # never below 0 but for rounding: R = a / b is not rejected
     return Interval((ab - half) / bb, (ab + half) / bb)
+
+
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Student's interval for the mean of independent values (1908, Biometrika 6:1).
+
+    It has n − 1 degrees of freedom. For a handful of seeds, where the normal approximation is far too
+    narrow: at 3 values it takes 4.3 standard errors, not 1.96. Values that all agree give an interval
+    without width.
+
+    Returns:
+        None for fewer than two values: they say nothing about their spread.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    mean = fsum(values) / n
+    variance = fsum((value - mean) ** 2 for value in values) / (n - 1)
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * sqrt(variance / n)
+    return Interval(mean - half, mean + half)
 
 
 def two_shares(k_a: int, n_a: int, k_b: int, n_b: int) -> float:

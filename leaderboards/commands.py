@@ -40,7 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
     ingest = add("ingest", _ingest, "take in lm-eval's output, or the records of a training run")
     _runs_arguments(ingest, "--output_path of lm_eval, or output_dir of points24 train")
-    add("build", _build, "write README.md, index.html and tables/ from records/")
+    add("build", _build, "write README.md, index.html, tables/ and reports from records/")
     add("check", _check, "exit with 3 unless the committed tables are what the records give")
     compare = add("compare", _compare, "two checkpoints deal by deal, on every protocol that they share")
     compare.add_argument("a", help="a model, a label of the tables, or a record's key")

@@ -5,33 +5,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
 
 from points24.harness.comparison import interval_of, protocol_of
 from points24.harness.curve import Curve, best_ood, curve, forgetting, is_one_of, is_scored, run_of
 from points24.harness.curve_report import TITLES
 from points24.harness.records import FILTERS, Record
 from points24.harness.recovery import recoveries
-from points24.leaderboards.drawing import STYLE, file_stem, save, save_all
+from points24.leaderboards.drawing import COLOURS, STYLE, file_stem, save, save_all, scale_steps
 from points24.leaderboards.recovery_plots import write_recoveries
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import Verdict
 
-_COLOURS = {"id": "#0b6e8f", "id_heldout": "#56b4e9", "ood": "#aa3377"}
 _LINES = {"id": "o-", "id_heldout": "^--", "ood": "s-"}  # told apart without colour, too
 _VERDICT_COLOURS = dict(
     zip(Verdict, ("#1b9e77", "#d95f02", "#e6b422", "#a66bb5", "#4575b4", "#9aa0a6"), strict=True)
 )
 _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
-_LABELLED_STEPS = 12
-_CROWDED = 1 / 4
-"""Steps crowd at the start where half of them lie in this share of the axis."""
 
 
 def curves(records: Sequence[Record]) -> list[Curve]:
@@ -67,7 +61,7 @@ def curve_figure(found: Curve) -> Figure:
     above.set_title(_name(found), fontsize=9)
     accuracy_over_steps(above, found)
     verdicts_over_steps(below, found.ood)
-    _scale_steps(below, found.steps)
+    scale_steps(below, found.steps)
     return figure
 
 
@@ -76,12 +70,12 @@ def accuracy_over_steps(axes: Axes, found: Curve) -> None:
     for name, records in found.scores.items():
         steps, bounds = list(records), [interval_of(record) for record in records.values()]
         shares = [100 * record.k / record.n for record in records.values()]
-        axes.plot(steps, shares, _LINES[name], ms=3, color=_COLOURS[name], label=TITLES[name])
+        axes.plot(steps, shares, _LINES[name], ms=3, color=COLOURS[name], label=TITLES[name])
         axes.fill_between(
             steps,
             [100 * bound.low for bound in bounds],
             [100 * bound.high for bound in bounds],
-            color=_COLOURS[name],
+            color=COLOURS[name],
             alpha=0.18,
             linewidth=0,
         )
@@ -92,7 +86,7 @@ def accuracy_over_steps(axes: Axes, found: Curve) -> None:
             [100 * record.k / record.n],
             marker,
             ms=size,
-            mfc="none" if about == "end" else _COLOURS["ood"],
+            mfc="none" if about == "end" else COLOURS["ood"],
             mec="black",
             label=f"{about}, step {step:,}",
         )
@@ -117,19 +111,6 @@ def verdicts_over_steps(axes: Axes, records: Mapping[int, Record]) -> None:
     )
     axes.set(xlabel="training step", ylabel="OOD replies, %", ylim=(0, 100))
     axes.legend(**_BESIDE, reverse=True)  # in the order of the stack
-
-
-def _scale_steps(axes: Axes, steps: Sequence[int]) -> None:
-    """Steps as they are, unless they crowd at the start: then by their logarithm, with room for step 0."""
-    if median(steps) >= _CROWDED * steps[-1]:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return
-    first = min(step for step in steps if step)
-    axes.set_xscale("symlog", linthresh=first, linscale=0.4)
-    axes.set_xlim(-first / 3, steps[-1] * 1.3)  # matplotlib's margins are those of the steps as they are
-    every = -(-len(steps) // _LABELLED_STEPS)
-    axes.set_xticks(steps[::every], [f"{step:,}" for step in steps[::every]])
-    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def write_curve(found: Curve, path: Path) -> None:

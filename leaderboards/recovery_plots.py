@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,23 +18,8 @@ from matplotlib.transforms import Bbox, ScaledTranslation
 
 from points24.harness.recovery import End, Recovery, Repair, Score
 from points24.harness.recovery_report import title
-from points24.leaderboards.drawing import STYLE, file_stem, save_all
+from points24.leaderboards.drawing import LOOKS, STYLE, Look, file_stem, look_of, save_all
 
-
-class _Look(NamedTuple):
-    colour: str
-    marker: str
-
-
-_LOOKS = {  # told apart without colour, too
-    "directions": _Look("#0b6e8f", "o"),
-    "values": _Look("#d95f02", "s"),
-    "both": _Look("#aa3377", "D"),
-    "reset": _Look("#6b6b6b", "^"),
-    "interpolate": _Look("#1b9e77", "v"),
-    "task-arithmetic": _Look("#a6761d", "P"),
-}
-_OTHER = _Look("#4575b4", "X")
 _VARIANTS = ("full", "left", "right", "none")
 """How markers are filled: a series per module choice, taper and so on."""
 _STROKES = {"top": "-", "first": "-", "tail": "--", "last": "--", "top + tail": "-."}
@@ -100,12 +85,12 @@ def front_figure(found: Recovery) -> Figure | None:
     figure = Figure(figsize=(7, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title(found), fontsize=9)
-    points: list[tuple[End | Repair, str, _Look, str]] = [
-        (r, r.recipe.short, _look(r.recipe.kind), r.recipe.kind) for r in repairs
+    points: list[tuple[End | Repair, str, Look, str]] = [
+        (r, r.recipe.short, look_of(r.recipe.kind), r.recipe.kind) for r in repairs
     ]
     for what, end in (("source", found.source), ("target", found.target)):
         _, colour, marker = _ENDS[what]
-        points.append((end, what, _Look(colour, marker), what))
+        points.append((end, what, Look(colour, marker), what))
     front = sorted((100 * p.id.share, 100 * p.ood.share) for p, *_ in points if p.on_front and p.id)
     for point, _, look, _ in points:
         _cross(axes, point, look)
@@ -254,7 +239,7 @@ def _accuracies(axes: Axes, found: Recovery, series: Sequence[Series], side: str
             continue
         shift = dodge * (number - (len(series) - 1) / 2)
         place = axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
-        look = _look(each.kind)
+        look = look_of(each.kind)
         shares = [100 * score.share for _, score in points]
         bounds = [[100 * end for end in score.interval] for _, score in points]
         axes.errorbar(
@@ -312,8 +297,8 @@ def _handles(series: Sequence[Series]) -> list[Any]:
     handles: list[Any] = [
         Line2D(
             [], [],
-            color=_look(each.kind).colour,
-            marker=_look(each.kind).marker,
+            color=look_of(each.kind).colour,
+            marker=look_of(each.kind).marker,
             ms=5,
                 ls=each.stroke if len(each.points) > 1 or each.kind == "interpolate" else "",
             fillstyle=_fill(each, series),
@@ -338,12 +323,8 @@ def _has_weight(each: Series) -> bool:
     return each.points[0][1].recipe.weight is not None
 
 
-def _look(kind: str) -> _Look:
-    return _LOOKS.get(kind, _OTHER)
-
-
 def _rank(kind: str) -> int:
-    kinds = [*_LOOKS]
+    kinds = [*LOOKS]
     return kinds.index(kind) if kind in kinds else len(kinds)
 
 
@@ -351,7 +332,7 @@ def _of(point: End | Repair, side: str) -> Score | None:
     return point.ood if side == "ood" else point.id
 
 
-def _cross(axes: Axes, point: End | Repair, look: _Look) -> None:
+def _cross(axes: Axes, point: End | Repair, look: Look) -> None:
     """A point with its interval in both directions; hollow where it is not on the front."""
     if point.id is None:
         return
@@ -376,7 +357,7 @@ def _cross(axes: Axes, point: End | Repair, look: _Look) -> None:
 def _name_points(
     figure: Figure,
     axes: Axes,
-    named: Sequence[tuple[End | Repair, str, _Look]],
+    named: Sequence[tuple[End | Repair, str, Look]],
     points: Sequence[End | Repair],
 ) -> None:
     """Names beside their points, each in the first place that covers no other name, point or interval arm."""

@@ -27,19 +27,21 @@ _LATEX = {
 } | {sign: "\\" + sign for sign in "&%$#_{}"}
 
 
-def markdown(tables: Sequence[Table], recovery: str | None = None) -> str:
+def markdown(tables: Sequence[Table], recovery: str | None = None, reproduction: str | None = None) -> str:
     """The README of the leaderboards.
 
     Args:
         tables: what it shows.
         recovery: path of the report on repaired checkpoints, if there is one.
+        reproduction: path of the report on the paper's experiment, if there is one.
     """
     parts = [
         "# Leaderboards",
         "Generated from [`records/`](records) by `points24 leaderboard build`; edit the records, not this. "
         "[`index.html`](index.html) is the same as one page to sort and filter, with a plot of ID against "
         "OOD and the provenance of every row; [`tables/`](tables) has CSV and LaTeX."
-        + (f" [`{recovery}`]({recovery}) says what repairs bring back." if recovery else ""),
+        + (f" [`{recovery}`]({recovery}) says what repairs bring back." if recovery else "")
+        + (f" [`{reproduction}`]({reproduction}) is the paper's experiment again." if reproduction else ""),
         "\n".join(f"- {note}" for note in wording.notes()),
     ]
     for status, heading in (("measured", "Measured"), ("reported", "Reported")):

@@ -19,6 +19,7 @@ from points24.harness.statistics import (
     paired_interval,
     ratio_interval,
     sign_flip,
+    t_interval,
     two_shares,
     two_shares_interval,
     wilson,
@@ -253,3 +254,22 @@ def test_wilson_holds_the_share_itself_at_both_ends(n):
     assert wilson(0, n).low == 0
     assert wilson(n, n).high == 1
     assert all(wilson(k, n).low < k / n < wilson(k, n).high for k in range(1, n))
+
+
+def test_students_interval_gives_an_example_by_hand():
+    # Mean 2, variance 1, standard error 1/√3; Student's table gives 4.303 at 2 degrees of freedom.
+    interval = t_interval([1, 2, 3])
+    assert interval == pytest.approx((2 - 4.303 / math.sqrt(3), 2 + 4.303 / math.sqrt(3)), abs=1e-3)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_students_interval_agrees_with_scipy(confidence):
+    values = [0.12, 0.31, -0.05, 0.2, 0.44]
+    expected = ttest_1samp(values, 0).confidence_interval(confidence)
+    assert t_interval(values, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_values_that_agree_have_no_spread_and_one_value_has_no_interval():
+    assert t_interval([0.1, 0.1, 0.1]) == pytest.approx((0.1, 0.1))
+    assert t_interval([0.1]) is None
+    assert t_interval([]) is None
