@@ -16,7 +16,7 @@ from points24.tasks.errors import InputError
 
 SCHEMA = 1
 """Goes up whenever a field is added, removed or changes its meaning."""
-MANIFEST = "reproduction.json"
+MANIFEST = "manifest.json"
 STARTS = ("early", "middle", "late")
 """The SFT checkpoints that PPO starts from."""
 TENTHS = 10

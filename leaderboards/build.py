@@ -19,6 +19,8 @@ from points24.leaderboards.recovery import markdown as recovery_markdown
 from points24.leaderboards.render import markdown, table_csv, table_latex
 from points24.tasks.errors import InputError
 
+REPRODUCTION = "reproduction"
+"""The subfolder with a manifest and records of `points24 reproduce`."""
 TABLES = "tables"
 """The subfolder that belongs to the generated tables: whatever else lies in it is taken away."""
 
@@ -26,8 +28,8 @@ TABLES = "tables"
 def generated(records: Path) -> dict[str, bytes]:
     """File name below the leaderboards folder -> its content.
 
-    A function of the records, and of the manifest ``reproduction.json`` beside their folder if there is one.
-    Figures are not among it.
+    A function of the records, and of the folder ``reproduction`` beside theirs if there is one: its manifest
+    and its own records, which are too many for the tables. Figures are not among it.
 
     Raises:
         InputError: a bad record, or none; a bad manifest, or a record missing that it speaks of.
@@ -41,8 +43,8 @@ def _generated(records: Path) -> tuple[dict[str, bytes], Experiment | None]:
         raise InputError(f"{records}: no records; points24 leaderboard ingest DIR makes them")
     all_tables = tables(found)
     repaired = recoveries(found)
-    manifest = records.parent / MANIFEST
-    made = experiment(read_manifest(manifest), found) if manifest.exists() else None
+    home = records.parent / REPRODUCTION
+    made = experiment(read_manifest(home / MANIFEST), read_records(home)) if home.is_dir() else None
     readme = markdown(all_tables, REPORT if repaired else None, reproduction.REPORT if made else None)
     texts = {"README.md": readme, "index.html": page(all_tables)}
     if made:

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -226,7 +227,8 @@ def test_build_writes_the_report_where_there_is_a_manifest_and_check_compares_it
     add_records(tmp_path / "records" / "a.jsonl", records)
     build(tmp_path / "records", tmp_path)
     assert not (tmp_path / "reproduction.md").exists()
-    path = tmp_path / "reproduction.json"
+    path = tmp_path / "reproduction" / "manifest.json"
+    add_records(path.parent / "records.jsonl", records)
     path.write_text(json.dumps(manifest))
     names = ["README.md", "reproduction.md", *(f"figures/{name}" for name in FIGURES)]
     assert sorted(differing(tmp_path / "records", tmp_path)) == sorted(names)
@@ -249,8 +251,8 @@ def test_build_writes_the_report_where_there_is_a_manifest_and_check_compares_it
     path.write_text(json.dumps(changed(manifest, ("seeds", 0, "end"), None)))
     capsys.readouterr()
     assert leaderboard("build") == 2
-    assert capsys.readouterr().err.endswith("reproduction.json: seeds[0].end: missing\n")
-    path.unlink()
+    assert capsys.readouterr().err.endswith("manifest.json: seeds[0].end: missing\n")
+    shutil.rmtree(path.parent)
     assert leaderboard("build") == 0
     assert [p.name for p in (tmp_path / "figures").iterdir()] == ["curve.svg"]
     assert not (tmp_path / "reproduction.md").exists()
