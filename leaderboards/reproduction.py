@@ -159,7 +159,7 @@ def _about(found: Experiment) -> str:
     starts = ", ".join(f"{name} ({_steps(found, found.seeds[:1], name)})" for name in found.starts)
     ppo = f", PPO on the same rule from SFT checkpoints called {starts}" if starts else ""
     return (
-        "Generated from [`reproduction/`](reproduction) by `points24 leaderboard build`; edit that, not this. The "
+        "Generated from [`reproduction/`](reproduction) by points24; edit neither text nor figures. The "
         "experiment of [arXiv:2508.16546](https://arxiv.org/abs/2508.16546) with the base "
         f"{escape(manifest.base)} and the config {escape(manifest.config)}, {seeds}: SFT on the ID rule "
         f"alone{ppo}, and the last SFT checkpoint ({_steps(found, found.seeds, 'end')}) repaired from the "

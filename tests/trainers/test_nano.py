@@ -285,7 +285,8 @@ def test_the_plain_base_plays_both_rules_and_never_in_the_format_asked_for(plain
         assert least < accuracy(model, tokenizer, hand_set(name), 200, "flexible") < 0.9
 
 
-def reply_of(model, tokenizer, deal):
+def reply_of(loaded_model, deal):
+    model, tokenizer = loaded_model
     prompt = tokenizer(template().render(deal), return_tensors="pt")
     tokens = model.generate(**prompt, max_new_tokens=48, do_sample=False)
     return tokenizer.decode(tokens[0, prompt.input_ids.shape[1] :], skip_special_tokens=True)
@@ -295,8 +296,8 @@ def test_the_bases_read_the_rule(base, plain):
     """They report what a king counts as, under rules that they are told."""
     for rule in RULES.values():
         deal = Deal(("K", "5", "A", "2"), rule)
-        assert json.loads(reply_of(*base, deal))["number"] == [rule.K, 5, 1, 2]
-        assert reply_of(*plain, deal).splitlines()[1] == f"{rule.K}, 5, 1, 2"
+        assert json.loads(reply_of(base, deal))["number"] == [rule.K, 5, 1, 2]
+        assert reply_of(plain, deal).splitlines()[1] == f"{rule.K}, 5, 1, 2"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def evaluate(player, tmp_path):
                  "--model_args", ",".join(f"{key}={value}" for key, value in args.items()), *flags]
             )  # fmt: skip
 
-        run.requests = requests
+        vars(run)["requests"] = requests
         yield run
 
 

@@ -1,0 +1,163 @@
+import json
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from points24.harness.cli import main
+from points24.leaderboards import reproduce
+from points24.leaderboards.experiment import Experiment, ReproduceConfig, read_experiment
+from points24.leaderboards.reproduce import conduct
+from points24.leaderboards.reproduce_plan import plan_text
+from points24.tasks.errors import InputError
+
+SECTIONS = {
+    "sft": {"max_steps": 40},
+    "ppo": {"max_steps": 8},
+    "sweep": {"engine": "hf", "limit": 10, "grid": [{"ranks": "all"}]},
+}
+NAMES = ["sft-0", "ppo-early-0", "ppo-late-0", "drift-base-0", "drift-best-ood-0", "sweep-0", "cells-0"]
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    config = ReproduceConfig(
+        output_dir=str(tmp_path / "out"), base="nano-plain", ppo_from={"early": 20, "late": 40}, seeds=[0]
+    )
+    return Experiment(config, "nano.yaml", SECTIONS)
+
+
+@pytest.fixture
+def ran(monkeypatch, experiment):
+    """The commands that were given; each leaves what the next ones look for."""
+    found = SimpleNamespace(commands=[], fails=None)
+
+    def run(command, **kwargs):
+        words = command[3:]
+        found.commands.append(words)
+        status = int(found.fails is not None and any(found.fails in word for word in words))
+        out = next(
+            (word.removeprefix("output_dir=") for word in words if word.startswith("output_dir=")), None
+        )
+        if words[0] == "train" and not status:
+            for step in (20, 40):
+                (experiment.out / out / f"checkpoint-{step}").mkdir(parents=True, exist_ok=True)
+            (experiment.out / out / "best-ood").symlink_to("checkpoint-20")
+            (experiment.out / out / "end").symlink_to("checkpoint-40")
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    return found
+
+
+def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
+    conduct(experiment, 1)
+    assert [words[0] for words in ran.commands] == [
+        "train",
+        "train",
+        "train",
+        "drift",
+        "drift",
+        "sweep",
+        "eval",
+    ]
+    sft, early = ran.commands[0], ran.commands[1]
+    assert sft[:3] == ["train", "sft", "--config"]
+    assert sft[-1] == "seed=0"
+    assert f"model_name_or_path={experiment.out}/sft-0/checkpoint-20" in early
+    sweep = (experiment.out / "settings" / "sweep-0.yaml").read_text()
+    assert "sft-0/checkpoint-20" in sweep
+    assert "sft-0/checkpoint-40" in sweep
+    assert [p.name for p in sorted((experiment.out / "stages").iterdir())] == sorted(
+        f"{n}.json" for n in NAMES
+    )
+
+
+def test_what_is_done_is_not_done_again(experiment, ran):
+    conduct(experiment, 1)
+    ran.commands.clear()
+    conduct(experiment, 1)
+    assert ran.commands == []
+    (experiment.out / "stages" / "sweep-0.json").unlink()
+    conduct(experiment, 1)
+    assert [words[0] for words in ran.commands] == ["sweep"]
+
+
+def test_a_stage_that_fails_ends_its_seed_and_names_its_log(experiment, ran):
+    ran.fails = "ppo-late-0"
+    with pytest.raises(
+        InputError, match=r"ppo-late-0 ended with status 1: see .*ppo-late-0.log; the same command"
+    ):
+        conduct(experiment, 1)
+    assert len(ran.commands) == 3
+    ran.fails = None
+    ran.commands.clear()
+    conduct(experiment, 1)
+    assert [words[0] for words in ran.commands] == ["train", "drift", "drift", "sweep", "eval"]
+
+
+def test_seeds_go_side_by_side_and_only_what_is_asked_for_runs(experiment, ran):
+    experiment.config.seeds = [0, 1, 2]
+    conduct(experiment, 3, only=("sft", "sweep"))
+    assert sorted(words[0] for words in ran.commands) == ["sweep"] * 3 + ["train"] * 3
+
+
+def test_variants_and_overrides_replace_settings():
+    full, quick = read_experiment("nano.yaml", []), read_experiment("nano.yaml", [], "quick")
+    assert full.config.seeds == [0, 1, 2]
+    assert quick.config.seeds == [0]
+    assert quick.settings["sft"]["max_steps"] < full.settings["sft"]["max_steps"]
+    assert quick.settings["sft"]["learning_rate"] == full.settings["sft"]["learning_rate"]
+    other = read_experiment("nano.yaml", ["seeds=[5]", "sft.max_steps=7", "sweep.limit=3"])
+    assert (other.config.seeds, other.settings["sft"]["max_steps"]) == ([5], 7)
+    assert other.settings["sweep"]["limit"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "/nowhere.yaml"], "config /nowhere.yaml: .*No such file"),
+        (["--config", "qwen2.5-0.5b.yaml"], "expected a section 'reproduce'"),
+        (["sfx.max_steps=3"], "sfx.max_steps: expected one of the sections reproduce, sft, ppo, sweep"),
+        (["seedz=[1]"], "unknown key 'seedz'; allowed: output_dir, base"),
+        (["seeds=[1,1]"], r"seeds: expected different ones, found \[1, 1\]"),
+        (["--jobs", "0"], "jobs: expected at least 1, found 0"),
+    ],
+)
+def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", *arguments]) == 2
+    with pytest.raises(InputError, match=message):
+        raise InputError(capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_plan_has_hours_disk_and_commands(monkeypatch):
+    pytest.importorskip("trl")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    text = plan_text(read_experiment("qwen2.5-7b.yaml", ["seeds=[0,1]"]))
+    assert "2 seeds: 0, 1; from Qwen/Qwen2.5-7B-Instruct" in text
+    assert "PPO                6 x" in text
+    total = next(line for line in text.splitlines() if line.startswith("in all"))
+    assert float(total.split()[3]) > 10
+    assert "points24 train ppo --config qwen2.5-7b.yaml" in text
+
+
+def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
+    conduct(experiment, 1)
+    for first, others in (("base", ["sft-0/checkpoint-20"]), ("best-ood", ["sft-0/checkpoint-40"])):
+        folder = experiment.out / f"drift-{first}-0"
+        folder.mkdir()
+        paths = [str(experiment.out / name) for name in others]
+        facts = {"values": 0.1, "change": 0.2, "alignment": [0.5] * 10}
+        rows = [{"step": 0, "floor": facts | {"change": 0.0}} | facts]
+        command = " ".join(["points24 drift", str(experiment.out / "sft-0/checkpoint-20"), *paths, "-o x"])
+        (folder / "drift.json").write_text(json.dumps({"command": command, "matrices": rows}))
+    manifest = experiment.manifest()
+    assert str(experiment.out.parent) not in json.dumps(manifest)
+    assert manifest["base"] == "nano-plain"
+    (seed,) = manifest["seeds"]
+    assert (seed["best_ood"], seed["end"]) == ("sft-0/checkpoint-20", "sft-0/checkpoint-40")
+    assert seed["ppo"]["late"] == {"start": "sft-0/checkpoint-40", "end": "ppo-late-0/checkpoint-40"}
+    assert [row["checkpoint"] for row in manifest["drift"]] == ["sft-0/checkpoint-20", "sft-0/checkpoint-40"]
+    assert manifest["seconds"].keys() == set(NAMES)
