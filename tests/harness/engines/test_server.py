@@ -31,7 +31,7 @@ def player():
 
 @pytest.fixture
 def evaluate(player, tmp_path):
-    """Runs ``points24 eval`` of the server's models; its exit status."""
+    """(runs ``points24 eval`` of the server's models and returns its exit status, the requests it got)"""
     with chat_server(player) as (arguments, requests):
 
         def run(*models, flags=(), **model_args):
@@ -42,8 +42,7 @@ def evaluate(player, tmp_path):
                  "--model_args", ",".join(f"{key}={value}" for key, value in args.items()), *flags]
             )  # fmt: skip
 
-        vars(run)["requests"] = requests
-        yield run
+        yield run, requests
 
 
 def records(capsys):
@@ -51,6 +50,7 @@ def records(capsys):
 
 
 def test_a_servers_models_are_scored_by_the_names_it_knows(evaluate, capsys):
+    evaluate, requests = evaluate
     assert evaluate("org/first", "second") == 0
     found = records(capsys)
     assert [(r.model, r.task) for r in found[::2]] == [
@@ -59,10 +59,11 @@ def test_a_servers_models_are_scored_by_the_names_it_knows(evaluate, capsys):
     assert {r.k for r in found if r.task == "points24_id"} == {LIMIT}
     assert {r.k for r in found if r.task == "points24_ood"} == {0}
     assert {(r.engine, r.weights_sha256) for r in found} == {("local-chat-completions", None)}
-    assert [request["model"] for request in evaluate.requests] == ["org/first"] * 12 + ["second"] * 12
+    assert [request["model"] for request in requests] == ["org/first"] * 12 + ["second"] * 12
 
 
 def test_it_counts_what_is_right(monkeypatch, evaluate, player, capsys):
+    evaluate, _ = evaluate
     asked = []
 
     def every_second(messages):
@@ -76,6 +77,7 @@ def test_it_counts_what_is_right(monkeypatch, evaluate, player, capsys):
 
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_a_server_that_dies_is_a_failed_cell_and_the_same_command_goes_on(evaluate, player, capsys, at_once):
+    evaluate, requests = evaluate
     player.left = 15
     assert evaluate("first", "second", num_concurrent=at_once) == 1
     captured = capsys.readouterr()
@@ -86,13 +88,14 @@ def test_a_server_that_dies_is_a_failed_cell_and_the_same_command_goes_on(evalua
     assert "Remote end closed connection" in lines[1] or "Server disconnected" in lines[1]
     assert lines[2:] == ["points24: 1 of 2 cells failed; the same command tries them again"]
     player.left = float("inf")
-    before = len(evaluate.requests)
+    before = len(requests)
     assert evaluate("first", "second", num_concurrent=at_once) == 0
-    assert len(evaluate.requests) == before + 2 * LIMIT
+    assert len(requests) == before + 2 * LIMIT
     assert [r.model for r in records(capsys)] == ["first"] * 4 + ["second"] * 4
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path, evaluate, capsys):
+    evaluate, _ = evaluate
     assert evaluate("model", base_url="http://127.0.0.1:1/v1/chat/completions") == 1
     lines = [
         line for line in capsys.readouterr().err.splitlines() if line.startswith("points24: model failed")
