@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from lm_eval.api.model import LM
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
+from torch.utils import collect_env
 
 from points24.harness.doctor import TASK_FILES
 from points24.harness.ingest import About, check_against_results, records_of
@@ -59,7 +61,7 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     seeds = (
         {} if seed is None else dict.fromkeys(("random_seed", "numpy_random_seed", "torch_random_seed"), seed)
     )
-    with undisturbed_random_state(), torch.inference_mode():
+    with undisturbed_random_state(), torch.inference_mode(), _environment_told_once():
         results: Any = simple_evaluate(
             model=lm,
             model_args=dict(model_args),
@@ -85,6 +87,20 @@ def score(  # noqa: PLR0913 — lm-eval's settings
         check_against_results(run)
         records += records_of(run, about)
     return records
+
+
+_environment = lru_cache(maxsize=1)(collect_env.get_pretty_env_info)
+
+
+@contextlib.contextmanager
+def _environment_told_once() -> Iterator[None]:
+    """For every result lm-eval has PyTorch list what is installed: five times as long as to swap weights."""
+    original = collect_env.get_pretty_env_info
+    collect_env.get_pretty_env_info = _environment
+    try:
+        yield
+    finally:
+        collect_env.get_pretty_env_info = original
 
 
 @lru_cache(maxsize=1)
