@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from lm_eval.api.model import LM
@@ -62,7 +62,7 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     seeds = (
         {} if seed is None else dict.fromkeys(("random_seed", "numpy_random_seed", "torch_random_seed"), seed)
     )
-    with undisturbed_random_state(), torch.inference_mode(), patch.object(*_ASKED_ONCE):
+    with undisturbed_random_state(), torch.inference_mode(), _environment_told_once():
         results: Any = simple_evaluate(
             model=lm,
             model_args=dict(model_args),
@@ -89,10 +89,6 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     return records
 
 
-# lm-eval describes the machine in every results file; `pip list` takes longer than a small model's replies.
-_ASKED_ONCE = (collect_env, "get_pretty_env_info", lru_cache(maxsize=1)(collect_env.get_pretty_env_info))
-
-
 def asked(tasks: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What each task asks: versions, digests and numbers that say which deals, in which words, how often.
 
@@ -117,6 +113,19 @@ def _asked(tasks: tuple[str, ...], metadata: str) -> dict[str, dict[str, Any]]:
 
 _PLACES = ("template", "config_source")
 """Paths; what lies there is known by its digest or version."""
+
+_environment = lru_cache(maxsize=1)(collect_env.get_pretty_env_info)
+
+
+@contextlib.contextmanager
+def _environment_told_once() -> Iterator[None]:
+    """For every result lm-eval has PyTorch list what is installed: five times as long as to swap weights."""
+    original = collect_env.get_pretty_env_info
+    collect_env.get_pretty_env_info = _environment
+    try:
+        yield
+    finally:
+        collect_env.get_pretty_env_info = original
 
 
 @lru_cache(maxsize=1)
