@@ -33,9 +33,9 @@ from points24.harness.weights import BESIDE
 from points24.tasks.errors import InputError
 
 _PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
-_ON_CPU = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28, "max_num_seqs": 256}
-"""Where there is no GPU: without a limit vLLM takes most of the memory for its cache, and compiling takes
-longer than a small model's replies."""
+_ON_CPU = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28, "max_num_seqs": 256, "block_size": 32}
+"""Where there is no GPU: without a limit vLLM takes most of the memory for its cache, compiling takes
+longer than a small model's replies, and what prompts share is found by whole blocks (by default of 128)."""
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version")
 
 
