@@ -22,6 +22,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from points24.harness.recovery import recoveries
     from points24.harness.sweep.config import SweepConfig
+    from points24.leaderboards.build import build
     from points24.leaderboards.recovery import write_recovery_report
 
     flags = {name: getattr(args, name) for name in ("executor", "jobs")}
@@ -31,9 +32,12 @@ def _run(args: argparse.Namespace) -> int:
     if outcome is None:
         return 0
     print_records(outcome.records, args.json)
-    if recoveries(outcome.records):
-        for path in write_recovery_report(outcome.records, Path(config.output_dir) / "report"):
-            print(path, file=sys.stderr)
+    if outcome.records:
+        out = Path(config.output_dir)
+        build(out / "records", out / "report")
+        # After the tables, among which is the same report without figures.
+        paths = write_recovery_report(outcome.records, out / "report") if recoveries(outcome.records) else []
+        print(*paths, out / "report" / "README.md", sep="\n", file=sys.stderr)
     return 1 if outcome.failed else 0
 
 

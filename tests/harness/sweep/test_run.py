@@ -137,6 +137,7 @@ def test_a_sweep_ends_with_its_report_and_prints_its_records(sweep, undisturbed,
     lines = capsys.readouterr().out.splitlines()
     assert undated([Record(**json.loads(line)) for line in lines]) == undated(undisturbed)
     assert "both, top 20% of ranks" in (tmp_path / "out" / "report" / "recovery.md").read_text()
+    assert (tmp_path / "out" / "report" / "README.md").exists()
     assert undated(read_records(tmp_path / "out" / "records")) == undated(undisturbed)
 
 
