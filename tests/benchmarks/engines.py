@@ -283,10 +283,10 @@ def agreement() -> None:
             continue
         shared = [prompt for prompt in replies[one] if prompt in replies[other]]
         different = [p for p in shared if replies[one][p] != replies[other][p]]
-        forks = [fork(model, tokenizer, p, replies[one][p], replies[other][p]) for p in different]
-        far = [is_top and gap <= NEAR_TIE for gap, is_top in forks].count(False)
+        gaps = [fork(model, tokenizer, p, replies[one][p], replies[other][p]) for p in different]
+        far = sum(gap > NEAR_TIE for gap in gaps)
         unexplained += far
-        gaps = [gap for gap, _ in forks] or [0.0]
+        gaps = gaps or [0.0]
         rows.append([one, other, len(shared), len(different), statistics.median(gaps), max(gaps), far])
     headers = ["", "", "deals", "differ", "gap there, median", "largest", f"beyond {NEAR_TIE}"]
     print(tabulate(rows, headers, tablefmt="github", floatfmt=".2f"))
@@ -301,16 +301,31 @@ NEAR_TIE = 4
 
 
 @torch.inference_mode()
-def fork(model: Any, tokenizer: Any, prompt: str, one: str, other: str) -> tuple[float, bool]:
-    """Where two replies part: the top two logits' gap in units of bfloat16, and whether these are their tokens."""
-    begun = tokenizer(prompt).input_ids
-    a, b = ([*tokenizer(prompt + reply).input_ids, tokenizer.eos_token_id] for reply in (one, other))
-    at = next(i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
-    assert at >= len(begun) - 1
-    top = model(torch.tensor([a[:at]])).logits[0, -1].topk(2)
-    first, second = top.values.tolist()
-    unit = 2.0 ** (math.floor(math.log2(max(abs(first), 1e-9))) - 7)
-    return (first - second) / unit, set(top.indices.tolist()) == {a[at], b[at]}
+def fork(model: Any, tokenizer: Any, prompt: str, one: str, other: str) -> float:
+    """How near to a tie two replies part: the gap of the top two logits in units of bfloat16.
+
+    Infinite if the top two tokens do not lead to one reply each. A text may be cut into tokens in several ways, so
+    that replies can part before their texts do (10 or 1, 0): of all places where they can, the nearest tie counts.
+    """
+    words = [tokenizer.decode([i]) for i in range(len(tokenizer))]
+    words[tokenizer.eos_token_id] = ""
+    tokens, rest, nearest = list(tokenizer(prompt).input_ids), [one, other], math.inf
+
+    def leads_to(token: int, text: str) -> bool:
+        return words[token] == text or bool(words[token] and text.startswith(words[token]))
+
+    while True:
+        logits = model(torch.tensor([tokens])).logits[0, -1].tolist()
+        order = sorted(range(len(words)), key=lambda i: -logits[i])
+        first, second = order[:2]
+        if any(leads_to(first, a) and leads_to(second, b) for a, b in (rest, rest[::-1])):
+            unit = 2.0 ** (math.floor(math.log2(max(abs(logits[first]), 1e-9))) - 7)
+            nearest = min(nearest, (logits[first] - logits[second]) / unit)
+        likeliest = [next(i for i in order if leads_to(i, text)) for text in rest]
+        if likeliest[0] != likeliest[1]:
+            return nearest
+        tokens.append(likeliest[0])
+        rest = [text[len(words[likeliest[0]]) :] for text in rest]
 
 
 def main() -> None:
