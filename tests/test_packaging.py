@@ -42,7 +42,6 @@ def test_the_wheel_installs_the_package_and_the_task_files_and_nothing_else(whee
         "points24/harness/models/nano-base/tokenizer.json",
         "points24/harness/models/nano-plain/model.safetensors",
         "points24/trainers/configs/nano.yaml",
-        "points24/trainers/configs/nano-plain.yaml",
     ],
 )
 def test_the_wheel_carries_its_data(wheel, name):
