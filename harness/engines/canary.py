@@ -1,8 +1,9 @@
 """A canary: log-probabilities of fixed replies, by an engine and by the weights themselves.
 
-A swap that went wrong raises no error: a tensor is missing, an output layer stays the old one, a cache is
-stale, and the engine answers fluently as another model. So after every swap the engine is asked for the
-log-probabilities of a few right replies, and transformers, given the very tensors, for the same.
+A swap that went wrong raises no error: a tensor is missing, or an output layer stays the old one, and the
+engine answers fluently as another model. So after every swap the engine is asked for the log-probabilities
+of a few right replies, and transformers, given the very tensors, for the same. What an engine has cached of
+prompts plays no part in that, and has to be dropped apart.
 """
 
 from __future__ import annotations
