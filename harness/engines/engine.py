@@ -13,6 +13,7 @@ from torch import Tensor
 
 from points24.harness.spectral.checkpoint import open_checkpoint
 from points24.harness.weights import weights_digest
+from points24.tasks.errors import InputError
 
 
 class EngineError(RuntimeError):
@@ -50,10 +51,6 @@ class ModelWeights(Protocol):
         """Every tensor by its name in a checkpoint's files."""
         ...
 
-    def write(self, out: Path, record: dict[str, Any]) -> None:
-        """Make a folder of it."""
-        ...
-
 
 class Stored:
     """A checkpoint as its folder holds it."""
@@ -77,10 +74,6 @@ class Stored:
         checkpoint = open_checkpoint(self.folder)
         return ((name, checkpoint.read(name)) for name in checkpoint.tensors)
 
-    def write(self, out: Path, record: dict[str, Any]) -> None:
-        """Never needed: there is a folder already."""
-        raise NotImplementedError
-
 
 class Served:
     """A model behind a server, by the name that the server knows."""
@@ -91,12 +84,8 @@ class Served:
         self.folder = Path(name)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Only its server has them."""
-        raise NotImplementedError
-
-    def write(self, out: Path, record: dict[str, Any]) -> None:
-        """Only its server has what to write."""
-        raise NotImplementedError
+        """Raises: InputError: only its server has them."""
+        raise InputError(f"{self.folder}: the weights of a model behind a server are not at hand")
 
 
 class Engine(ABC):

@@ -24,11 +24,12 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from points24.harness.engines import canary
-from points24.harness.engines.engine import Engine, EngineConfig, EngineError, ModelWeights, Stored
+from points24.harness.engines.engine import Engine, EngineConfig, EngineError, ModelWeights
 from points24.harness.engines.hf import build, wrapped
 from points24.harness.files import sha256
 from points24.harness.random_state import undisturbed_random_state
 from points24.harness.spectral.checkpoint import open_checkpoint
+from points24.harness.spectral.repaired import Repaired
 from points24.harness.weights import BESIDE
 from points24.tasks.errors import InputError
 
@@ -127,7 +128,7 @@ class VLLM(Engine):
         self.starts += 1
         with tempfile.TemporaryDirectory(prefix="points24-") as scratch, undisturbed_random_state():
             folder = model.folder
-            if not isinstance(model, Stored) and (as_folder or not self._swaps_in_place):
+            if isinstance(model, Repaired) and (as_folder or not self._swaps_in_place):
                 folder = Path(scratch) / model.folder.name
                 model.write(folder, {"source": "", "target": str(model.folder), "command": ""})
             try:
@@ -189,9 +190,6 @@ class _Given:
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         return iter(self._tensors.items())
-
-    def write(self, out: Path, record: dict[str, Any]) -> None:
-        raise NotImplementedError
 
 
 def shape_of(folder: Path) -> dict[str, Any]:

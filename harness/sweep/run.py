@@ -156,7 +156,7 @@ class _Worker:
     def keep(self, cell: Cell) -> None:
         """Write a repaired checkpoint, unless it is there."""
         out, model = self.results.kept / cell.model, self._weights(cell)
-        if cell.pair is None or out.exists():
+        if cell.pair is None or not isinstance(model, Repaired) or out.exists():
             return
         shutil.rmtree(out.with_name(out.name + ".partial"), ignore_errors=True)  # of a run that was killed
         record = {
