@@ -52,7 +52,8 @@ def test_the_committed_records_are_the_nano_base_model_and_the_papers_rows():
 
 
 def test_another_day_locale_and_time_zone_give_the_same_bytes(tmp_path):
-    shutil.copytree(COMMITTED / "records", tmp_path / "records")
+    for folder in ("records", "reproduction"):
+        shutil.copytree(COMMITTED / folder, tmp_path / folder)
     program = (
         "import locale, sys, time; locale.setlocale(locale.LC_ALL, ''); "
         "time.time = lambda: 4e9; from points24.harness.cli import main; sys.exit(main(sys.argv[1:]))"
