@@ -1,5 +1,3 @@
-from pathlib import Path
-
 from points24.harness.cli import main
 from points24.harness.record_store import add_records
 from points24.leaderboards import demo
@@ -28,4 +26,3 @@ def test_the_demo_shows_the_fall_and_the_repairs(monkeypatch, capsys, tmp_path):
         "Best repair on OOD",
     ):
         assert words in text
-    assert not Path("nano-demo").exists()
