@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -80,6 +81,12 @@ def read_settings(
         except yaml.YAMLError as e:
             raise InputError(f"{key}: {text!r} is not a YAML value") from e
     return settings
+
+
+def override(key: str, value: object) -> str:
+    """The ``key=value`` that `read_settings` reads as this."""
+    text = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=math.inf)
+    return f"{key}={text.strip()[1:-1]}"
 
 
 def configured(cls: type[T], settings: dict[str, Any]) -> T:

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
-
-from points24.harness.config import config_file, configured, read_settings
+from points24.harness.config import config_file, configured, override, read_settings
 from points24.harness.files import replacing
 from points24.harness.ingest import model_name
 from points24.harness.models import model_folder, shipped
 from points24.tasks.errors import InputError
+
+_SET_HERE = {
+    "sft": ("output_dir", "model_name_or_path", "seed"),
+    "ppo": ("output_dir", "model_name_or_path", "seed"),
+    "sweep": ("output_dir", "pairs"),
+}
+"""Sections of a configuration file, with the keys that depend on the stage."""
+
+_SCORING = (
+    *("engine", "model_args", "batch_size", "device", "fresh_engine"),
+    *("limit", "apply_chat_template", "gen_kwargs", "seeds", "metadata"),
+)
+"""What `points24 eval` takes from the section sweep."""
 
 CELLS_OF_RULE = ("points24_face_id", "points24_plain_ood")
 """With ID and OOD: hands with and without face cards under either rule."""
@@ -49,12 +60,13 @@ class Stage:
 
     Attributes:
         name: unique.
-        arguments: of `points24`, once the stages before are done.
+        command: its words, once the stages before are done; until then with a link or a pattern where the
+            name of a checkpoint is not known.
         leftover: what a run that was killed may have left in the way.
     """
 
     name: str
-    arguments: Callable[[], list[str]]
+    command: Callable[[], list[str]]
     leftover: Path | None = None
 
 
@@ -65,18 +77,30 @@ class Experiment:
     <output_dir>/drift-…, sweep-…, cells-<seed>   what follows       logs/<name>.log      what stages print
     """
 
-    def __init__(self, config: ReproduceConfig, file: str, settings: dict[str, dict[str, Any]]):
-        self.config, self.file, self.settings = config, file, settings
+    def __init__(
+        self,
+        config: ReproduceConfig,
+        file: str,
+        sections: dict[str, dict[str, Any]],
+        replaced: dict[str, dict[str, Any]],
+    ):
+        """Sections: sft, ppo and sweep as they stand in the file; replaced: what is otherwise here."""
+        self.config, self.file, self.replaced = config, file, replaced
+        self.settings = {
+            name: {key: value for key, value in own.items() if key not in _SET_HERE[name]}
+            | replaced.get(name, {})
+            for name, own in sections.items()
+        }
         self.out = Path(config.output_dir).expanduser().resolve()
         self.base = str(model_folder(config.base)) if config.base in shipped() else config.base
 
     def stages(self, seed: int) -> list[Stage]:
         """Those of one seed, in their order."""
-        found = [Stage(f"sft-{seed}", lambda: self._train("sft", f"sft-{seed}", self.base, seed))]
+        found = [Stage(f"sft-{seed}", lambda: self.train("sft", f"sft-{seed}", self.base, seed))]
         for name, step in self.config.ppo_from.items():
             start = self.out / f"sft-{seed}" / f"checkpoint-{step}"
             out = f"ppo-{name}-{seed}"
-            found.append(Stage(out, lambda out=out, start=start: self._train("ppo", out, str(start), seed)))
+            found.append(Stage(out, lambda out=out, start=start: self.train("ppo", out, str(start), seed)))
         for first in ("base", "best-ood"):
             name = f"drift-{first}-{seed}"
             partial = self.out / f"{name}.partial"
@@ -130,57 +154,69 @@ class Experiment:
             "machine": f"{os.cpu_count()} CPU cores",
         }
 
-    def _train(self, trainer: str, out: str, parent: str, seed: int) -> list[str]:
-        section = self.out / "settings" / f"{out}.yaml"
-        # What may be replaced on the command line of this experiment stands in no shipped file.
-        put(section, yaml.safe_dump({trainer: self.settings[trainer]}, sort_keys=False))
-        overrides = [f"output_dir={self.out / out}", f"model_name_or_path={parent}", f"seed={seed}"]
-        return ["train", trainer, "--config", str(section), *overrides]
+    def train(self, trainer: str, out: str, parent: str, seed: int) -> list[str]:
+        """One run of ``sft`` or ``ppo``: a process for each device that its settings ask for."""
+        count = self.settings[trainer].get("num_processes") or 1
+        torchrun = ["torchrun", "--standalone", "--nproc_per_node", str(count), "--no-python"]
+        command = ["points24", "train", trainer, "--config", self.file, *self._overrides(trainer)]
+        command += [f"output_dir={self.out / out}", f"model_name_or_path={parent}", f"seed={seed}"]
+        return command if count == 1 else [*torchrun, *command]
+
+    def _overrides(self, section: str) -> list[str]:
+        return [override(key, value) for key, value in self.replaced.get(section, {}).items()]
+
+    def _drift_folders(self, first: str, seed: int) -> list[str]:
+        run = f"sft-{seed}"
+        if first == "base":
+            checkpoints = self.checkpoints(seed) or [self.out / run / "checkpoint-*"]
+            found = [Path(self.base), *checkpoints]
+        else:
+            found = [self.marked(run, "best-ood"), self.marked(run, "end")]
+        return [str(folder) for folder in (*found, *self.ppo_ends(seed).values())]
 
     def _drift(self, first: str, name: str, seed: int) -> list[str]:
-        run = f"sft-{seed}"
-        ends = list(self.ppo_ends(seed).values())
-        if first == "base":
-            folders = [Path(self.base), *self.checkpoints(seed), *ends]
-        else:
-            folders = [self.marked(run, "best-ood"), self.marked(run, "end"), *ends]
-        return ["drift", *map(str, folders), "-o", str(self.out / name)]
+        return ["points24", "drift", *self._drift_folders(first, seed), "-o", str(self.out / name)]
 
     def _drift_rows(self, first: str, seed: int) -> Iterator[dict[str, Any]]:
         found = json.loads((self.out / f"drift-{first}-{seed}" / "drift.json").read_text("utf-8"))
-        command = shlex.split(found["command"])
-        names = [model_name(word) for word in command[2 : command.index("-o")]]
+        names = [model_name(folder) for folder in self._drift_folders(first, seed)]
         for step, checkpoint in enumerate(names[1:]):
             rows = [row for row in found["matrices"] if row["step"] == step]
-            floors = [row["floor"] for row in rows]
             yield {
                 "seed": seed,
                 "first": names[0],
                 "checkpoint": checkpoint,
                 **_mean_drift(rows),
-                "floor": _mean_drift(floors),
+                "floor": _mean_drift([row["floor"] for row in rows]),
             }
 
     def _sweep(self, seed: int) -> list[str]:
         run = f"sft-{seed}"
         pair = {"source": str(self.marked(run, "best-ood")), "target": str(self.marked(run, "end"))}
-        out = self.out / f"sweep-{seed}"
-        recipe = {"output_dir": str(out), "pairs": [pair]} | self.settings["sweep"]
-        path = self.out / "settings" / f"sweep-{seed}.yaml"
-        put(path, yaml.safe_dump(recipe, sort_keys=False))
-        return ["sweep", str(path)]
+        command = ["points24", "sweep", self.file, *self._overrides("sweep")]
+        return [*command, f"output_dir={self.out / f'sweep-{seed}'}", override("pairs", [pair])]
 
     def _cells(self, seed: int) -> list[str]:
         run = f"sft-{seed}"
         models = [Path(self.base), self.marked(run, "best-ood"), self.marked(run, "end")]
         models += self.ppo_ends(seed).values()
-        sweep = self.settings["sweep"]
-        flags = ["--engine", sweep.get("engine", "hf"), "--tasks", ",".join(CELLS_OF_RULE)]
-        arguments = ",".join(f"{key}={value}" for key, value in sweep.get("model_args", {}).items())
-        flags += ["--model_args", arguments, "--batch_size", str(sweep.get("batch_size", "auto"))]
-        if sweep.get("limit") is not None:
-            flags += ["--limit", str(sweep["limit"])]
-        return ["eval", *dict.fromkeys(map(str, models)), "-o", str(self.out / f"cells-{seed}"), *flags]
+        command = [
+            "points24",
+            "eval",
+            *dict.fromkeys(map(str, models)),
+            "-o",
+            str(self.out / f"cells-{seed}"),
+        ]
+        command += ["--tasks", ",".join(CELLS_OF_RULE)]
+        for name in _SCORING:
+            value = self.settings["sweep"].get(name)
+            if isinstance(value, dict):
+                value = ",".join(override(*item) for item in value.items())
+            elif isinstance(value, list):
+                value = ",".join(map(str, value))
+            if value:
+                command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        return command
 
 
 def read_experiment(name: str, overrides: Sequence[str], variant: str | None = None) -> Experiment:
@@ -195,24 +231,37 @@ def read_experiment(name: str, overrides: Sequence[str], variant: str | None = N
         InputError: an unreadable file, or one that lacks a section.
     """
     path = config_file(name)
-    sections = {each: read_settings(path, section=each) for each in ("reproduce", "sft", "ppo", "sweep")}
+    own = {each: read_settings(path, section=each) for each in ("reproduce", *_SET_HERE)}
+    smaller: dict[str, Any] = {each: {} for each in own}
     if variant:
-        for each, settings in read_settings(path, section=variant).items():
-            if each not in sections or not isinstance(settings, dict):
-                allowed = ", ".join(sections)
-                raise InputError(f"config {path}: {variant}: expected sections {allowed}, found {each}")
-            sections[each] |= settings
+        smaller |= read_settings(path, section=variant)
+        if wrong := [
+            each for each, found in smaller.items() if each not in own or not isinstance(found, dict)
+        ]:
+            raise InputError(
+                f"config {path}: {variant}: expected sections {', '.join(own)}, found {wrong[0]}"
+            )
+    given: dict[str, dict[str, Any]] = {each: {} for each in own}
     for key, value in read_settings(None, overrides).items():
         section, dot, inner = key.partition(".")
-        if dot and section not in sections:
-            raise InputError(f"{key}: expected one of the sections {', '.join(sections)}")
-        sections[section if dot else "reproduce"][inner if dot else key] = value
-    config = configured(ReproduceConfig, sections.pop("reproduce"))
-    for each, replaced in (("sft", config.sft), ("ppo", config.ppo)):
-        sections[each] |= replaced
-        for key in ("output_dir", "model_name_or_path", "seed"):
-            sections[each].pop(key, None)
-    return Experiment(config, name, sections)
+        if dot and section not in own:
+            raise InputError(f"{key}: expected one of the sections {', '.join(own)}")
+        given[section if dot else "reproduce"][inner if dot else key] = value
+    config = configured(ReproduceConfig, own.pop("reproduce") | smaller["reproduce"] | given["reproduce"])
+    replaced = {each: smaller[each] | getattr(config, each, {}) | given[each] for each in own}
+    for each, changes in replaced.items():
+        if taken := [key for key in _SET_HERE[each] if key in changes]:
+            raise InputError(f"{each}.{taken[0]} is the experiment's own: expected another key")
+    return Experiment(config, name, own, replaced)
+
+
+def runnable(command: Sequence[str]) -> list[str]:
+    """A stage's command with this Python, wherever its programs are."""
+    modules = {"points24": "points24.harness.cli", "torchrun": "torch.distributed.run"}
+    words: list[str] = []
+    for word in command:
+        words += [sys.executable, "-m", modules[word]] if word in modules else [word]
+    return words
 
 
 def put(path: Path, text: str) -> None:

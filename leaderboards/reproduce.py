@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from points24.harness.cli import Command
 from points24.harness.record_store import add_records, read_records
-from points24.leaderboards.experiment import Experiment, Stage, put, read_experiment
+from points24.leaderboards.experiment import Experiment, Stage, put, read_experiment, runnable
 from points24.tasks.errors import InputError
 
 
@@ -39,7 +39,7 @@ def conduct(experiment: Experiment, jobs: int, only: Sequence[str] = ()) -> None
         [stage for stage in experiment.stages(seed) if not only or stage.name.partition("-")[0] in only]
         for seed in experiment.config.seeds
     ]
-    for folder in ("stages", "logs", "settings"):
+    for folder in ("stages", "logs"):
         (experiment.out / folder).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
         failed = [
@@ -57,14 +57,14 @@ def _run_chain(experiment: Experiment, chain: Sequence[Stage], jobs: int) -> str
             continue
         if stage.leftover is not None:
             shutil.rmtree(stage.leftover, ignore_errors=True)
-        arguments = stage.arguments()
-        print(f"points24: {stage.name}: points24 {shlex.join(arguments)}", file=sys.stderr)
+        command = stage.command()
+        print(f"points24: {stage.name}: {shlex.join(command)}", file=sys.stderr)
         log = experiment.out / "logs" / f"{stage.name}.log"
         began = time.perf_counter()
         threads = {"OMP_NUM_THREADS": "1"} if jobs > 1 else {}  # else the seeds fight for the cores
         with log.open("ab") as output:
             run = subprocess.run(
-                [sys.executable, "-m", "points24.harness.cli", *arguments],
+                runnable(command),
                 stdout=output,
                 stderr=output if jobs > 1 else None,
                 env=threads | os.environ,
@@ -72,7 +72,7 @@ def _run_chain(experiment: Experiment, chain: Sequence[Stage], jobs: int) -> str
             )
         if run.returncode:
             return f"{stage.name} ended with status {run.returncode}: see {log}; the same command goes on"
-        record = {"command": arguments, "seconds": time.perf_counter() - began}
+        record = {"command": command, "seconds": time.perf_counter() - began}
         put(done, json.dumps(record, indent=1) + "\n")
     return None
 

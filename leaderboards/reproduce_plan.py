@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import sys
+from collections.abc import Sequence
 from typing import Any
-
-import yaml
 
 from points24.harness.records import task_hand_set
 from points24.harness.sweep.cells import recipes_in
-from points24.leaderboards.experiment import CELLS_OF_RULE, Experiment
+from points24.leaderboards.experiment import CELLS_OF_RULE, Experiment, runnable
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 
@@ -33,62 +31,35 @@ def plan_text(experiment: Experiment) -> str:
     tasks = sweep.get("tasks", ["points24_id", "points24_ood"])
     rows.append(("recovery sweep", 1, _scoring(sft, tasks, sweep.get("limit")) * (recipes + 2), 0.0))
     rows.append(("hands x rule", 1, _scoring(sft, CELLS_OF_RULE, sweep.get("limit")) * cells, 0.0))
-    lines = [f"{len(seeds)} seeds: {', '.join(map(str, seeds))}; from {experiment.base}", ""]
+    lines = [f"seeds: {', '.join(map(str, seeds))}; from {experiment.base}", ""]
     hours = disk = 0.0
     for name, count, each_hours, each_disk in rows:
         total, space = count * len(seeds) * each_hours, count * len(seeds) * each_disk
         hours, disk = hours + total, disk + space
-        times = f"{name:16} {count * len(seeds):3} x {each_hours:9.3f} GPU h"
-        lines.append(f"{times} = {total:9.2f} GPU h, {space / 1e12:7.3f} TB")
+        times = f"{name:16} {count * len(seeds):3} x {each_hours:9.3g} GPU h"
+        lines.append(f"{times} = {total:9.3g} GPU h, {space / 1e12:9.3g} TB")
     lines += [
-        f"{'in all':31} = {hours:9.2f} GPU h, {disk / 1e12:7.3f} TB",
+        f"{'in all':31} = {hours:9.3g} GPU h, {disk / 1e12:9.3g} TB",
         f"(a GPU of {PEAK / 1e12:.0f} TFLOP/s; {TRAINING:.0%} of them in training, {GENERATION:.0%} in "
         "generation; at most: replies as long as they may be in PPO. Factorising is not in it: "
         "points24 sweep --dry-run has it once the checkpoints are there.)",
         "",
     ]
     for seed in seeds:
-        lines += [f"{stage.name}" for stage in experiment.stages(seed)]
-    lines += ["", "commands, for each seed:", *_commands(experiment)]
+        lines += [f"{stage.name}: {_shown(stage.command())}" for stage in experiment.stages(seed)]
     return "\n".join(lines)
 
 
-def _commands(experiment: Experiment) -> list[str]:
-    """By hand, with the file that the experiment reads."""
-    seed, file = experiment.config.seeds[0], experiment.file
-    lines = [f"points24 train sft --config {file} output_dir=sft-{seed} seed={seed}"]
-    lines += [
-        f"points24 train ppo --config {file} output_dir=ppo-{name}-{seed} "
-        f"model_name_or_path=sft-{seed}/checkpoint-{step} seed={seed}"
-        for name, step in experiment.config.ppo_from.items()
-    ]
-    return [
-        *lines,
-        f"points24 drift {shlex.quote(experiment.config.base)} sft-{seed}/checkpoint-* -o drift-base-{seed}",
-        f"points24 sweep RECIPE.yaml  # sft-{seed}/best-ood into sft-{seed}/end; grid of the section sweep",
-        f"points24 eval sft-{seed}/best-ood sft-{seed}/end … --tasks {','.join(CELLS_OF_RULE)}",
-    ]
+def _shown(command: Sequence[str]) -> str:
+    """For a shell, which is to expand the pattern of checkpoints."""
+    return " ".join(word if word.endswith("checkpoint-*") else shlex.quote(word) for word in command)
 
 
 def _dry_run(experiment: Experiment, trainer: str) -> dict[str, Any]:
-    """The trainer's own, as JSON."""
-    parent = experiment.config.base  # of PPO the shape is what counts, and no checkpoint is there yet
-    settings = experiment.settings[trainer] | {"model_name_or_path": parent, "output_dir": trainer}
-    overrides = [
-        f"{key}={yaml.safe_dump(value, default_flow_style=True).strip()}" for key, value in settings.items()
-    ]
-    overrides = [override.removesuffix("\n...").strip() for override in overrides]
-    command = [
-        sys.executable,
-        "-m",
-        "points24.harness.cli",
-        "train",
-        trainer,
-        *overrides,
-        "--dry-run",
-        "--json",
-    ]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    """The trainer's own, as JSON; of PPO the shape is what counts, and no checkpoint is there yet."""
+    command = experiment.train(trainer, trainer, experiment.base, experiment.config.seeds[0])
+    command = [*command[command.index("points24") :], "--dry-run", "--json"]
+    run = subprocess.run(runnable(command), capture_output=True, text=True, check=False)
     if run.returncode:
         raise InputError(run.stderr.strip().splitlines()[-1].removeprefix("points24: error: "))
     return json.loads(run.stdout)

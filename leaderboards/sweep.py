@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 from points24.harness.cli import Command
-from points24.harness.config import load_config
+from points24.harness.config import config_file, load_config, read_settings
 from points24.harness.sweep.commands import conducted, print_records, scoring_arguments
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE.yaml", help="pairs, grid, tasks, engine, output_dir, …")
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE.yaml",
+        help="pairs, grid, tasks, engine, output_dir, …; of a file with a section sweep, that section",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
     parser.add_argument("--executor", choices=("local", "slurm", "ray"), help="as executor=…")
     parser.add_argument("--jobs", type=int, help="as jobs=…")
@@ -27,7 +31,9 @@ def _run(args: argparse.Namespace) -> int:
 
     flags = {name: getattr(args, name) for name in ("executor", "jobs")}
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
-    config = load_config(SweepConfig, args.recipe, [*args.overrides, *given])
+    recipe = config_file(args.recipe)
+    section = "sweep" if "sweep" in read_settings(recipe) else None
+    config = load_config(SweepConfig, recipe, [*args.overrides, *given], section)
     outcome = conducted(config, args)
     if outcome is None:
         return 0

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from points24.harness.config import load_config
+from points24.harness.config import load_config, override, read_settings
 from points24.tasks.errors import InputError
 
 
@@ -29,6 +29,28 @@ def test_the_command_line_replaces_the_file_which_replaces_the_defaults(file):
 def test_values_are_read_as_yaml():
     config = load_config(Settings, None, ["output_dir=x", "bf16=false", "learning_rate=1", "seed=-3"])
     assert config == Settings("x", -3, 1.0, False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        3,
+        1e-6,
+        2e300,
+        "text",
+        "1e-3",
+        "null",
+        "a, b: c",
+        "top 20%",
+        "",
+        [10, "30"],
+        {"a": [{"b": 1.5}]},
+    ],
+)
+def test_an_override_reads_as_what_it_was_made_of(value):
+    assert read_settings(None, [override("key", value)]) == {"key": value}
 
 
 @pytest.mark.parametrize(

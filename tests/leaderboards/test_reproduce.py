@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from points24.harness.cli import main
+from points24.harness.config import read_settings
 from points24.leaderboards import reproduce
 from points24.leaderboards.experiment import Experiment, ReproduceConfig, read_experiment
 from points24.leaderboards.reproduce import conduct
@@ -12,9 +13,9 @@ from points24.leaderboards.reproduce_plan import plan_text
 from points24.tasks.errors import InputError
 
 SECTIONS = {
-    "sft": {"max_steps": 40},
+    "sft": {"output_dir": "nano-sft", "max_steps": 400},
     "ppo": {"max_steps": 8},
-    "sweep": {"engine": "hf", "limit": 10, "grid": [{"ranks": "all"}]},
+    "sweep": {"engine": "hf", "limit": 10, "model_args": {"dtype": "float32"}, "apply_chat_template": True},
 }
 NAMES = ["sft-0", "ppo-early-0", "ppo-late-0", "drift-base-0", "drift-best-ood-0", "sweep-0", "cells-0"]
 
@@ -24,7 +25,7 @@ def experiment(tmp_path):
     config = ReproduceConfig(
         output_dir=str(tmp_path / "out"), base="nano-plain", ppo_from={"early": 20, "late": 40}, seeds=[0]
     )
-    return Experiment(config, "nano.yaml", SECTIONS)
+    return Experiment(config, "nano.yaml", SECTIONS, {"sft": {"max_steps": 40}})
 
 
 @pytest.fixture
@@ -62,15 +63,30 @@ def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
         "eval",
     ]
     sft, early = ran.commands[0], ran.commands[1]
-    assert sft[:3] == ["train", "sft", "--config"]
-    assert sft[-1] == "seed=0"
+    assert sft[:4] == ["train", "sft", "--config", "nano.yaml"]
+    assert {"max_steps=40", f"output_dir={experiment.out}/sft-0", "seed=0"} <= set(sft)
     assert f"model_name_or_path={experiment.out}/sft-0/checkpoint-20" in early
-    sweep = (experiment.out / "settings" / "sweep-0.yaml").read_text()
-    assert "sft-0/checkpoint-20" in sweep
-    assert "sft-0/checkpoint-40" in sweep
+    *_, drift, sweep, cells = ran.commands
+    assert drift[1].endswith("sft-0/checkpoint-20")
+    (pairs,) = read_settings(None, [sweep[-1]])["pairs"]
+    assert pairs["source"].endswith("sft-0/checkpoint-20")
+    assert pairs["target"].endswith("sft-0/checkpoint-40")
+    assert cells[cells.index("--engine") :] == (
+        ["--engine", "hf", "--model_args", "dtype=float32", "--limit", "10", "--apply_chat_template"]
+    )
     assert [p.name for p in sorted((experiment.out / "stages").iterdir())] == sorted(
         f"{n}.json" for n in NAMES
     )
+
+
+def test_several_processes_are_launched(experiment, ran):
+    experiment.settings["ppo"]["num_processes"] = 2
+    conduct(experiment, 1, only=("sft", "ppo"))
+    sft, early, _ = ran.commands
+    assert sft[0] == "train"
+    launch, words = early[: early.index("-m")], early[early.index("-m") :]
+    assert launch[-4:-1] == ["--nproc_per_node", "2", "--no-python"]
+    assert words[:4] == ["-m", "points24.harness.cli", "train", "ppo"]
 
 
 def test_what_is_done_is_not_done_again(experiment, ran):
@@ -111,6 +127,8 @@ def test_variants_and_overrides_replace_settings():
     other = read_experiment("nano.yaml", ["seeds=[5]", "sft.max_steps=7", "sweep.limit=3"])
     assert (other.config.seeds, other.settings["sft"]["max_steps"]) == ([5], 7)
     assert other.settings["sweep"]["limit"] == 3
+    least = read_experiment("nano.yaml", ["sft.save_steps=9", "sweep.limit=3"], "quick")
+    assert (least.settings["sft"]["save_steps"], least.settings["sweep"]["limit"]) == (9, 3)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +137,7 @@ def test_variants_and_overrides_replace_settings():
         (["--config", "/nowhere.yaml"], "config /nowhere.yaml: .*No such file"),
         (["--config", "qwen2.5-0.5b.yaml"], "expected a section 'reproduce'"),
         (["sfx.max_steps=3"], "sfx.max_steps: expected one of the sections reproduce, sft, ppo, sweep"),
+        (["sft.seed=3"], "sft.seed is the experiment's own"),
         (["seedz=[1]"], "unknown key 'seedz'; allowed: output_dir, base"),
         (["seeds=[1,1]"], r"seeds: expected different ones, found \[1, 1\]"),
         (["--jobs", "0"], "jobs: expected at least 1, found 0"),
@@ -136,28 +155,35 @@ def test_the_plan_has_hours_disk_and_commands(monkeypatch):
     pytest.importorskip("trl")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     text = plan_text(read_experiment("qwen2.5-7b.yaml", ["seeds=[0,1]"]))
-    assert "2 seeds: 0, 1; from Qwen/Qwen2.5-7B-Instruct" in text
+    assert "seeds: 0, 1; from Qwen/Qwen2.5-7B-Instruct" in text
     assert "PPO                6 x" in text
     total = next(line for line in text.splitlines() if line.startswith("in all"))
     assert float(total.split()[3]) > 10
-    assert "points24 train ppo --config qwen2.5-7b.yaml" in text
+    commands = [line.partition(": ")[2] for line in text.splitlines() if line[:4] in ("sft-", "ppo-")]
+    assert len(commands) == 8
+    assert all(command.startswith("torchrun --standalone --nproc_per_node 8 ") for command in commands)
+    assert "/sft-1/checkpoint-* " in text
 
 
 def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
     conduct(experiment, 1)
-    for first, others in (("base", ["sft-0/checkpoint-20"]), ("best-ood", ["sft-0/checkpoint-40"])):
+    ends = ["ppo-early-0/checkpoint-40", "ppo-late-0/checkpoint-40"]
+    others = {
+        "base": ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *ends],
+        "best-ood": ["sft-0/checkpoint-40", *ends],
+    }
+    facts = {"change": 0.2, "alignment": [0.5] * 10}
+    for first, checkpoints in others.items():
+        rows = [{"step": i, "values": float(i), "floor": facts | {"values": 0.0}} | facts for i in range(4)]
         folder = experiment.out / f"drift-{first}-0"
         folder.mkdir()
-        paths = [str(experiment.out / name) for name in others]
-        facts = {"values": 0.1, "change": 0.2, "alignment": [0.5] * 10}
-        rows = [{"step": 0, "floor": facts | {"change": 0.0}} | facts]
-        command = " ".join(["points24 drift", str(experiment.out / "sft-0/checkpoint-20"), *paths, "-o x"])
-        (folder / "drift.json").write_text(json.dumps({"command": command, "matrices": rows}))
+        (folder / "drift.json").write_text(json.dumps({"matrices": rows[: len(checkpoints)]}))
     manifest = experiment.manifest()
     assert str(experiment.out.parent) not in json.dumps(manifest)
     assert manifest["base"] == "nano-plain"
     (seed,) = manifest["seeds"]
     assert (seed["best_ood"], seed["end"]) == ("sft-0/checkpoint-20", "sft-0/checkpoint-40")
     assert seed["ppo"]["late"] == {"start": "sft-0/checkpoint-40", "end": "ppo-late-0/checkpoint-40"}
-    assert [row["checkpoint"] for row in manifest["drift"]] == ["sft-0/checkpoint-20", "sft-0/checkpoint-40"]
+    assert [row["checkpoint"] for row in manifest["drift"]] == [*others["base"], *others["best-ood"]]
+    assert [row["values"] for row in manifest["drift"]] == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0]
     assert manifest["seconds"].keys() == set(NAMES)

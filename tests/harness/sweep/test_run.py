@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from points24.harness.cli import main
@@ -162,6 +163,14 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(sweep, capsys, tmp_path):
         f"4 cells of {LIMIT} deals, {4 * LIMIT} in all\n  nano-base\n  target\n"
     )
     assert {path.name for path in tmp_path.iterdir()} == {"recipe.yaml"}
+
+
+def test_of_a_file_with_a_section_sweep_that_section_is_read(settings, tmp_path, capsys):
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump({"sft": {"max_steps": 1}, "sweep": settings}))
+    assert main(["sweep", str(file), "limit=3", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["cells"], plan["deals"]) == (4, 12)
 
 
 def test_eval_of_several_folders_gives_what_each_gives_alone(target, tmp_path, capsys):
