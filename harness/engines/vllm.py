@@ -80,8 +80,7 @@ class VLLM(Engine):
             print(f"points24: vllm: {_unlike(shape, self._shape)}; starting anew", file=sys.stderr)
             self.close()
         if self._lm is None:
-            self._start(model)
-            self._shape = shape
+            self._lm, self._shape = self._started(model), shape
         if self._swaps_in_place:
             try:
                 self._swap(model)
@@ -89,15 +88,11 @@ class VLLM(Engine):
             except EngineError as e:
                 print(f"points24: vllm: {e}; starting anew", file=sys.stderr)
                 self.close()
-                self._start(model, as_folder=True)
-                self._figures = canary.log_probs(self._live), self._expected(model, None)
+                self._lm = self._started(model, as_folder=True)
+                self._figures = canary.log_probs(self._lm), self._expected(model)
                 canary.check(self._figures, None, self._dtype)
                 self._forget_prompts()
         self._holds = model
-        return self._live
-
-    @property
-    def _live(self) -> Any:
         return self._lm
 
     def close(self) -> None:
@@ -118,8 +113,8 @@ class VLLM(Engine):
         os.environ.pop("LD_PRELOAD", None)
         os.environ.update(preload)
 
-    def _start(self, model: ModelWeights, as_folder: bool = False) -> None:
-        """Start vLLM: in the folder of the model's configuration, or with the model itself as a folder."""
+    def _started(self, model: ModelWeights, as_folder: bool = False) -> Any:
+        """A new vLLM: in the folder of the model's configuration, or with the model itself as a folder."""
         # Set, not proposed: no tensor of ours reaches an engine in a process of its own.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if self._swaps_in_place else "1"
         size = self.config.batch_size
@@ -132,7 +127,7 @@ class VLLM(Engine):
                 folder = Path(scratch) / model.folder.name
                 model.write(folder, {"source": "", "target": str(model.folder), "command": ""})
             try:
-                self._lm = _lm_eval_class()(pretrained=str(folder), batch_size=size, **self._args)
+                return _lm_eval_class()(pretrained=str(folder), batch_size=size, **self._args)
             except (ValueError, TypeError) as e:  # what vLLM's own checks of its arguments raise
                 raise InputError(f"vllm: {' '.join(str(e).split())[:500]}") from e
 
@@ -154,7 +149,7 @@ class VLLM(Engine):
             llm.apply_model(_repack_tied_head)
             self.swaps += 1
             before, self._figures = self._figures, None
-            figures = canary.log_probs(self._lm), self._expected(model, taken)
+            figures = canary.log_probs(self._lm), self._expected(_Given(model.folder, taken))
         canary.check(figures, before, self._dtype)
         self._figures = figures
 
@@ -167,11 +162,10 @@ class VLLM(Engine):
         if not self._lm.model.reset_prefix_cache():
             raise EngineError("prefix cache: could not be dropped")
 
-    def _expected(self, model: ModelWeights, tensors: dict[str, Tensor] | None) -> list[float]:
-        """The canary's figures by transformers, from the tensors that vLLM was given."""
-        same = model if tensors is None else _Given(model.folder, tensors)
+    def _expected(self, model: ModelWeights) -> list[float]:
+        """The canary's figures by transformers."""
         tokenizer = AutoTokenizer.from_pretrained(model.folder)
-        reference = wrapped(build(same, self._dtype).eval(), tokenizer, 1)
+        reference = wrapped(build(model, self._dtype).eval(), tokenizer, 1)
         with torch.inference_mode():
             return canary.log_probs(reference)
 

@@ -226,7 +226,7 @@ def test_a_tensor_that_does_not_arrive_is_noticed(engine, folders, models, witho
 
 
 def test_weights_that_are_no_ones_are_refused(engine, models, monkeypatch):
-    monkeypatch.setattr(type(engine), "_expected", lambda self, model, tensors: [-1.0, -2.0, -3.0, -4.0])
+    monkeypatch.setattr(type(engine), "_expected", lambda self, model: [-1.0, -2.0, -3.0, -4.0])
     with pytest.raises(EngineError, match="canary"):
         engine.load(models["late"])
     monkeypatch.undo()
