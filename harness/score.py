@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from lm_eval import evaluator
 from lm_eval.api.model import LM
-from lm_eval.evaluator import simple_evaluate
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 from torch.utils import collect_env
@@ -62,8 +63,8 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     seeds = (
         {} if seed is None else dict.fromkeys(("random_seed", "numpy_random_seed", "torch_random_seed"), seed)
     )
-    with undisturbed_random_state(), torch.inference_mode(), _environment_told_once():
-        results: Any = simple_evaluate(
+    with undisturbed_random_state(), torch.inference_mode(), _surroundings_told_once():
+        results: Any = evaluator.simple_evaluate(
             model=lm,
             model_args=dict(model_args),
             tasks=list(tasks),
@@ -117,15 +118,32 @@ _PLACES = ("template", "config_source")
 _environment = lru_cache(maxsize=1)(collect_env.get_pretty_env_info)
 
 
+@lru_cache(maxsize=1)
+def _commit() -> str | None:
+    """Of the repository that this runs in, if it is one; lm-eval's lets git complain where it is none."""
+    with contextlib.suppress(OSError):
+        run = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=False)
+        return run.stdout.strip() or None
+    return None
+
+
+_TOLD_ONCE = (
+    (collect_env, "get_pretty_env_info", _environment),
+    (evaluator, "get_git_commit_hash", _commit),
+)
+
+
 @contextlib.contextmanager
-def _environment_told_once() -> Iterator[None]:
-    """For every result lm-eval has PyTorch list what is installed: five times as long as to swap weights."""
-    original = collect_env.get_pretty_env_info
-    collect_env.get_pretty_env_info = _environment
+def _surroundings_told_once() -> Iterator[None]:
+    """Lm-eval asks anew for every result; to list what is installed takes five times a swap of weights."""
+    originals = [getattr(module, name) for module, name, _ in _TOLD_ONCE]
+    for module, name, once in _TOLD_ONCE:
+        setattr(module, name, once)
     try:
         yield
     finally:
-        collect_env.get_pretty_env_info = original
+        for (module, name, _), original in zip(_TOLD_ONCE, originals, strict=True):
+            setattr(module, name, original)
 
 
 @lru_cache(maxsize=1)

@@ -319,7 +319,8 @@ def recoveries_figure(found: Experiment) -> Figure:
         _end_lines(axes.axvline, found, hand_set)
         shown = [float(x) for line in axes.lines for x in np.ravel(line.get_xdata())]
         low, high = 0.0 if hand_set == "ood" else min(shown), max(shown)
-        axes.set_xlim(low - 0.04 * (high - low), high + 0.06 * (high - low))
+        span = max(high - low, 1.0)
+        axes.set_xlim(low - 0.04 * span, high + 0.06 * span)
         axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=COLOURS[hand_set])
         axes.set_xlabel("won, %")
         axes.grid(axis="y", **_GRID)
