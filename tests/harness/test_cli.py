@@ -14,12 +14,12 @@ from points24.tasks.errors import InputError
 def command(monkeypatch):
     """Replaces the installed commands by one, `it`, that does what the test says."""
 
-    def install(run):
+    def install(run, arguments=lambda parser: None):
         class Entry:
             name = "it"
 
             def load(self):
-                return Command("a test", lambda parser: None, run)
+                return Command("a test", arguments, run)
 
         monkeypatch.setattr(cli, "entry_points", lambda group: [Entry()])
 
@@ -52,6 +52,26 @@ def test_an_interrupt_is_status_130(command):
 def test_the_commands_own_status_is_passed_on(command):
     command(lambda args: 3)
     assert main(["it"]) == 3
+
+
+def test_settings_may_stand_between_options(command, capsys):
+    def arguments(parser):
+        parser.add_argument("overrides", nargs="*")
+        parser.add_argument("--jobs")
+
+    command(lambda args: print(args.jobs, *args.overrides) or 0, arguments)
+    assert main(["it", "a=1", "--jobs", "2", "b=2", "c=3"]) == 0
+    assert capsys.readouterr().out == "2 a=1 b=2 c=3\n"
+    with pytest.raises(SystemExit, match="2"):
+        main(["it", "a=1", "--job-s", "2", "b=2"])
+    assert "unrecognized arguments: --job-s" in capsys.readouterr().err
+
+
+def test_words_too_many_are_refused(command, capsys):
+    command(lambda args: 0)
+    with pytest.raises(SystemExit, match="2"):
+        main(["it", "more"])
+    assert "unrecognized arguments: more" in capsys.readouterr().err
 
 
 def test_a_defect_is_not_passed_off_as_bad_input(command):
