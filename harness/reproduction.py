@@ -47,6 +47,11 @@ class Value:
     deals: Deals | None = field(default=None, repr=False, compare=False)
     """A value per deal; `share` is their mean. For a ratio linearised: see `ratio`."""
 
+    @property
+    def is_unbounded(self) -> bool:
+        """Of a ratio: whether its denominator cannot be told from 0, so that it may be anything."""
+        return self.interval is None and self.deals is not None
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -60,13 +65,13 @@ class Measure:
 
     @property
     def complete(self) -> list[Value]:
-        """The values, if every seed has one; else none."""
-        found = [value for value in self.values if value is not None]
+        """The values, if every seed has one that is bounded; else none."""
+        found = [value for value in self.values if value is not None and not value.is_unbounded]
         return found if len(found) == len(self.values) else []
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds; None unless every one has a value."""
+        """Over the seeds; None unless every one has a value, and none is unbounded."""
         values = self.complete
         return sum(value.share for value in values) / len(values) if values else None
 

@@ -26,7 +26,7 @@ from points24.harness.reproduction import (
     verdict_share,
 )
 from points24.harness.reproduction_findings import ABOVE_RULE, Finding, Part, findings
-from points24.harness.reproduction_manifest import Seed, manifest_of
+from points24.harness.reproduction_manifest import Manifest, Seed, manifest_of
 from points24.harness.statistics import Interval
 from points24.leaderboards.render import escape
 from points24.tasks.errors import InputError
@@ -164,8 +164,13 @@ def _about(found: Experiment) -> str:
         f"{escape(manifest.base)} and the config {escape(manifest.config)}, {seeds}: SFT on the ID rule "
         f"alone{ppo}, and the last SFT checkpoint ({_steps(found, found.seeds, 'end')}) repaired from the "
         f"one that is best on OOD ({_steps(found, found.seeds, 'best_ood')}). "
-        f"{duration(sum(manifest.seconds.values()))} of computing in all on {escape(manifest.machine)}."
+        f"{_took(manifest)} of computing on {escape(manifest.machine)}."
     )
+
+
+def _took(manifest: Manifest) -> str:
+    whole, seeds = sum(manifest.seconds.values()), len(manifest.seeds)
+    return duration(whole) if seeds == 1 else f"{duration(whole / seeds)} a seed, {duration(whole)} in all,"
 
 
 def _steps(found: Experiment, seeds: Sequence[Seed], part: str) -> str:
@@ -206,7 +211,8 @@ def _key_figures(part: Part) -> str:
 
 def _figure(found: Measure) -> str:
     if found.mean is None:
-        return f"{escape(found.name)}: {_UNKNOWN}"
+        is_unbounded = any(value is not None and value.is_unbounded for value in found.values)
+        return f"{escape(found.name)}: {_UNBOUNDED if is_unbounded else _UNKNOWN}"
     unit = f" {_UNITS[found.unit]}" if _UNITS[found.unit] else ""
     bounds = _bounds(found.over_seeds or found.over_deals, found.unit)
     return f"{escape(found.name)}: {_number(found.mean, found.unit)}{unit}{escape(bounds)}"
@@ -224,20 +230,18 @@ def _section(found: Finding, experiment_: Experiment) -> list[str]:
 
 def _measures(part: Part, found: Experiment) -> str:
     several = len(found.seeds) > 1
-    headers = ["", *(f"seed {seed.seed}" for seed in found.seeds)]
-    if several:
-        headers += ["mean, over seeds", "over deals"]
+    means = ["mean, over seeds", "over deals"] if several else []
+    headers = ["", *means, *(f"seed {seed.seed}" for seed in found.seeds)]
     rows = []
     for measure in (*part.decides, *part.beside):
         unit = f", {_UNITS[measure.unit]}" if _UNITS[measure.unit] else ""
         name = escape(measure.name) + unit
         row = [f"**{name}**" if measure in part.decides else name]
-        row += [_cell(value, measure.unit) for value in measure.values]
         if several:
             mean = None if measure.mean is None else Value(measure.mean, measure.over_seeds)
             over_deals = _bounds(measure.over_deals, measure.unit).strip()
             row += [_cell(mean, measure.unit), escape(over_deals)]
-        rows.append(row)
+        rows.append(row + [_cell(value, measure.unit) for value in measure.values])
     return _table(headers, rows)
 
 
@@ -313,8 +317,7 @@ def _share(measure: Measure) -> str:
 def _cell(value: Value | None, unit: str) -> str:
     if value is None:
         return ""
-    is_unbounded = value.interval is None and value.deals is not None
-    bounds = f" [{_UNBOUNDED}]" if is_unbounded else _bounds(value.interval, unit)
+    bounds = f" [{_UNBOUNDED}]" if value.is_unbounded else _bounds(value.interval, unit)
     return escape(_number(value.share, unit) + bounds)
 
 
