@@ -109,6 +109,10 @@ class Experiment:
         found.append(Stage(f"cells-{seed}", lambda: self._cells(seed)))
         return found
 
+    def done(self, stage: str) -> Path:
+        """The file that is there once a stage is done: its command, and the seconds that it took."""
+        return self.out / "stages" / f"{stage}.json"
+
     def checkpoints(self, seed: int) -> list[Path]:
         """Of the SFT run, by step."""
         folders = (self.out / f"sft-{seed}").glob("checkpoint-*")
@@ -140,9 +144,8 @@ class Experiment:
                 }
             )
             drift += [row for first in ("base", "best-ood") for row in self._drift_rows(first, seed)]
-        done = {
-            path.stem: json.loads(path.read_text("utf-8")) for path in (self.out / "stages").glob("*.json")
-        }
+        stages = sorted(stage.name for seed in self.config.seeds for stage in self.stages(seed))
+        done = {name: json.loads(self.done(name).read_text("utf-8")) for name in stages}
         return {
             "schema": 1,
             "config": Path(self.file).name,
@@ -150,7 +153,7 @@ class Experiment:
             "base": model_name(self.base),
             "seeds": seeds,
             "drift": drift,
-            "seconds": {name: round(stage["seconds"], 1) for name, stage in sorted(done.items())},
+            "seconds": {name: round(stage["seconds"], 1) for name, stage in done.items()},
             "machine": f"{os.cpu_count()} CPU cores",
         }
 
@@ -198,15 +201,9 @@ class Experiment:
 
     def _cells(self, seed: int) -> list[str]:
         run = f"sft-{seed}"
-        models = [Path(self.base), self.marked(run, "best-ood"), self.marked(run, "end")]
-        models += self.ppo_ends(seed).values()
-        command = [
-            "points24",
-            "eval",
-            *dict.fromkeys(map(str, models)),
-            "-o",
-            str(self.out / f"cells-{seed}"),
-        ]
+        ends = [self.marked(run, "best-ood"), self.marked(run, "end"), *self.ppo_ends(seed).values()]
+        models = dict.fromkeys([self.base, *map(str, ends)])
+        command = ["points24", "eval", *models, "-o", str(self.out / f"cells-{seed}")]
         command += ["--tasks", ",".join(CELLS_OF_RULE)]
         for name in _SCORING:
             value = self.settings["sweep"].get(name)
@@ -235,12 +232,10 @@ def read_experiment(name: str, overrides: Sequence[str], variant: str | None = N
     smaller: dict[str, Any] = {each: {} for each in own}
     if variant:
         smaller |= read_settings(path, section=variant)
-        if wrong := [
-            each for each, found in smaller.items() if each not in own or not isinstance(found, dict)
-        ]:
-            raise InputError(
-                f"config {path}: {variant}: expected sections {', '.join(own)}, found {wrong[0]}"
-            )
+        wrong = [each for each in smaller if each not in own or not isinstance(smaller[each], dict)]
+        if wrong:
+            allowed = ", ".join(own)
+            raise InputError(f"config {path}: {variant}: expected sections {allowed}, found {wrong[0]}")
     given: dict[str, dict[str, Any]] = {each: {} for each in own}
     for key, value in read_settings(None, overrides).items():
         section, dot, inner = key.partition(".")

@@ -52,12 +52,13 @@ def conduct(experiment: Experiment, jobs: int, only: Sequence[str] = ()) -> None
 def _run_chain(experiment: Experiment, chain: Sequence[Stage], jobs: int) -> str | None:
     """Run the stages of one seed up to the first that fails; returns why it did."""
     for stage in chain:
-        done = experiment.out / "stages" / f"{stage.name}.json"
+        done, command = experiment.done(stage.name), stage.command()
         if done.exists():
+            if json.loads(done.read_text("utf-8"))["command"] != command:
+                return f"{done}: {stage.name} was done with other settings; expected another output_dir"
             continue
         if stage.leftover is not None:
             shutil.rmtree(stage.leftover, ignore_errors=True)
-        command = stage.command()
         print(f"points24: {stage.name}: {shlex.join(command)}", file=sys.stderr)
         log = experiment.out / "logs" / f"{stage.name}.log"
         began = time.perf_counter()

@@ -99,6 +99,15 @@ def test_what_is_done_is_not_done_again(experiment, ran):
     assert [words[0] for words in ran.commands] == ["sweep"]
 
 
+def test_what_was_done_with_other_settings_is_not_taken_for_this(experiment, ran):
+    conduct(experiment, 1)
+    ran.commands.clear()
+    other = Experiment(experiment.config, "nano.yaml", SECTIONS, {"sft": {"max_steps": 20}})
+    with pytest.raises(InputError, match="sft-0 was done with other settings; expected another output_dir"):
+        conduct(other, 1)
+    assert ran.commands == []
+
+
 def test_a_stage_that_fails_ends_its_seed_and_names_its_log(experiment, ran):
     ran.fails = "ppo-late-0"
     with pytest.raises(
@@ -178,6 +187,7 @@ def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
         folder = experiment.out / f"drift-{first}-0"
         folder.mkdir()
         (folder / "drift.json").write_text(json.dumps({"matrices": rows[: len(checkpoints)]}))
+    (experiment.out / "stages" / "sft-1.json").write_text("of a seed that is not asked for")
     manifest = experiment.manifest()
     assert str(experiment.out.parent) not in json.dumps(manifest)
     assert manifest["base"] == "nano-plain"
