@@ -234,8 +234,8 @@ def the_sweep(recipe: str) -> None:
     from points24.harness.cli import main as points24
     from points24.harness.engines.vllm import VLLM
 
-    starts, start = [], VLLM._start
-    VLLM._start = lambda *args, **settings: (starts.append(1), start(*args, **settings))[1]
+    starts, started = [], VLLM._started
+    VLLM._started = lambda *args, **settings: (starts.append(1), started(*args, **settings))[1]
     status = points24(["sweep", recipe])
     print(f"STARTS {len(starts)}")
     sys.exit(status)
