@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,6 +159,14 @@ class Experiment:
         """A seed's repair by the label of its recipe."""
         found = self.recoveries[place]
         return next((r for r in found.repairs if r.recipe.label == label), None) if found else None
+
+    def recipes(self) -> list[str]:
+        """The labels of the repairs' recipes, the best mean of OOD accuracy over the seeds first."""
+        shares: dict[str, list[float]] = {}
+        for each in self.recoveries:
+            for repair in each.repairs if each else ():
+                shares.setdefault(repair.recipe.label, []).append(repair.ood.share)
+        return sorted(shares, key=lambda label: (-fmean(shares[label]), label))
 
     def drift(self, seed: Seed, first: str, checkpoint: str) -> Drift | None:
         wanted = (seed.seed, first, checkpoint)

@@ -17,6 +17,7 @@ from points24.harness.reproduction import (
     Experiment,
     Measure,
     Value,
+    accuracy,
     at_picks,
     bits,
     gain,
@@ -244,7 +245,7 @@ def _directions(found: Experiment) -> Finding:
 
 def _cheap(found: Experiment) -> Finding:
     def share(label: str) -> Measure:
-        return _of_repairs(found, f"recovered, {label}", label, _recovered)
+        return _of_repairs(found, f"recovered, {label}", label, _recovered, "percent")
 
     def cost(label: str) -> Measure:
         return _of_repairs(found, f"ID, {label}", label, _id_gain)
@@ -328,11 +329,22 @@ def _better_in(found: Experiment) -> Finding:
     )
 
 
-def _of_repairs(
-    found: Experiment, name: str, label: str, value: Callable[[Experiment, int, Repair], Value | None]
-) -> Measure:
-    unit = "percent" if value is _recovered else "points"
+def of_repair(found: Experiment, label: str) -> tuple[Measure, Measure, Measure]:
+    """A recipe's OOD accuracy, the recovered share, and its ID accuracy less that of the end of SFT."""
+    return (
+        _of_repairs(found, "OOD", label, lambda _, __, repair: accuracy(repair.ood.record), "percent"),
+        _of_repairs(found, "recovered", label, _recovered, "percent"),
+        _of_repairs(found, "ID against the end", label, _id_gain),
+    )
 
+
+def _of_repairs(
+    found: Experiment,
+    name: str,
+    label: str,
+    value: Callable[[Experiment, int, Repair], Value | None],
+    unit: str = "points",
+) -> Measure:
     def of(place: int, _: object) -> Value | None:
         repair = found.repair(place, label)
         return repair and value(found, place, repair)

@@ -25,7 +25,7 @@ from points24.harness.reproduction import (
     plain_hands,
     verdict_share,
 )
-from points24.harness.reproduction_findings import ABOVE_RULE, Finding, Part, findings
+from points24.harness.reproduction_findings import ABOVE_RULE, Finding, Part, findings, of_repair
 from points24.harness.reproduction_manifest import Manifest, Seed, manifest_of
 from points24.harness.statistics import Interval
 from points24.leaderboards.render import escape
@@ -92,7 +92,10 @@ def markdown(found: Experiment, *, figures: bool = True) -> str:
     ]
     for each in every:
         parts += _section(each, found)
-        parts += shown(_BELONGS.get(each.parts[0].label, ""))
+        figure = _BELONGS.get(each.parts[0].label, "")
+        parts += shown(figure)
+        if figure == RECOVERIES:
+            parts += _repairs(found)
     parts += _instrument(found)
     parts += ["## Limits", "\n".join(f"- {line}" for line in _LIMITS)]
     return "\n\n".join(parts) + "\n"
@@ -211,11 +214,15 @@ def _key_figures(part: Part) -> str:
 
 def _figure(found: Measure) -> str:
     if found.mean is None:
-        is_unbounded = any(value is not None and value.is_unbounded for value in found.values)
-        return f"{escape(found.name)}: {_UNBOUNDED if is_unbounded else _UNKNOWN}"
+        return f"{escape(found.name)}: {_lacking(found)}"
     unit = f" {_UNITS[found.unit]}" if _UNITS[found.unit] else ""
     bounds = _bounds(found.over_seeds or found.over_deals, found.unit)
     return f"{escape(found.name)}: {_number(found.mean, found.unit)}{unit}{escape(bounds)}"
+
+
+def _lacking(found: Measure) -> str:
+    is_unbounded = any(value is not None and value.is_unbounded for value in found.values)
+    return _UNBOUNDED if is_unbounded else _UNKNOWN
 
 
 def _section(found: Finding, experiment_: Experiment) -> list[str]:
@@ -243,6 +250,21 @@ def _measures(part: Part, found: Experiment) -> str:
             row += [_cell(mean, measure.unit), escape(over_deals)]
         rows.append(row + [_cell(value, measure.unit) for value in measure.values])
     return _table(headers, rows)
+
+
+def _repairs(found: Experiment) -> list[str]:
+    """A row for every repair."""
+    rows = []
+    for label in found.recipes():
+        ood, recovered, against_end = of_repair(found, label)
+        rows.append([escape(label), _share(ood), _mean(recovered), _mean(against_end)])
+    if not rows:
+        return []
+    return [
+        "Every repair of the SFT end, the best on OOD first. Sorted by what they are measured by, the first "
+        "flatter themselves a little.",
+        _table(["", "OOD, %", "recovered, %", "ID against the SFT end, points"], rows),
+    ]
 
 
 def _instrument(found: Experiment) -> list[str]:
@@ -312,6 +334,12 @@ def _share(measure: Measure) -> str:
     interval = measure.over_seeds or measure.over_deals
     bounds = interval and Interval(max(0.0, interval.low), min(1.0, interval.high))
     return "" if measure.mean is None else _cell(Value(measure.mean, bounds), "percent")
+
+
+def _mean(measure: Measure) -> str:
+    if measure.mean is None:
+        return _lacking(measure)
+    return _cell(Value(measure.mean, measure.over_seeds or measure.over_deals), measure.unit)
 
 
 def _cell(value: Value | None, unit: str) -> str:

@@ -297,8 +297,7 @@ def _one_seed() -> Line2D:
 
 def recoveries_figure(found: Experiment) -> Figure:
     """OOD and ID accuracy of every recipe: a dot per seed, the mean with its 95 % interval over the seeds."""
-    labels = list(dict.fromkeys(r.recipe.label for each in found.recoveries if each for r in each.repairs))
-    labels.sort(key=lambda label: (fmean(_repair_shares(found, label, "ood")), label))
+    labels = found.recipes()[::-1]
     figure = Figure(figsize=(7.6, 1.4 + 0.26 * len(labels)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (title, hand_set) in zip(panels, _SHORT.items(), strict=True):

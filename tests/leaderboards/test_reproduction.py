@@ -92,6 +92,22 @@ def test_a_share_that_is_hardly_seen_is_unbounded():
     assert all("\\[unbounded\\]" in seed for seed in seeds)
 
 
+def test_every_repair_has_a_row_the_best_on_ood_first():
+    made = found(3)
+    (table,) = re.findall(r"Every repair .*\n\n((?:^\|.*\|\n)+)", markdown(made), re.MULTILINE)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rows[0] == ["", "OOD, %", "recovered, %", "ID against the SFT end, points"]
+    assert [row[0] for row in rows[2:]] == made.recipes()
+    assert set(made.recipes()) == {r.recipe.label for r in made.recoveries[0].repairs}
+    means = [float(row[1].split()[0]) for row in rows[2:]]
+    assert means == sorted(means, reverse=True)
+    ends = [made.get(seed.end, "id") for seed in made.seeds]
+    best = [each.repairs[0] for each in made.recoveries]
+    gain = sum(100 * (r.id.share - e.k / e.n) / 3 for r, e in zip(best, ends, strict=True))
+    assert rows[2][3].startswith(f"{gain:+.1f} ".replace("-", "−"))
+    assert "Every repair" not in markdown(found(3, repairs={}))
+
+
 def test_the_four_cells_and_the_memorised_rule_stand_for_every_checkpoint():
     text = section(markdown(found(3)), "What this instrument adds")
     scores, cells = re.findall(r"((?:^\|.*\|\n?)+)", text, re.MULTILINE)
