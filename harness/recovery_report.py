@@ -74,7 +74,7 @@ def sentence(found: Recovery) -> str:
     if best is None or best.recovered is None:
         shares = f"{_percent(found.target.ood)} against {_percent(found.source.ood)}"
         return f"Nothing to recover: on OOD the target is not below the source ({shares})."
-    what = "repair" if found.best else "baseline"
+    what = "spectral repair" if found.best else "baseline"
     known = (
         f"95 % interval {_percents(best.interval)}"
         if best.interval

@@ -212,7 +212,7 @@ def test_the_best_repair_is_tested_against_the_best_baseline_as_one_of_its_kind(
     assert versus.p == difference(best, half).p == 2 / 64  # 6 deals to none
     assert versus.p_holm == 3 * 2 / 64
     assert sentence(pair) == (
-        "Best repair on OOD: directions, all ranks, 70.0 %; it recovers 92 % of the 60.0 points that the target "
+        "Best spectral repair on OOD: directions, all ranks, 70.0 %; it recovers 92 % of the 60.0 points that the target "
         "lost (95 % interval 73 to 110 %), at −50.0 points on ID. Against the best baseline, interpolate 0.5: "
         "+30.0 points (95 % interval +9.1 to +51.9, p = 0.094 after Holm); chance alone can explain that."
     )

@@ -23,6 +23,6 @@ def test_the_demo_shows_the_fall_and_the_repairs(monkeypatch, capsys, tmp_path):
         "recovered %",
         "directions, all ranks",
         "interpolate 0.5",
-        "Best repair on OOD",
+        "Best spectral repair on OOD",
     ):
         assert words in text

@@ -50,7 +50,10 @@ def test_the_report_has_a_sentence_and_a_table_per_pair_and_filter_strict_first(
         "late repaired from early, strict-match", "late repaired from early, flexible-extract"
     ]  # fmt: skip
     strict, _, flexible = text.partition("flexible-extract")
-    assert "Best repair on OOD: directions, all ranks, 60.0 %; it recovers 75 % of the 60.0 points" in strict
+    assert (
+        "Best spectral repair on OOD: directions, all ranks, 60.0 %; it recovers 75 % of the 60.0 points"
+        in strict
+    )
     assert "| directions, top 128 ranks " in strict
     assert strict.count("\n|") == 2 + 2 + 9
     assert flexible.count("\n|") == 2 + 2 + 1
@@ -244,7 +247,7 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     assert main(["plot", "recovery", str(tmp_path / "sweep"), str(tmp_path / "run" / "records")]) == 0
     said, *paths = capsys.readouterr().out.splitlines()
     assert said.startswith(
-        "late repaired from early, strict-match. Best repair on OOD: directions, all ranks"
+        "late repaired from early, strict-match. Best spectral repair on OOD: directions, all ranks"
     )
     assert paths[0] == str(tmp_path / "sweep" / "recovery" / "recovery.md")
     assert len(paths) == 4
