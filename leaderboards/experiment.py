@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -45,6 +46,8 @@ class ReproduceConfig:
     """The SFT steps that PPO starts from, by name: early, middle, late."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Of SFT and PPO."""
+    num_threads: int | None = None
+    """Of every stage: on a CPU the last bits of sums depend on it, and so do models. None: torch's choice."""
     sft: dict[str, Any] = field(default_factory=dict)
     ppo: dict[str, Any] = field(default_factory=dict)
     """What this experiment replaces of the sections sft and ppo."""
@@ -52,6 +55,8 @@ class ReproduceConfig:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds: expected different ones, found {self.seeds}")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise InputError(f"num_threads: expected at least 1, found {self.num_threads}")
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,17 @@ class Experiment:
         }
         self.out = Path(config.output_dir).expanduser().resolve()
         self.base = str(model_folder(config.base)) if config.base in shipped() else config.base
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the stages' commands need there."""
+        threads = self.config.num_threads
+        return {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+
+    def shown(self, command: Sequence[str]) -> str:
+        """A stage's command for a shell, which is to expand the pattern of checkpoints."""
+        words = [word if word.endswith("checkpoint-*") else shlex.quote(word) for word in command]
+        return " ".join([*(f"{name}={value}" for name, value in self.environment.items()), *words])
 
     def stages(self, seed: int) -> list[Stage]:
         """Those of one seed, in their order."""

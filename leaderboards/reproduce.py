@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -59,16 +58,15 @@ def _run_chain(experiment: Experiment, chain: Sequence[Stage], jobs: int) -> str
             continue
         if stage.leftover is not None:
             shutil.rmtree(stage.leftover, ignore_errors=True)
-        print(f"points24: {stage.name}: {shlex.join(command)}", file=sys.stderr)
+        print(f"points24: {stage.name}: {experiment.shown(command)}", file=sys.stderr)
         log = experiment.out / "logs" / f"{stage.name}.log"
         began = time.perf_counter()
-        threads = {"OMP_NUM_THREADS": "1"} if jobs > 1 else {}  # else the seeds fight for the cores
         with log.open("ab") as output:
             run = subprocess.run(
                 runnable(command),
                 stdout=output,
                 stderr=output if jobs > 1 else None,
-                env=threads | os.environ,
+                env=os.environ | experiment.environment,
                 check=False,
             )
         if run.returncode:

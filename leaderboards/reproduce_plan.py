@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
-from collections.abc import Sequence
 from typing import Any
 
 from points24.harness.records import task_hand_set
@@ -46,13 +44,8 @@ def plan_text(experiment: Experiment) -> str:
         "",
     ]
     for seed in seeds:
-        lines += [f"{stage.name}: {_shown(stage.command())}" for stage in experiment.stages(seed)]
+        lines += [f"{stage.name}: {experiment.shown(stage.command())}" for stage in experiment.stages(seed)]
     return "\n".join(lines)
-
-
-def _shown(command: Sequence[str]) -> str:
-    """For a shell, which is to expand the pattern of checkpoints."""
-    return " ".join(word if word.endswith("checkpoint-*") else shlex.quote(word) for word in command)
 
 
 def _dry_run(experiment: Experiment, trainer: str) -> dict[str, Any]:

@@ -31,11 +31,12 @@ def experiment(tmp_path):
 @pytest.fixture
 def ran(monkeypatch, experiment):
     """The commands that were given; each leaves what the next ones look for."""
-    found = SimpleNamespace(commands=[], fails=None)
+    found = SimpleNamespace(commands=[], threads=set(), fails=None)
 
     def run(command, **kwargs):
         words = command[3:]
         found.commands.append(words)
+        found.threads.add(kwargs["env"].get("OMP_NUM_THREADS"))
         status = int(found.fails is not None and any(found.fails in word for word in words))
         out = next(
             (word.removeprefix("output_dir=") for word in words if word.startswith("output_dir=")), None
@@ -121,6 +122,14 @@ def test_a_stage_that_fails_ends_its_seed_and_names_its_log(experiment, ran):
     assert [words[0] for words in ran.commands] == ["train", "drift", "drift", "sweep", "eval"]
 
 
+def test_the_number_of_threads_is_the_experiments(experiment, ran, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    experiment.config.num_threads = 2
+    conduct(experiment, 1)
+    assert ran.threads == {"2"}
+    assert "points24: sft-0: OMP_NUM_THREADS=2 points24 train sft " in capsys.readouterr().err
+
+
 def test_seeds_go_side_by_side_and_only_what_is_asked_for_runs(experiment, ran):
     experiment.config.seeds = [0, 1, 2]
     conduct(experiment, 3, only=("sft", "sweep"))
@@ -129,7 +138,7 @@ def test_seeds_go_side_by_side_and_only_what_is_asked_for_runs(experiment, ran):
 
 def test_variants_and_overrides_replace_settings():
     full, quick = read_experiment("nano.yaml", []), read_experiment("nano.yaml", [], "quick")
-    assert full.config.seeds == [0, 1, 2]
+    assert full.config.seeds == [0, 1, 2, 3, 4, 5]
     assert quick.config.seeds == [0]
     assert quick.settings["sft"]["max_steps"] < full.settings["sft"]["max_steps"]
     assert quick.settings["sft"]["learning_rate"] == full.settings["sft"]["learning_rate"]
@@ -149,6 +158,7 @@ def test_variants_and_overrides_replace_settings():
         (["sft.seed=3"], "sft.seed is the experiment's own"),
         (["seedz=[1]"], "unknown key 'seedz'; allowed: output_dir, base"),
         (["seeds=[1,1]"], r"seeds: expected different ones, found \[1, 1\]"),
+        (["num_threads=0"], "num_threads: expected at least 1, found 0"),
         (["--jobs", "0"], "jobs: expected at least 1, found 0"),
     ],
 )
