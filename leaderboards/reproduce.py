@@ -107,14 +107,11 @@ def _run(args: argparse.Namespace) -> int:
     conduct(experiment, args.jobs)
     manifest = experiment.manifest()
     put(experiment.out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    records = {
-        record.key: record
-        for folder in sorted(experiment.out.glob("*/records"))
-        for record in read_records(folder)
-    }
-    (experiment.out / "records").mkdir(exist_ok=True)
-    add_records(experiment.out / "records" / "records.jsonl", records.values())
-    for path in write_reproduction(manifest, list(records.values()), experiment.out / "report"):
+    records = experiment.out / "records"
+    for seed in experiment.config.seeds:
+        for folder in sorted(experiment.out.glob(f"*-{seed}/records")):
+            add_records(records / f"seed-{seed}.jsonl", read_records(folder))
+    for path in write_reproduction(manifest, read_records(records), experiment.out / "report"):
         print(path)
     return 0
 

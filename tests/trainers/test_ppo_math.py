@@ -112,7 +112,6 @@ def rollouts(draw: st.DrawFn, dtype: torch.dtype = torch.float64) -> Rollout:
     return Rollout(rewards * mask, values, mask, turn_ends)
 
 
-@settings(deadline=None)  # the first call of torch takes its time
 @given(rollouts())
 def test_without_discount_and_decay_the_advantage_is_the_return_less_the_value(rollout):
     advantages = rollout.gae(Discounts(1, 1, 1, 1))
@@ -141,7 +140,7 @@ def gae_by_equation_16(rollout: Rollout, discounts: Discounts) -> list[list[floa
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), discounts=st.builds(Discounts, shares, shares, shares, shares))
 def test_gae_is_the_sum_of_equation_16(dtype, tolerance, data, discounts):
     rollout = data.draw(rollouts(dtype))
@@ -178,7 +177,6 @@ def test_the_clip_takes_the_gradient_where_the_ratio_went_the_way_of_the_advanta
     assert new.grad.item() == pytest.approx(gradient)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-8, 8), numbers), min_size=1, max_size=5))
 def test_an_infinite_clip_never_clips(tokens):
     log_ratios, advantages = (row(*column) for column in zip(*tokens, strict=True))

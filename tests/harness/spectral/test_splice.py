@@ -72,7 +72,7 @@ def cuts(draw, ranks):
     return Cut(draw(st.sampled_from(RESTORE)), intervals)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(sorted(SHAPES)),
     st.integers(0, 2**31),
