@@ -183,6 +183,16 @@ class Experiment:
                 pairs[f"{first} → {last}"] = drifts
         return pairs
 
+    def drift_over_steps(self, first: str) -> list[tuple[int, dict[int, Drift]]]:
+        """For each seed the step of a part in words, and SFT step -> the drift from there to it."""
+        every = []
+        for seed, curves in zip(self.seeds, self.curves, strict=True):
+            start = self.get(self.parts(seed)[first], "ood")
+            drifts = {step: self.drift(seed, start.model, r.model) for step, r in curves[STRICT].ood.items()}
+            known = {step: drift for step, drift in drifts.items() if drift is not None}
+            every.append((start.step or 0, known))
+        return every
+
     def parts(self, seed: Seed) -> dict[str, str]:
         """What a table calls a seed's checkpoints -> model."""
         ends = {f"PPO end, {start} start": seed.ppo[start].end for start in self.starts}

@@ -185,13 +185,12 @@ class Experiment:
         return [override(key, value) for key, value in self.replaced.get(section, {}).items()]
 
     def _drift_folders(self, first: str, seed: int) -> list[str]:
+        """The first, and every other checkpoint."""
         run = f"sft-{seed}"
-        if first == "base":
-            checkpoints = self.checkpoints(seed) or [self.out / run / "checkpoint-*"]
-            found = [Path(self.base), *checkpoints]
-        else:
-            found = [self.marked(run, "best-ood"), self.marked(run, "end")]
-        return [str(folder) for folder in (*found, *self.ppo_ends(seed).values())]
+        start = Path(self.base) if first == "base" else self.marked(run, "best-ood")
+        checkpoints = self.checkpoints(seed) or [self.out / run / "checkpoint-*"]
+        others = [folder for folder in checkpoints if folder != start]
+        return [str(folder) for folder in (start, *others, *self.ppo_ends(seed).values())]
 
     def _drift(self, first: str, name: str, seed: int) -> list[str]:
         return ["points24", "drift", *self._drift_folders(first, seed), "-o", str(self.out / name)]

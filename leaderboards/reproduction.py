@@ -42,7 +42,7 @@ _ABOUT = {
     OVERVIEW: "ID accuracy, OOD accuracy and the share of wrong_rule over the SFT steps, with the ends of "
     "PPO and the repaired checkpoints",
     FORMAT: "strict-match against flexible-extract over the SFT steps",
-    DRIFT: "misalignment of singular vectors by tenth of the spectrum",
+    DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
     RECOVERIES: "OOD and ID accuracy of every repaired checkpoint",
 }
 _BELONGS = {"0": FORMAT, "2a": DRIFT, "3a": RECOVERIES}

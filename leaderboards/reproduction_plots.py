@@ -21,7 +21,7 @@ from points24.harness.records import Record
 from points24.harness.recovery import Repair
 from points24.harness.reproduction import FLEXIBLE, STRICT, Experiment
 from points24.harness.reproduction_findings import RECIPES
-from points24.harness.reproduction_manifest import TENTHS
+from points24.harness.reproduction_manifest import TENTHS, Drift
 from points24.harness.statistics import t_interval
 from points24.leaderboards.drawing import COLOURS, STYLE, look_of, save, scale_steps
 from points24.leaderboards.reproduction import DRIFT, FORMAT, OVERVIEW, RECOVERIES
@@ -35,6 +35,13 @@ _BESIDE = 13
 """Points (1/72 inch) from a start of PPO to its end, so that the arrow shows on the axis of SFT steps."""
 _GRID: dict[str, Any] = {"color": "#e9ebee", "lw": 0.7, "zorder": 0}
 _SHORT = {"OOD": "ood", "ID": "id"}
+_FARNESS: dict[str, tuple[str, Callable[[Drift], float]]] = {
+    "misalignment, mean over the ranks": ("#0b6e8f", lambda drift: fmean(drift.misalignment)),
+    "matrices, relative change": ("#6b6b6b", lambda drift: drift.change),
+    "singular values, relative change": ("#d95f02", lambda drift: drift.values),
+}
+_STROKES = {"base": "-", "best OOD": _DASHED}
+"""Of lines that tell what a checkpoint has drifted from."""
 _DRIFTS = ("#6b6b6b", "#222222", "#aa3377", "#56b4e9", "#0b6e8f", "#1b9e77")
 _MARKERS = "osD^vP"
 
@@ -266,10 +273,10 @@ def format_figure(found: Experiment) -> Figure:
 
 
 def drift_figure(found: Experiment) -> Figure:
-    """Misalignment by tenth of the ranks, a line for each pair of checkpoints."""
+    """Misalignment by tenth of the ranks, a line for each pair of checkpoints, and over the SFT steps."""
     pairs = found.drift_pairs()
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(8.8, 4.4), layout="constrained")
+    axes, over_steps = figure.subplots(1, 2, width_ratios=(1, 1.1))
     tenths = range(1, TENTHS + 1)
     for number, (pair, drifts) in enumerate(pairs.items()):
         style = {"color": _DRIFTS[number], "marker": _MARKERS[number]}
@@ -281,11 +288,34 @@ def drift_figure(found: Experiment) -> Figure:
         ylabel="misalignment: 1 − |cosine|, less the floor",
     )
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    _drift_over_steps(over_steps, found)
     handles, _ = axes.get_legend_handles_labels()
     if len(found.seeds) > 1:
         handles.append(_one_seed())
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
+
+
+def _drift_over_steps(axes: Axes, found: Experiment) -> None:
+    """How far SFT has turned the singular vectors, and changed the matrices and the singular values."""
+    steps: set[int] = set()
+    for what, (colour, number) in _FARNESS.items():
+        for first, stroke in _STROKES.items():
+            seeds = [
+                dict(sorted(({start: 0.0} | {step: number(drift) for step, drift in each.items()}).items()))
+                for start, each in found.drift_over_steps(first)
+            ]
+            _lines(axes, seeds, colour, ls=stroke, label=what if first == "base" else None)
+            steps.update(*seeds)
+    axes.set_xlabel("SFT step")
+    axes.set_ylim(bottom=0)
+    scale_steps(axes, sorted(steps), room=0.07)
+    handles, _ = axes.get_legend_handles_labels()
+    handles += [
+        Line2D([], [], color="#222222", lw=_BOLD, ls=stroke, label=f"from {first}")
+        for first, stroke in _STROKES.items()
+    ]
+    axes.legend(handles=handles, loc="upper left", fontsize=8)
 
 
 def _one_seed() -> Line2D:

@@ -1,5 +1,6 @@
 import json
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -67,8 +68,14 @@ def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
     assert sft[:4] == ["train", "sft", "--config", "nano.yaml"]
     assert {"max_steps=40", f"output_dir={experiment.out}/sft-0", "seed=0"} <= set(sft)
     assert f"model_name_or_path={experiment.out}/sft-0/checkpoint-20" in early
-    *_, drift, sweep, cells = ran.commands
-    assert drift[1].endswith("sft-0/checkpoint-20")
+    *_, from_base, from_best, sweep, cells = ran.commands
+    names = [
+        [Path(word).parent.name + "/" + Path(word).name for word in words[2:-2]]
+        for words in (from_base, from_best)
+    ]
+    ends = [f"ppo-{start}-0/checkpoint-40" for start in ("early", "late")]
+    assert names == [["sft-0/checkpoint-20", "sft-0/checkpoint-40", *ends], ["sft-0/checkpoint-40", *ends]]
+    assert (Path(from_base[1]).name, from_best[1]) == ("nano-plain", f"{experiment.out}/sft-0/checkpoint-20")
     (pairs,) = read_settings(None, [sweep[-1]])["pairs"]
     assert pairs["source"].endswith("sft-0/checkpoint-20")
     assert pairs["target"].endswith("sft-0/checkpoint-40")

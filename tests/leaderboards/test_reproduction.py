@@ -188,6 +188,27 @@ def test_drift_is_shown_of_the_parts_that_the_findings_compare(plots):
     ]  # fmt: skip
 
 
+def test_drift_over_the_steps_starts_at_0_where_it_is_measured_from(plots):
+    manifest, records = world(2)
+    for seed in range(2):
+        (row,) = (
+            r for r in manifest["drift"]
+            if (r["seed"], r["first"]) == (seed, "nano") and r["checkpoint"].endswith("-400")
+        )  # fmt: skip
+        for step, part in ((40, 0.5), (100, 0.75)):
+            manifest["drift"].append(
+                row | {"checkpoint": f"sft-{seed}/checkpoint-{step}", "values": row["values"] * part}
+            )
+    axes = plots.drift_figure(experiment(manifest_of(manifest), records)).axes[1]
+    values = [line for line in axes.lines if line.get_color() == "#d95f02"]
+    from_base = next(line for line in values if line.get_linestyle() == "-" and line.get_linewidth() == 2)
+    assert from_base.get_xydata().tolist() == [
+        [0, 0], [10, 0.004], [40, 0.002], [100, 0.003], [400, 0.004]
+    ]  # fmt: skip
+    from_best = next(line for line in values if line.get_linestyle() == "--")
+    assert from_best.get_xydata().tolist() == [[10, 0], [400, 0.004]]
+
+
 def test_without_repairs_or_drift_there_are_fewer_figures(plots):
     made = found(1, n=40, repairs={}, drift=False, ppo={})
     assert figure_names(made) == FIGURES[:2]
