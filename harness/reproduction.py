@@ -184,7 +184,7 @@ class Experiment:
         return pairs
 
     def drift_over_steps(self, first: str) -> list[tuple[int, dict[int, Drift]]]:
-        """For each seed the step of a part in words, and SFT step -> the drift from there to it."""
+        """For each seed the step of a part in words, and SFT step -> the drift from that part to there."""
         every = []
         for seed, curves in zip(self.seeds, self.curves, strict=True):
             start = self.get(self.parts(seed)[first], "ood")
