@@ -126,7 +126,7 @@ class Experiment:
         return found
 
     def done(self, stage: str) -> Path:
-        """The file that is there once a stage is done: its command, and the seconds that it took."""
+        """The file that is there once a stage is done: its command, environment and seconds."""
         return self.out / "stages" / f"{stage}.json"
 
     def checkpoints(self, seed: int) -> list[Path]:

@@ -52,8 +52,9 @@ def _run_chain(experiment: Experiment, chain: Sequence[Stage], jobs: int) -> str
     """Run the stages of one seed up to the first that fails; returns why it did."""
     for stage in chain:
         done, command = experiment.done(stage.name), stage.command()
+        given = {"command": command, "environment": experiment.environment}
         if done.exists():
-            if json.loads(done.read_text("utf-8"))["command"] != command:
+            if not json.loads(done.read_text("utf-8")).items() >= given.items():
                 return f"{done}: {stage.name} was done with other settings; expected another output_dir"
             continue
         if stage.leftover is not None:
@@ -71,7 +72,7 @@ def _run_chain(experiment: Experiment, chain: Sequence[Stage], jobs: int) -> str
             )
         if run.returncode:
             return f"{stage.name} ended with status {run.returncode}: see {log}; the same command goes on"
-        record = {"command": command, "seconds": time.perf_counter() - began}
+        record = given | {"seconds": time.perf_counter() - began}
         put(done, json.dumps(record, indent=1) + "\n")
     return None
 

@@ -113,6 +113,9 @@ def test_what_was_done_with_other_settings_is_not_taken_for_this(experiment, ran
     other = Experiment(experiment.config, "nano.yaml", SECTIONS, {"sft": {"max_steps": 20}})
     with pytest.raises(InputError, match="sft-0 was done with other settings; expected another output_dir"):
         conduct(other, 1)
+    experiment.config.num_threads = 3
+    with pytest.raises(InputError, match="sft-0 was done with other settings"):
+        conduct(experiment, 1)
     assert ran.commands == []
 
 

@@ -52,6 +52,18 @@ def killed(config: SweepConfig, after: float) -> bool:
     """Start it, and kill it so many seconds later; whether it was still at work."""
     process = start(config)
     process.join(after)
+    return kill(process)
+
+
+def killed_in(config: SweepConfig, cell: int) -> bool:
+    """Start it, and kill it once so many cells are begun; whether it was still at work."""
+    process = start(config)
+    while process.is_alive() and len(list(Path(config.output_dir, "cells").glob("*"))) < cell:
+        time.sleep(0.001)
+    return kill(process)
+
+
+def kill(process) -> bool:
     alive = process.is_alive()
     process.kill()
     process.join()
@@ -77,11 +89,9 @@ def undisturbed(folders):
 
 
 def test_killed_again_and_again_it_ends_with_the_same_records(folders, undisturbed):
-    records, seconds = undisturbed
-    draw = random.Random(24)
+    records, _ = undisturbed
     config = folders("killed")
-    kills = sum(killed(config, draw.uniform(0, 0.6 * seconds)) for _ in range(3))
-    assert kills
+    assert all(killed_in(config, cell) for cell in (1, 2, 3, 4))
     assert finish(config) == records
 
 
