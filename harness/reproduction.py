@@ -93,6 +93,11 @@ class Measure:
         return t_interval(np.mean(deals, axis=0).tolist())
 
     @property
+    def interval(self) -> Interval | None:
+        """The one to show with the mean: over the seeds, or with one seed over the deals."""
+        return self.over_seeds or self.over_deals
+
+    @property
     def intervals(self) -> list[Interval]:
         """Those that there are: over the seeds, over the deals."""
         return [found for found in (self.over_seeds, self.over_deals) if found is not None]

@@ -110,8 +110,9 @@ def _run(args: argparse.Namespace) -> int:
     put(experiment.out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     records = experiment.out / "records"
     for seed in experiment.config.seeds:
-        for folder in sorted(experiment.out.glob(f"*-{seed}/records")):
-            add_records(records / f"seed-{seed}.jsonl", read_records(folder))
+        folders = sorted(experiment.out.glob(f"*-{seed}/records"))
+        made = [record for folder in folders for record in read_records(folder)]
+        add_records(records / f"seed-{seed}.jsonl", made)
     for path in write_reproduction(manifest, read_records(records), experiment.out / "report"):
         print(path)
     return 0

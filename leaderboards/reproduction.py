@@ -216,7 +216,7 @@ def _figure(found: Measure) -> str:
     if found.mean is None:
         return f"{escape(found.name)}: {_lacking(found)}"
     unit = f" {_UNITS[found.unit]}" if _UNITS[found.unit] else ""
-    bounds = _bounds(found.over_seeds or found.over_deals, found.unit)
+    bounds = _bounds(found.interval, found.unit)
     return f"{escape(found.name)}: {_number(found.mean, found.unit)}{unit}{escape(bounds)}"
 
 
@@ -331,7 +331,7 @@ def _parts_table(
 
 def _share(measure: Measure) -> str:
     """An accuracy's mean and interval; it can be neither below 0 nor above 1."""
-    interval = measure.over_seeds or measure.over_deals
+    interval = measure.interval
     bounds = interval and Interval(max(0.0, interval.low), min(1.0, interval.high))
     return "" if measure.mean is None else _cell(Value(measure.mean, bounds), "percent")
 
@@ -339,7 +339,7 @@ def _share(measure: Measure) -> str:
 def _mean(measure: Measure) -> str:
     if measure.mean is None:
         return _lacking(measure)
-    return _cell(Value(measure.mean, measure.over_seeds or measure.over_deals), measure.unit)
+    return _cell(Value(measure.mean, measure.interval), measure.unit)
 
 
 def _cell(value: Value | None, unit: str) -> str:

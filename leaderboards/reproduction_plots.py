@@ -36,9 +36,12 @@ _BESIDE = 13
 _GRID: dict[str, Any] = {"color": "#e9ebee", "lw": 0.7, "zorder": 0}
 _SHORT = {"OOD": "ood", "ID": "id"}
 _FARNESS: dict[str, tuple[str, Callable[[Drift], float]]] = {
-    "misalignment, mean over the ranks": ("#0b6e8f", lambda drift: fmean(drift.misalignment)),
+    "misalignment, mean over the ranks": (
+        look_of("directions").colour,
+        lambda drift: fmean(drift.misalignment),
+    ),
     "matrices, relative change": ("#6b6b6b", lambda drift: drift.change),
-    "singular values, relative change": ("#d95f02", lambda drift: drift.values),
+    "singular values, relative change": (look_of("values").colour, lambda drift: drift.values),
 }
 _STROKES = {"base": "-", "best OOD": _DASHED}
 """Of lines that tell what a checkpoint has drifted from."""
@@ -287,8 +290,9 @@ def drift_figure(found: Experiment) -> Figure:
         xlabel="tenth of the ranks, from the largest singular values to the smallest",
         ylabel="misalignment: 1 − |cosine|, less the floor",
     )
-    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     _drift_over_steps(over_steps, found)
+    for each in (axes, over_steps):
+        each.set_ylim(bottom=min(0, each.get_ylim()[0]))
     handles, _ = axes.get_legend_handles_labels()
     if len(found.seeds) > 1:
         handles.append(_one_seed())
@@ -299,16 +303,16 @@ def drift_figure(found: Experiment) -> Figure:
 def _drift_over_steps(axes: Axes, found: Experiment) -> None:
     """How far SFT has turned the singular vectors, and changed the matrices and the singular values."""
     steps: set[int] = set()
-    for what, (colour, number) in _FARNESS.items():
-        for first, stroke in _STROKES.items():
+    for first, stroke in _STROKES.items():
+        drifts = found.drift_over_steps(first)
+        for what, (colour, number) in _FARNESS.items():
             seeds = [
                 dict(sorted(({start: 0.0} | {step: number(drift) for step, drift in each.items()}).items()))
-                for start, each in found.drift_over_steps(first)
+                for start, each in drifts
             ]
             _lines(axes, seeds, colour, ls=stroke, label=what if first == "base" else None)
             steps.update(*seeds)
     axes.set_xlabel("SFT step")
-    axes.set_ylim(bottom=0)
     scale_steps(axes, sorted(steps), room=0.07)
     handles, _ = axes.get_legend_handles_labels()
     handles += [
