@@ -7,6 +7,7 @@ import types
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -19,9 +20,14 @@ T = TypeVar("T")
 _UNIONS = (Union, types.UnionType)
 
 
-def shipped_configs() -> list[str]:
-    """Names of the configuration files that come with the package, beside its trainers."""
-    return sorted(path.name for path in files("points24.trainers").joinpath("configs").iterdir())
+CONFIG_GROUP = "points24.configs"
+"""The entry points that name packages with configuration files in a folder ``configs``."""
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Name -> path of the configuration files that come with the package, in alphabetical order."""
+    folders = [Path(str(files(entry.value))) / "configs" for entry in entry_points(group=CONFIG_GROUP)]
+    return {path.name: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def config_file(name: str | None) -> Path | None:
@@ -29,9 +35,7 @@ def config_file(name: str | None) -> Path | None:
     if name is None:
         return None
     path = Path(name).expanduser()
-    if path.exists() or name not in shipped_configs():
-        return path
-    return Path(str(files("points24.trainers"))) / "configs" / name
+    return path if path.exists() else shipped_configs().get(name, path)
 
 
 def load_config(

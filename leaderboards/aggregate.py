@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from points24.harness.comparison import (
+from points24.harness.analysis.comparison import (
     Difference,
     Protocol,
     difference,
@@ -14,8 +14,8 @@ from points24.harness.comparison import (
     interval_of,
     protocol_of,
 )
-from points24.harness.records import FILTERS, Record
-from points24.harness.statistics import Interval, holm
+from points24.harness.analysis.statistics import Interval, holm
+from points24.harness.records.record import FILTERS, Record
 from points24.tasks.cards import Deal
 
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from points24.harness.analysis.recovery import recoveries
+from points24.harness.experiment.manifest import MANIFEST, read_manifest
+from points24.harness.experiment.measures import Experiment, experiment
 from points24.harness.files import replacing
-from points24.harness.record_store import LOCK, read_records
-from points24.harness.recovery import recoveries
-from points24.harness.reproduction import Experiment, experiment
-from points24.harness.reproduction_manifest import MANIFEST, read_manifest
-from points24.leaderboards import reproduction
+from points24.harness.records.store import LOCK, read_records
 from points24.leaderboards.aggregate import tables
-from points24.leaderboards.page import page
-from points24.leaderboards.recovery import REPORT
-from points24.leaderboards.recovery import markdown as recovery_markdown
-from points24.leaderboards.render import markdown, table_csv, table_latex
+from points24.leaderboards.render.page import page
+from points24.leaderboards.render.tables import markdown, table_csv, table_latex
+from points24.leaderboards.reports import reproduction
+from points24.leaderboards.reports.recovery import REPORT
+from points24.leaderboards.reports.recovery import markdown as recovery_markdown
 from points24.tasks.errors import InputError
 
 REPRODUCTION = "reproduction"

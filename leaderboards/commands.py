@@ -11,13 +11,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from points24.harness.cli import Command
-from points24.harness.records import FILTERS
+from points24.harness.records.record import FILTERS
 from points24.tasks.errors import InputError
 
 if TYPE_CHECKING:
-    from points24.harness.ingest import About
-    from points24.harness.lm_eval_output import Run
-    from points24.harness.records import Record
+    from points24.harness.records.ingest import About
+    from points24.harness.records.lm_eval_output import Run
+    from points24.harness.records.record import Record
 
 _HERE = Path(__file__).resolve().parent
 _MEASURED = "measured.jsonl"
@@ -65,8 +65,8 @@ def _runs_arguments(parser: argparse.ArgumentParser, folders: str) -> None:
 
 
 def _ingest(args: argparse.Namespace) -> int:
-    from points24.harness.ingest import check_against_results, records_of
-    from points24.harness.record_store import add_records
+    from points24.harness.records.ingest import check_against_results, records_of
+    from points24.harness.records.store import add_records
 
     about = _about(args)
     trained = [folder for folder in args.folders if (folder / "records").is_dir()]
@@ -94,8 +94,8 @@ def _ingest(args: argparse.Namespace) -> int:
 
 def _new_of_runs(folders: list[Path], store: Path) -> list[Record]:
     """The records of training runs, less scores of a parent that are in the store or in another run's."""
-    from points24.harness.comparison import protocol_of
-    from points24.harness.record_store import read_records
+    from points24.harness.analysis.comparison import protocol_of
+    from points24.harness.records.store import read_records
 
     def score(record: Record) -> tuple[Any, ...]:
         return record.weights_sha256, protocol_of(record), record.outcomes
@@ -133,7 +133,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from points24.harness.record_store import read_records
+    from points24.harness.records.store import read_records
     from points24.leaderboards import compare
 
     for a, b in compare.pairs(read_records(args.dir / "records"), args.a, args.b):
@@ -145,8 +145,8 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _rescore(args: argparse.Namespace) -> int:
-    from points24.harness.ingest import records_of, rescored
-    from points24.harness.record_store import add_records
+    from points24.harness.records.ingest import records_of, rescored
+    from points24.harness.records.store import add_records
 
     about = _about(args)
     records, failed = [], 0
@@ -180,7 +180,7 @@ def _rescore(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from points24.harness.record_store import read_records
+    from points24.harness.records.store import read_records
     from points24.leaderboards.compare import select
     from points24.leaderboards.export import model_card
 
@@ -189,7 +189,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _plot(args: argparse.Namespace) -> int:
-    from points24.harness.record_store import read_records
+    from points24.harness.records.store import read_records
 
     paths = _plots().write_plots(read_records(args.dir / "records"), args.output)
     print("\n".join(map(str, paths)))
@@ -221,8 +221,8 @@ def _plot_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _plot_curve(args: argparse.Namespace) -> int:
-    from points24.harness.curve import curve
-    from points24.harness.record_store import read_records
+    from points24.harness.analysis.curve import curve
+    from points24.harness.records.store import read_records
 
     path = args.output or args.folder / "curve.svg"
     if path.suffix != ".svg":
@@ -234,10 +234,10 @@ def _plot_curve(args: argparse.Namespace) -> int:
 
 
 def _plot_recovery(args: argparse.Namespace) -> int:
-    from points24.harness.record_store import read_records
-    from points24.harness.recovery import missing_ends
-    from points24.harness.recovery_report import sentence, summary, title
-    from points24.leaderboards.recovery import found_in, write_recovery_report
+    from points24.harness.analysis.recovery import missing_ends
+    from points24.harness.analysis.recovery_report import sentence, summary, title
+    from points24.harness.records.store import read_records
+    from points24.leaderboards.reports.recovery import found_in, write_recovery_report
 
     stores = [folder / "records" if (folder / "records").is_dir() else folder for folder in args.folders]
     records = list({record.key: record for store in stores for record in read_records(store)}.values())
@@ -259,21 +259,21 @@ def _plot_recovery(args: argparse.Namespace) -> int:
 
 def _plots() -> ModuleType:
     try:
-        from points24.leaderboards import plots
+        from points24.leaderboards.render import curves as plots
     except ModuleNotFoundError as e:
         raise InputError(f"{e.name} is not installed: pip install 'points24[plots]'") from e
     return plots
 
 
 def _about(args: argparse.Namespace) -> About:
-    from points24.harness.ingest import About
+    from points24.harness.records.ingest import About
 
     return About(args.model, args.parent, args.stage, args.step)
 
 
 def _runs(folders: list[Path], *, any_version: bool = False) -> Iterator[Callable[[], Run]]:
     """The runs of all folders; a folder that has none counts as one run that cannot be read."""
-    from points24.harness.lm_eval_output import failing, runs
+    from points24.harness.records.lm_eval_output import failing, runs
 
     for folder in folders:
         try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from points24.harness import formats
-from points24.harness.comparison import ALPHA, Difference, difference, protocol_of
-from points24.harness.records import Record
-from points24.harness.statistics import paired_deals_needed
-from points24.leaderboards import wording
+from points24.harness.analysis import formats
+from points24.harness.analysis.comparison import ALPHA, Difference, difference, protocol_of
+from points24.harness.analysis.statistics import paired_deals_needed
+from points24.harness.records.record import Record
 from points24.leaderboards.aggregate import flipped
+from points24.leaderboards.render import wording
 from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
 

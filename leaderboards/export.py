@@ -8,9 +8,9 @@ import yaml
 from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
-from points24.harness.comparison import interval_of, protocol_of
-from points24.harness.records import Record
-from points24.leaderboards import wording
+from points24.harness.analysis.comparison import interval_of, protocol_of
+from points24.harness.records.record import Record
+from points24.leaderboards.render import wording
 
 
 def model_card(records: Sequence[Record]) -> str:

@@ -38,9 +38,9 @@ def test_the_wheel_installs_the_package_and_the_task_files_and_nothing_else(whee
         "points24/tasks/templates/default.jinja",
         "points24/tasks/py.typed",
         "points24/tasks/lm_eval/points24/points24_ood.yaml",
-        "points24/harness/models/nano-base/model.safetensors",
-        "points24/harness/models/nano-base/tokenizer.json",
-        "points24/harness/models/nano-plain/model.safetensors",
+        "points24/harness/checkpoints/nano-base/model.safetensors",
+        "points24/harness/checkpoints/nano-base/tokenizer.json",
+        "points24/harness/checkpoints/nano-plain/model.safetensors",
         "points24/trainers/configs/nano.yaml",
     ],
 )

@@ -14,7 +14,7 @@ from points24.harness.config import config_file, load_config, read_settings, shi
 from points24.tasks.errors import InputError
 
 if TYPE_CHECKING:
-    from points24.trainers.run_folder import RunFolder
+    from points24.trainers.run.folder import RunFolder
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _nano(args: argparse.Namespace) -> int:
-    from points24.trainers import nano
+    from points24.trainers.nano import train as nano
 
     print(nano.train(load_config(nano.NanoConfig, config_file(args.config), args.overrides, "nano")))
     return 0
@@ -73,8 +73,8 @@ def _is_dry(args: argparse.Namespace) -> bool:
 
 
 def _dry_run(args: argparse.Namespace, settings: dict[str, Any]) -> int:
-    from points24.trainers.dry_run import as_json, dry_run
-    from points24.trainers.dry_run_report import as_text
+    from points24.trainers.dry_run.dry_run import as_json, dry_run
+    from points24.trainers.dry_run.report import as_text
 
     arguments = [*(["--config", args.config] if args.config else []), *args.overrides]
     shape = _grandparent(args, settings) if args.trainer == "ppo" else None
@@ -99,8 +99,8 @@ def _reported(run: RunFolder) -> int:
     from accelerate import PartialState
     from tabulate import tabulate
 
-    from points24.harness.curve import forgetting
-    from points24.harness.curve_report import sentence, table
+    from points24.harness.analysis.curve import forgetting
+    from points24.harness.analysis.curve_report import sentence, table
 
     if PartialState().is_main_process:
         if found := run.curve():

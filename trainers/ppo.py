@@ -37,9 +37,9 @@ from points24.tasks.verdict import Verdict
 from points24.trainers import ppo_math
 from points24.trainers.deals import deals, prompt_row
 from points24.trainers.rewards import Rewards, rewards
-from points24.trainers.run import train_run
-from points24.trainers.run_config import RunConfig
-from points24.trainers.run_folder import VALUE_HEAD, RunFolder
+from points24.trainers.run.config import RunConfig
+from points24.trainers.run.folder import VALUE_HEAD, RunFolder
+from points24.trainers.run.run import train_run
 from points24.trainers.turns import message_tokens
 
 

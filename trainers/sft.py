@@ -18,9 +18,9 @@ from trl.trainer.sft_trainer import SFTTrainer
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import template
 from points24.trainers.deals import SOLUTIONS, completion_row, examples, prompt_row
-from points24.trainers.run import train_run
-from points24.trainers.run_config import RunConfig
-from points24.trainers.run_folder import RunFolder
+from points24.trainers.run.config import RunConfig
+from points24.trainers.run.folder import RunFolder
+from points24.trainers.run.run import train_run
 
 
 @dataclass

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from points24.harness.files import replacing
-from points24.harness.record_store import add_records
-from points24.harness.records import FILTERS, Record
-from points24.harness.sweep.cells import Cell, cells_of, jobs_of
+from points24.harness.records.record import FILTERS, Record
+from points24.harness.records.store import add_records
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
 from points24.harness.sweep.executors import execute
+from points24.harness.sweep.jobs import Cell, cells_of, jobs_of
 from points24.harness.sweep.run import Results, is_full, keep_cells, no_room, run_cells
 from points24.tasks.errors import InputError
 

@@ -1,4 +1,4 @@
-"""``points24 eval``, and what it shares with ``points24 sweep``."""
+"""``points24 eval`` and ``points24 sweep``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import argparse
 import contextlib
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from points24.harness.cli import Command
-from points24.harness.config import configured, read_settings
+from points24.harness.config import config_file, configured, load_config, read_settings
 from points24.tasks.errors import InputError
 
 if TYPE_CHECKING:
-    from points24.harness.records import Record
+    from points24.harness.records.record import Record
     from points24.harness.sweep.campaign import Outcome
     from points24.harness.sweep.config import ScoringConfig
 
@@ -27,8 +28,8 @@ def scoring_arguments(parser: argparse.ArgumentParser) -> None:
 def conducted(config: ScoringConfig, args: argparse.Namespace) -> Outcome | None:
     """Score as configured, saying what failed; None after a dry run, which prints the plan."""
     from points24.harness.sweep.campaign import conduct
-    from points24.harness.sweep.cells import cells_of
     from points24.harness.sweep.cost import plan_of, plan_text
+    from points24.harness.sweep.jobs import cells_of
 
     if args.dry_run:
         plan = plan_of(config, cells_of(config))
@@ -48,8 +49,8 @@ def print_records(records: list[Record], as_json: bool) -> None:
     """A row per record, or a line of JSON."""
     from tabulate import tabulate
 
-    from points24.harness import formats
-    from points24.harness.comparison import interval_of
+    from points24.harness.analysis import formats
+    from points24.harness.analysis.comparison import interval_of
 
     if as_json:
         for record in records:
@@ -116,3 +117,42 @@ def _pairs(flag: str, text: str) -> dict[str, Any]:
 
 
 evaluate = Command("score many checkpoints with one engine, each as soon as it can be", _arguments, _run)
+
+
+def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE.yaml",
+        help="pairs, grid, tasks, engine, output_dir, …; of a file with a section sweep, that section",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+    parser.add_argument("--executor", choices=("local", "slurm", "ray"), help="as executor=…")
+    parser.add_argument("--jobs", type=int, help="as jobs=…")
+    scoring_arguments(parser)
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from points24.harness.analysis.recovery import recoveries
+    from points24.harness.sweep.config import SweepConfig
+    from points24.leaderboards.build import build
+    from points24.leaderboards.reports.recovery import write_recovery_report
+
+    flags = {name: getattr(args, name) for name in ("executor", "jobs")}
+    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    recipe = config_file(args.recipe)
+    section = "sweep" if "sweep" in read_settings(recipe) else None
+    config = load_config(SweepConfig, recipe, [*args.overrides, *given], section)
+    outcome = conducted(config, args)
+    if outcome is None:
+        return 0
+    print_records(outcome.records, args.json)
+    if outcome.records:
+        out = Path(config.output_dir)
+        build(out / "records", out / "report")
+        # After the tables, among which is the same report without figures.
+        paths = write_recovery_report(outcome.records, out / "report") if recoveries(outcome.records) else []
+        print(*paths, out / "report" / "README.md", sep="\n", file=sys.stderr)
+    return 1 if outcome.failed else 0
+
+
+sweep = Command("repair checkpoints by a grid of recipes, and score every one", _sweep_arguments, _sweep)

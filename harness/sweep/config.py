@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from points24.harness.engines import ENGINES, SERVERS
-from points24.harness.engines.engine import EngineConfig
+from points24.harness.evaluation.engines import ENGINES, SERVERS
+from points24.harness.evaluation.engines.engine import EngineConfig
 from points24.tasks.errors import InputError
 
 TASKS = ["points24_id", "points24_ood"]

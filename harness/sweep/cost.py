@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from points24.harness.records import task_hand_set
-from points24.harness.spectral.estimate import estimate, probe
-from points24.harness.spectral.folder import size_of_copy
-from points24.harness.sweep.cells import Cell
+from points24.harness.checkpoints.write import size_of_copy
+from points24.harness.recovery.estimate import estimate, probe
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
+from points24.harness.sweep.jobs import Cell
 from points24.tasks.hand_sets import hand_set
+from points24.tasks.lm_eval.files import task_hand_set
 
 
 def plan_of(config: ScoringConfig, cells: list[Cell]) -> dict[str, Any]:

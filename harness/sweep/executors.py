@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from points24.harness.sweep.cells import Cell
 from points24.harness.sweep.config import ScoringConfig
+from points24.harness.sweep.jobs import Cell
 from points24.tasks.errors import InputError
 
 Work = Callable[[ScoringConfig, Sequence[Cell]], None]

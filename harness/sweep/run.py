@@ -17,19 +17,19 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from points24.harness.engines import SERVERS, open_engine
-from points24.harness.engines.engine import ModelWeights, Served, Stored
+from points24.harness.analysis.formats import percent
+from points24.harness.evaluation.engines import SERVERS, open_engine
+from points24.harness.evaluation.engines.engine import ModelWeights, Served, Stored
+from points24.harness.evaluation.score import score
 from points24.harness.files import json_lines, replacing
-from points24.harness.formats import percent
-from points24.harness.ingest import About
-from points24.harness.provenance import command_line, versions
-from points24.harness.records import FILTERS, Record, record_of
-from points24.harness.score import score
-from points24.harness.spectral.factor_store import FactorStore
-from points24.harness.spectral.recover import Job
-from points24.harness.spectral.repaired import Repaired
-from points24.harness.sweep.cells import Cell, Pair
+from points24.harness.records.ingest import About
+from points24.harness.records.provenance import command_line, versions
+from points24.harness.records.record import FILTERS, Record, record_of
+from points24.harness.recovery.recover import Job
+from points24.harness.recovery.recovered import Repaired
+from points24.harness.recovery.spectral.factor_store import FactorStore
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
+from points24.harness.sweep.jobs import Cell, Pair
 from points24.tasks.errors import InputError
 
 _ROOM = 2**26

@@ -38,10 +38,10 @@ from safetensors.torch import load_file, save_file
 from tabulate import tabulate
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from points24.harness.doctor import TASK_FILES
-from points24.harness.engines import open_engine
-from points24.harness.engines.engine import EngineConfig, Stored
-from points24.harness.models import model_folder
+from points24.harness.checkpoints.shipped import model_folder
+from points24.harness.evaluation.engines import open_engine
+from points24.harness.evaluation.engines.engine import EngineConfig, Stored
+from points24.tasks.lm_eval.files import TASK_FILES
 
 TABLES = ("speed", "overhead", "sweep", "agreement")
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
@@ -179,8 +179,8 @@ def sweep() -> None:
 
 
 def _sweep(root: Path) -> None:
-    from points24.harness.ingest import About, records_of
-    from points24.harness.lm_eval_output import runs
+    from points24.harness.records.ingest import About, records_of
+    from points24.harness.records.lm_eval_output import runs
 
     recipe = {
         "pairs": [{"source": str(NANO), "target": str(perturbed(root / "late"))}],
@@ -232,7 +232,7 @@ def _sweep(root: Path) -> None:
 def the_sweep(recipe: str) -> None:
     """In a process of its own: the sweep as users run it, which then says how many engines it started."""
     from points24.harness.cli import main as points24
-    from points24.harness.engines.vllm import VLLM
+    from points24.harness.evaluation.engines.vllm import VLLM
 
     starts, started = [], VLLM._started
     VLLM._started = lambda *args, **settings: (starts.append(1), started(*args, **settings))[1]

@@ -13,10 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from points24.harness.record_store import add_records
-from points24.harness.records import Record, task_version
+from points24.harness.records.record import Record
+from points24.harness.records.store import add_records
 from points24.leaderboards.build import build
 from points24.tasks.hand_sets import hand_set
+from points24.tasks.lm_eval.files import task_version
 from points24.tasks.prompts import template
 
 CHECKPOINTS = 5000

@@ -135,7 +135,7 @@ def time_factors() -> None:
     """CPU seconds of the steps for one 3584 x 1024 matrix, the best of three."""
     import torch
 
-    from points24.harness.spectral.factors import eigen, gram
+    from points24.harness.recovery.spectral.factors import eigen, gram
 
     matrix = torch.randn(3584, 1024).bfloat16()
     wide = matrix.double()

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from lm_eval.loggers import EvaluationTracker
 
-from points24.harness.ingest import About, records_of
-from points24.harness.lm_eval_output import runs
-from points24.harness.records import SCHEMA, record_of, task_version
+from points24.harness.records.ingest import About, records_of
+from points24.harness.records.lm_eval_output import runs
+from points24.harness.records.record import SCHEMA, record_of
 from points24.tasks.cards import RULES
 from points24.tasks.hand_sets import hand_set
+from points24.tasks.lm_eval.files import task_version
 from points24.tasks.prompts import template
 from tests.tasks.test_lm_eval import Player, evaluate, memoriser, solver
 

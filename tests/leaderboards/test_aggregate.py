@@ -1,6 +1,6 @@
 import pytest
 
-from points24.harness.statistics import mcnemar, wilson
+from points24.harness.analysis.statistics import mcnemar, wilson
 from points24.leaderboards.aggregate import flipped, tables
 from points24.tasks.cards import RULES
 from points24.tasks.hand_sets import hand_set

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from points24.harness.cli import main
-from points24.harness.record_store import add_records, read_records
+from points24.harness.records.store import add_records, read_records
 from points24.leaderboards import commands, compare
 from points24.leaderboards.build import build, differing, generated
 from tests.leaderboards.conftest import record, reported

@@ -12,10 +12,10 @@ import time
 import pytest
 
 from points24.harness.cli import main
-from points24.harness.ingest import About, records_of
-from points24.harness.lm_eval_output import runs
-from points24.harness.record_store import add_records, read_records
-from points24.harness.records import FILTERS
+from points24.harness.records.ingest import About, records_of
+from points24.harness.records.lm_eval_output import runs
+from points24.harness.records.record import FILTERS
+from points24.harness.records.store import add_records, read_records
 from points24.tasks.cards import RULES
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.prompts import template

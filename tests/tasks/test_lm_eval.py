@@ -16,11 +16,11 @@ from lm_eval import simple_evaluate
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from points24.harness.doctor import TASK_FILES, task_names
-from points24.harness.models import model_folder
+from points24.harness.checkpoints.shipped import model_folder
 from points24.tasks.cards import RULES, Deal, Rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
+from points24.tasks.lm_eval.files import TASK_FILES, task_names
 from points24.tasks.lm_eval.task import (
     CHAT_GEN_TOKS,
     PLAIN_GEN_TOKS,

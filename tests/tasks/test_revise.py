@@ -7,12 +7,11 @@ import sys
 
 import pytest
 
-from points24.harness.doctor import TASK_FILES
-from points24.harness.models import model_folder
-from points24.harness.records import task_version
+from points24.harness.checkpoints.shipped import model_folder
 from points24.tasks import feedback
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
+from points24.tasks.lm_eval.files import TASK_FILES, task_version
 from points24.tasks.prompts import template
 from points24.tasks.revision import deciding
 from tests.tasks.test_lm_eval import FILTERS, Player, chat_server, evaluate, solver

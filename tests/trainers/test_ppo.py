@@ -12,9 +12,9 @@ from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers import ppo
 from points24.trainers.ppo import PPOConfig, build_trainer
 from points24.trainers.rewards import TABLES
-from points24.trainers.run import load_model, load_tokenizer, on_this_machine
+from points24.trainers.run.run import load_model, load_tokenizer, on_this_machine
 from tests.trainers.conftest import SETTINGS
-from tests.trainers.test_runs import log, losses
+from tests.trainers.run.test_runs import log, losses
 
 ONE_ROLLOUT = SETTINGS["ppo"] | {"steps_per_generation": 1, "num_iterations": 1, "max_steps": 2}
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from points24.harness.models import model_folder
+from points24.harness.checkpoints.shipped import model_folder
 from points24.tasks.cards import RULES, Deal
 from points24.tasks.feedback import feedback
 from points24.tasks.prompts import json_reply, template

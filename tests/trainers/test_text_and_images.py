@@ -10,7 +10,7 @@ from transformers import (
     MllamaForConditionalGeneration,
 )
 
-from points24.harness.models import model_folder
+from points24.harness.checkpoints.shipped import model_folder
 
 pytest.importorskip("trl")
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def parent(tmp_path_factory):
 @pytest.mark.parametrize("trainer", ["sft", "ppo"])
 def test_checkpoints_hold_the_whole_model_and_only_what_text_reaches_has_changed(trainer, parent, tmp_path):
     from points24.trainers import ppo, sft
-    from points24.trainers.model_shape import shape_of
+    from points24.trainers.dry_run.shape import shape_of
 
     common = {
         "output_dir": str(tmp_path / "run"), "model_name_or_path": str(parent), "max_steps": 2, "save_steps": 2,

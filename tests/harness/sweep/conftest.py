@@ -10,9 +10,9 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
-from points24.harness.models import model_folder
-from points24.harness.records import Record
+from points24.harness.records.record import Record
 from points24.harness.sweep.config import SweepConfig
 
 LIMIT = 6

@@ -6,9 +6,9 @@ import shutil
 import pytest
 import yaml
 
+from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
-from points24.harness.models import model_folder
-from tests.harness.spectral.models import make_pair
+from tests.harness.recovery.models import make_pair
 
 SAMPLING = {"gen_kwargs": {"do_sample": True}}
 

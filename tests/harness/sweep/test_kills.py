@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from points24.harness.files import json_lines
-from points24.harness.record_store import read_records
+from points24.harness.records.store import read_records
 from points24.harness.sweep.campaign import conduct
 from points24.harness.sweep.config import SweepConfig
 from tests.harness.sweep.conftest import undated

@@ -12,22 +12,22 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from points24.harness.checkpoints.digest import weights_digest
+from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
-from points24.harness.engines import open_engine
-from points24.harness.engines.engine import EngineConfig, Stored
-from points24.harness.engines.hf import HF
-from points24.harness.ingest import About
-from points24.harness.models import model_folder
-from points24.harness.record_store import read_records
-from points24.harness.records import Record
-from points24.harness.score import score
-from points24.harness.spectral.repaired import Repaired
+from points24.harness.evaluation.engines import open_engine
+from points24.harness.evaluation.engines.engine import EngineConfig, Stored
+from points24.harness.evaluation.engines.hf import HF
+from points24.harness.evaluation.score import score
+from points24.harness.records.ingest import About
+from points24.harness.records.record import Record
+from points24.harness.records.store import read_records
+from points24.harness.recovery.recovered import Repaired
 from points24.harness.sweep import campaign, run
 from points24.harness.sweep.campaign import conduct
-from points24.harness.sweep.cells import cells_of
 from points24.harness.sweep.config import SweepConfig
 from points24.harness.sweep.cost import plan_text
-from points24.harness.weights import weights_digest
+from points24.harness.sweep.jobs import cells_of
 from points24.tasks.errors import InputError
 from tests.harness.sweep.conftest import GREEDY, LIMIT, undated
 
@@ -381,7 +381,7 @@ def at_the_records(patch):
 
 
 def at_a_kept_checkpoint(patch):
-    patch.setattr("points24.harness.spectral.repaired.Copy", no_space)
+    patch.setattr("points24.harness.recovery.recovered.Copy", no_space)
 
 
 @pytest.mark.parametrize(

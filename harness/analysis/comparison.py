@@ -1,0 +1,160 @@
+"""Records side by side: the interval of one, and how two of one protocol differ, deal by deal."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from points24.harness.analysis.statistics import (
+    Interval,
+    Paired,
+    clustered_paired_interval,
+    clustered_wilson,
+    mcnemar,
+    paired_interval,
+    ratio_interval,
+    sign_flip,
+    two_shares,
+    two_shares_interval,
+    wilson,
+)
+from points24.harness.records.record import Record
+from points24.tasks.cards import hand_of, parse_rule
+from points24.tasks.hand_sets import HandSet, hand_set
+from points24.tasks.lm_eval.files import task_version
+
+ALPHA = 0.05
+
+
+class Protocol(NamedTuple):
+    """What two records must share to stand in one table: they answer the same question on the same deals."""
+
+    status: str
+    task: str | None
+    task_version: str | None
+    hand_set: str
+    rule: str
+    target: int
+    hand_set_digest: str | None
+    template_digest: str | None
+    num_fewshot: int
+    attempts: int
+    filter: str | None
+    n: int
+
+    @property
+    def slug(self) -> str:
+        """A file name: the readable parts, and eight digits of a digest over all of them."""
+        digest = hashlib.sha256(repr(tuple(self)).encode()).hexdigest()[:8]
+        parts = (self.task or f"reported_{self.hand_set}", self.filter, digest)
+        return "-".join(re.sub(r"\W+", "_", part) for part in parts if part)
+
+
+class Difference(NamedTuple):
+    """How one record differs from another on the same deals.
+
+    Attributes:
+        against: the other record.
+        share: difference of the accuracies, −1 … 1.
+        interval: its 95 % interval.
+        p: that of the test.
+        p_holm: adjusted for all tests that are shown with it; `p` where it stands alone.
+        table: the 2×2, where both records have outcomes.
+    """
+
+    against: Record
+    share: float
+    interval: Interval
+    p: float
+    p_holm: float
+    table: Paired | None
+
+    @property
+    def is_clear(self) -> bool:
+        return self.p_holm < ALPHA
+
+
+def protocol_of(record: Record) -> Protocol:
+    return Protocol(*(getattr(record, name) for name in Protocol._fields))
+
+
+def hands_of(record: Record) -> HandSet | None:
+    """The hand set behind a record's outcomes; None for a reported figure or an older task version."""
+    if record.outcomes is None or record.task is None or record.task_version != task_version(record.task):
+        return None
+    return hand_set(record.hand_set, parse_rule(record.rule), record.target)
+
+
+def interval_of(record: Record) -> Interval:
+    """95 % interval of a record's accuracy; Wilson's, corrected where hands repeat."""
+    hands = repeated_hands(record)
+    if record.outcomes is None or hands is None:
+        return wilson(record.k, record.n)
+    return clustered_wilson([int(bit) for bit in record.outcomes], hands)
+
+
+def difference(a: Record, b: Record) -> Difference:
+    """How a differs from b, paired deal by deal where both have outcomes.
+
+    Raises:
+        ValueError: they differ in protocol.
+    """
+    if protocol_of(a) != protocol_of(b):
+        raise ValueError(f"records of different protocols: {protocol_of(a)} and {protocol_of(b)}")
+    share = (a.k - b.k) / a.n
+    if a.outcomes is None or b.outcomes is None:
+        p = two_shares(a.k, a.n, b.k, b.n)
+        return Difference(b, share, two_shares_interval(a.k, a.n, b.k, b.n), p, p, None)
+    table = paired_table(a.outcomes, b.outcomes)
+    hands = repeated_hands(a)
+    if hands is None:
+        p = mcnemar(int(table.only_a), int(table.only_b))
+        return Difference(b, share, paired_interval(table), p, p, table)
+    differences = [int(x) - int(y) for x, y in zip(a.outcomes, b.outcomes, strict=True)]
+    p = sign_flip(differences, hands)
+    return Difference(b, share, clustered_paired_interval(table, differences, hands), p, p, table)
+
+
+def recovered(repaired: Record, source: Record, target: Record) -> tuple[float, Interval | None] | None:
+    """The share of what the target lost that a repair brings back, and its 95 % interval.
+
+    (repaired − target) / (source − target), over the same deals: 0 is the target, 1 the source; it may lie
+    outside of these. The interval is Fieller's: None (unbounded) where chance alone can explain the loss.
+
+    Returns:
+        None where the target wins as often as the source, or more often: nothing was lost.
+
+    Raises:
+        ValueError: they differ in protocol, or have no outcomes.
+    """
+    outcomes = [record.outcomes for record in (repaired, source, target)]
+    if len({protocol_of(record) for record in (repaired, source, target)}) > 1 or None in outcomes:
+        raise ValueError("expected records of one protocol with outcomes")
+    if source.k <= target.k:
+        return None
+    r, s, t = ([int(bit) for bit in bits or ""] for bits in outcomes)
+    gains = [x - y for x, y in zip(r, t, strict=True)]
+    losses = [x - y for x, y in zip(s, t, strict=True)]
+    return sum(gains) / sum(losses), ratio_interval(gains, losses, repeated_hands(target))
+
+
+def paired_table(a: str, b: str) -> Paired:
+    """The 2×2 of two outcome strings of one length."""
+    bits_a, bits_b = int(a, 2), int(b, 2)
+    both = (bits_a & bits_b).bit_count()
+    only_a, only_b = bits_a.bit_count() - both, bits_b.bit_count() - both
+    return Paired(both, only_a, only_b, len(a) - both - only_a - only_b)
+
+
+def repeated_hands(record: Record) -> tuple[object, ...] | None:
+    """The hand of each deal played, where some come more than once; else None."""
+    hands = hands_of(record)
+    return None if hands is None else _repeats(hands.name, hands.rule.name, hands.target, record.n)
+
+
+@lru_cache(maxsize=256)
+def _repeats(name: str, rule: str, target: int, n: int) -> tuple[object, ...] | None:
+    played = tuple(hand_of(deal.cards) for deal in hand_set(name, parse_rule(rule), target).deals[:n])
+    return played if len(set(played)) < n else None

@@ -1,0 +1,31 @@
+"""How shares, differences and p-values read, the same in every output."""
+
+from __future__ import annotations
+
+from points24.harness.analysis.statistics import Interval
+
+MINUS, DASH = "−", "–"
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def interval(found: Interval) -> str:
+    return f"{percent(found.low)} {DASH} {percent(found.high)}"
+
+
+def points(share: float) -> str:
+    """A difference in percentage points, with its sign."""
+    text = f"{100 * share:+.1f}".replace("-", MINUS)
+    return "0.0" if text in ("+0.0", f"{MINUS}0.0") else text
+
+
+def p_value(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_clause(p: float) -> str:
+    """The same within a sentence: ``p = 0.03``."""
+    shown = p_value(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"

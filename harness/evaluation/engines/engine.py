@@ -1,0 +1,114 @@
+"""What an engine is: one of lm-eval's models, given one checkpoint after the other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from lm_eval.api.model import LM
+from torch import Tensor
+
+from points24.harness.checkpoints.digest import weights_digest
+from points24.harness.checkpoints.read import open_checkpoint
+from points24.tasks.errors import InputError
+
+
+class EngineError(RuntimeError):
+    """An engine that does not do what it was told."""
+
+
+@dataclass(kw_only=True)
+class EngineConfig:
+    """Which engine, with what; the names are lm-eval's."""
+
+    engine: str = "hf"
+    """``hf``, ``vllm``, ``local-completions`` or ``local-chat-completions``."""
+    model_args: dict[str, Any] = field(default_factory=dict)
+    """What lm-eval's ``--model_args`` would hold, without the model."""
+    batch_size: int | str = "auto"
+    """Deals per batch; ``auto`` leaves it to vLLM, and means 64 for hf and 1 for a server."""
+    device: str | None = None
+    """Of hf: ``cuda`` where there is one, else ``cpu``."""
+    fresh_engine: bool = False
+    """Start vLLM anew for every checkpoint instead of swapping weights in place."""
+
+
+class ModelWeights(Protocol):
+    """A checkpoint, on disk or in the making."""
+
+    folder: Path
+    """Where config.json and the tokenizer are."""
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 over the weights."""
+        ...
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor by its name in a checkpoint's files."""
+        ...
+
+
+class Stored:
+    """A checkpoint as its folder holds it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._digest: str | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 over the weights; None of a folder without any."""
+        self._digest = self._digest or weights_digest(self.folder)
+        return self._digest
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor by its name.
+
+        Raises:
+            InputError: see `open_checkpoint`.
+        """
+        checkpoint = open_checkpoint(self.folder)
+        return ((name, checkpoint.read(name)) for name in checkpoint.tensors)
+
+
+class Served:
+    """A model behind a server, by the name that the server knows."""
+
+    digest = None
+
+    def __init__(self, name: str):
+        self.folder = Path(name)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Raises: InputError: only its server has them."""
+        raise InputError(f"{self.folder}: the weights of a model behind a server are not at hand")
+
+
+class Engine(ABC):
+    """One of lm-eval's models.
+
+    Attributes:
+        name: lm-eval's.
+        starts: how many times something was started.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self.name = config.engine
+        self.starts = 0
+
+    @abstractmethod
+    def load(self, model: ModelWeights) -> LM:
+        """lm-eval's model with these weights; the one returned before holds them too, or is dead.
+
+        Raises:
+            InputError: it cannot hold them.
+            EngineError: it says that it does, and does not.
+        """
+
+    def close(self) -> None:  # noqa: B027 — most have nothing to give back
+        """Give back what it holds; `load` starts it again."""

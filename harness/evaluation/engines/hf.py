@@ -1,0 +1,79 @@
+"""Transformers, in this process: every checkpoint is a new model object, which takes milliseconds."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lm_eval.api.model import LM
+from lm_eval.models.huggingface import HFLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.utils import logging as transformers_logging
+
+from points24.harness.evaluation.engines.engine import Engine, EngineConfig, ModelWeights, Stored
+from points24.harness.evaluation.random_state import undisturbed_random_state
+
+_HF: Any = HFLM  # its registry's decorator hides the signature
+BATCH_SIZE = 64
+
+
+class HF(Engine):
+    def __init__(self, config: EngineConfig):
+        super().__init__(config)
+        self._args = dict(config.model_args)
+        self._dtype = self._args.pop("dtype", "auto")
+        self.device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.batch_size = BATCH_SIZE if config.batch_size == "auto" else config.batch_size
+
+    def load(self, model: ModelWeights) -> LM:
+        # A model object, not its path: given a path, lm-eval would split the deals over the processes of the
+        # training run that it finds itself in, and wait for the others.
+        with undisturbed_random_state():
+            loaded = build(model, self._dtype).to(self.device).eval()
+        self.starts += 1
+        tokenizer = AutoTokenizer.from_pretrained(model.folder)
+        return wrapped(loaded, tokenizer, self.batch_size, **self._args)
+
+
+def wrapped(model: Any, tokenizer: Any, batch_size: int | str, **settings: Any) -> LM:
+    """A transformers model as lm-eval's."""
+    logger = logging.getLogger(HFLM.__module__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of what is meant: a model object
+    try:
+        return _HF(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **settings)
+    finally:
+        logger.setLevel(level)
+
+
+def build(model: ModelWeights, dtype: str) -> Any:
+    """A transformers model with these weights, on the CPU.
+
+    Args:
+        model: the weights.
+        dtype: as in ``--model_args``: ``auto`` is the one they are stored in.
+    """
+    if isinstance(model, Stored):
+        return AutoModelForCausalLM.from_pretrained(model.folder, dtype=dtype)
+    config = AutoConfig.from_pretrained(model.folder)
+    with torch.device("meta"):
+        kind = type(AutoModelForCausalLM.from_config(config))
+    with _no_progress_bar():  # nothing is read
+        loaded = kind.from_pretrained(None, config=config, state_dict=dict(model.tensors()), dtype=dtype)
+    if (model.folder / "generation_config.json").exists():
+        loaded.generation_config = GenerationConfig.from_pretrained(model.folder)
+    return loaded
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    was = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was:
+            transformers_logging.enable_progress_bar()

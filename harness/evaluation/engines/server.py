@@ -1,0 +1,28 @@
+"""A model behind an OpenAI-compatible server: it holds what its owner gave it, and nothing can be swapped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lm_eval.api.model import LM
+from lm_eval.api.registry import get_model
+
+from points24.harness.evaluation.engines.engine import Engine, ModelWeights, Served
+from points24.tasks.errors import InputError
+
+
+class Server(Engine):
+    def load(self, model: ModelWeights) -> LM:
+        """Talk to the server about a model of its own.
+
+        Raises:
+            InputError: a model that lies on this side, or no ``base_url``.
+        """
+        if not isinstance(model, Served):
+            raise InputError(f"{self.name}: a server holds its own models; found {model.folder}")
+        if "base_url" not in self.config.model_args:
+            raise InputError(f"{self.name}: base_url is missing from model_args")
+        self.starts += 1
+        size = 1 if self.config.batch_size == "auto" else self.config.batch_size
+        model_class: Any = get_model(self.name)
+        return model_class(**self.config.model_args, model=str(model.folder), batch_size=size)

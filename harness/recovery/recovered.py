@@ -1,0 +1,101 @@
+"""A repaired checkpoint in memory, tensor by tensor: for an engine that takes weights without a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from points24.harness.checkpoints.digest import joined_digest
+from points24.harness.checkpoints.write import Copy, check_space, new_folder
+from points24.harness.recovery.card import model_card
+from points24.harness.recovery.recover import Factorise, Job, change, new_report, summary
+
+
+class Repaired:
+    """What one recipe of a job makes of the target.
+
+    Attributes:
+        report: what was done and what to know about it, once `tensors` has been gone through.
+    """
+
+    def __init__(self, job: Job, number: int, device: torch.device, factors_of: Factorise):
+        """The recipe of that number; `device` is where to compute, `factors_of` factorises a matrix."""
+        self._job, self._number = job, number
+        self._device, self._factors_of = device, factors_of
+        self.folder = job.target.folder
+        """Whose config.json and tokenizer it has."""
+        self.report: dict[str, Any] = {}
+        self._digest: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """`points24.harness.checkpoints.digest.weights_digest` of the folder that `write` makes."""
+        if self._digest is None:
+            for _ in self.tensors():
+                pass
+        assert self._digest is not None
+        return self._digest
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor of the target by its name, repaired, in the target's dtype, in the order of its files.
+
+        Raises:
+            InputError: NaN or Inf in a weight.
+        """
+        target = self._job.target
+        reports = [new_report(self._job, recipe) for recipe in self._job.plan.recipes]
+        digests = {}
+        for file in target.files:
+            stored = [(name, place) for name, place in target.tensors.items() if place.file == file]
+            digest = digests[file] = hashlib.sha256()
+            with (target.folder / file).open("rb") as stream:
+                digest.update(stream.read(min(place.start for _, place in stored)))
+            for name, _ in sorted(stored, key=lambda item: item[1].start):
+                tensor = self._repaired(name, reports)
+                if tensor.numel():
+                    digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+                yield name, tensor
+        report = reports[self._number]
+        self.report = report | {"summary": summary(report["matrices"])}
+        self._digest = joined_digest({file: digest.hexdigest() for file, digest in digests.items()})
+
+    def write(self, out: Path, record: dict[str, Any]) -> None:
+        """The same as a folder, with a record of where it comes from.
+
+        Raises:
+            InputError: it exists, or cannot be written (no room on the disk, say). Nothing is left behind.
+        """
+        check_space(self._job.target, out, 1)
+        with new_folder(out) as partial:
+            copy = Copy(self._job.target, partial)
+            for name, tensor in self.tensors():
+                copy.write(name, tensor)
+            copy.finish(record | self.report, model_card(record, self.report))
+
+    def _repaired(self, name: str, reports: list[dict]) -> Tensor:
+        patch = _Patch(self._job.target.read(name))
+        sinks = {self._number: patch}
+        change(self._job, name, sinks, reports, device=self._device, factors_of=self._factors_of)
+        return patch.tensor
+
+
+class _Patch:
+    """A tensor that takes a recipe's changes."""
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
+
+    def dtype(self, name: str) -> torch.dtype:
+        return self.tensor.dtype
+
+    def write(self, name: str, rows: Tensor, starts: Tensor | None = None) -> None:
+        flat = self.tensor.view(-1)
+        if starts is None:
+            flat.copy_(rows.reshape(-1))
+        else:
+            flat[starts[:, None] + torch.arange(rows.shape[1])] = rows.cpu()

@@ -1,0 +1,228 @@
+"""Cells: one model each, under one seed. What a cell is, is in its key; so is whether it has been done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from points24.harness.checkpoints.digest import BESIDE, weights_digest
+from points24.harness.checkpoints.read import locate, read_config
+from points24.harness.config import configured
+from points24.harness.evaluation.engines import SERVERS
+from points24.harness.evaluation.score import asked
+from points24.harness.files import sha256
+from points24.harness.records.ingest import model_name
+from points24.harness.recovery.architecture import Family, family_of
+from points24.harness.recovery.plan import Recipe, recipes_of
+from points24.harness.recovery.recover import Job
+from points24.harness.sweep.config import EvalConfig, ScoringConfig, SweepConfig
+from points24.tasks.errors import InputError
+from points24.tasks.lm_eval.files import task_version
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source, a target, and every recipe between them; shared by its cells."""
+
+    source: Path
+    target: Path
+    base: Path | None
+    recipes: tuple[Recipe, ...]
+    layer_prefix: str | None
+    given: tuple[str, ...]
+    """What source, target and base are called: paths or hub ids."""
+
+    @property
+    def family(self) -> Family:
+        return family_of(read_config(self.target), self.layer_prefix)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What records call source and target."""
+        return model_name(self.given[0]), model_name(self.given[1])
+
+    def open(self) -> Job:
+        """Raises: InputError: see `Job.open`."""
+        return Job.open(self.source, self.target, self.recipes, self.family, self.base)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to score.
+
+    Attributes:
+        key: SHA-256 over all that decides its outcomes.
+        model: what its records call it.
+        folder: of a stored checkpoint, or the name that a server knows.
+        pair: of a repaired one.
+        recipe: the number of its recipe in the pair.
+        seed: of sampling; None is greedy.
+    """
+
+    key: str
+    model: str
+    folder: Path | None = None
+    pair: Pair | None = None
+    recipe: int | None = None
+    seed: int | None = None
+
+
+def cells_of(config: ScoringConfig) -> list[Cell]:
+    """Every cell, those of a pair together, the ends of the pairs first.
+
+    Raises:
+        InputError: a checkpoint, a recipe or a task that there is none of, or that do not fit together.
+    """
+    for task in config.tasks:
+        if task_version(task) is None:
+            raise InputError(f"tasks: no task {task!r}; points24 tasks lists them")
+    _content.cache_clear()  # a folder may hold something else by now
+    if isinstance(config, SweepConfig):
+        cells = list(_sweep(config))
+    elif isinstance(config, EvalConfig):
+        cells = list(_stored(config, dict(_located(config, name) for name in config.models)))
+    else:
+        raise TypeError(type(config).__name__)
+    different = {cell.key: cell for cell in cells}  # an end of two pairs is one cell
+    names: dict[tuple[str, int | None], str] = {}
+    for cell in different.values():
+        if names.setdefault((cell.model, cell.seed), cell.key) != cell.key:
+            raise InputError(f"two different checkpoints are called {cell.model}")
+    return list(different.values())
+
+
+def jobs_of(cells: Sequence[Cell], jobs: int) -> list[list[Cell]]:
+    """The cells in about so many shares, none of which holds two pairs: each factorises one pair."""
+    shares: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        shares.setdefault(cell.pair, []).append(cell)
+    split = ceil(jobs / len(shares)) if shares else 1
+    found = []
+    for share in shares.values():
+        size = ceil(len(share) / split)
+        found += [share[i : i + size] for i in range(0, len(share), size)]
+    return found
+
+
+def _sweep(config: SweepConfig) -> Iterable[Cell]:
+    recipes = recipes_in(config.grid)
+    repaired = []
+    ends: dict[Path, str] = {}
+    tasks = asked(config.tasks, config.metadata)
+    for names in config.pairs:
+        found = [_located(config, names[end]) for end in ("source", "target", "base") if end in names]
+        folders, given = [folder for folder, _ in found], tuple(name for _, name in found)
+        base = folders[2] if "base" in names else None
+        pair = Pair(folders[0], folders[1], base, tuple(recipes), config.layer_prefix, given)
+        if pair.base is None and any(recipe.method == "task-arithmetic" for recipe in recipes):
+            raise InputError("pairs: task-arithmetic needs base, the ancestor of the source")
+        pair.open()  # refuses now what would fail later
+        ends |= dict(found[:2])
+        of, into = (name.replace("/", "-") for name in pair.names)
+        content = [_content(folder) for folder in folders]
+        for number, recipe in enumerate(recipes):
+            for seed in config.seeds or [None]:
+                model = f"{recipe.name}_of_{of}_in_{into}"
+                what = {"model": model, "content": content, "recipe": recipe.describe()}
+                key = _key(config, tasks, seed, what)
+                repaired.append(Cell(key, model, None, pair, number, seed))
+    yield from _stored(config, ends)
+    yield from repaired
+
+
+def _stored(config: ScoringConfig, folders: Mapping[Path, str]) -> Iterable[Cell]:
+    tasks = asked(config.tasks, config.metadata)
+    for folder, given in folders.items():
+        served = config.engine in SERVERS
+        name = given if served else model_name(given)
+        what = {"model": name, "content": None if served else _content(folder)}
+        for seed in config.seeds or [None]:
+            yield Cell(_key(config, tasks, seed, what), name, folder, seed=seed)
+
+
+def _located(config: ScoringConfig, name: str) -> tuple[Path, str]:
+    """Where a checkpoint lies, and what it is called: a path, a hub id, or the name that a server knows."""
+    if config.engine in SERVERS:
+        return Path(name), name
+    folder = locate(name)
+    return folder, str(folder) if Path(name).expanduser().is_dir() else name
+
+
+@dataclass(kw_only=True)
+class _Entry:
+    """One entry of the grid."""
+
+    method: str = "spectral"
+    restore: list[str] = field(default_factory=list)
+    ranks: list[str | int] = field(default_factory=list)
+    layers: list[str | int] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    taper: list[str | int] = field(default_factory=list)
+    weight: list[float | int] = field(default_factory=list)
+    compat: bool = False
+
+
+def recipes_in(grid: Iterable[Mapping[str, Any]]) -> list[Recipe]:
+    """The recipes of a grid.
+
+    Raises:
+        InputError: a bad entry, or a recipe that is asked for twice.
+    """
+    recipes = [recipe for entry in grid for recipe in _recipes(entry)]
+    if len(set(recipes)) < len(recipes):
+        raise InputError("grid: the same recipe is asked for twice")
+    return recipes
+
+
+def _recipes(entry: Mapping[str, Any]) -> list[Recipe]:
+    """The recipes of one entry of the grid, where a single value need not be a list."""
+    listed = {
+        key: value if isinstance(value, list) or key in ("method", "compat") else [value]
+        for key, value in entry.items()
+    }
+    try:
+        found = configured(_Entry, listed)
+        return recipes_of(
+            method=found.method,
+            restore=found.restore,
+            ranks=list(map(str, found.ranks)),
+            layers=list(map(str, found.layers)),
+            modules=found.modules,
+            taper=list(map(str, found.taper)),
+            weight=found.weight,
+            compat=found.compat,
+        )
+    except InputError as e:
+        raise InputError(f"grid: {e}") from e
+
+
+def _key(config: ScoringConfig, tasks: Mapping[str, Any], seed: int | None, what: Mapping[str, Any]) -> str:
+    settings = {
+        name: getattr(config, name)
+        for name in (
+            "engine",
+            "model_args",
+            "batch_size",
+            "apply_chat_template",
+            "limit",
+            "gen_kwargs",
+        )
+    }
+    content = json.dumps([what, seed, tasks, settings], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _content(folder: Path) -> dict[str, str]:
+    """Digests of what an engine reads; a checkpoint may be an end of many pairs."""
+    digest = weights_digest(folder)
+    if digest is None:
+        raise InputError(f"{folder}: no weights")
+    beside = {name: sha256(folder / name) for name in ("config.json", *BESIDE) if (folder / name).exists()}
+    return {"weights": digest} | beside

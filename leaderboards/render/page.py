@@ -1,0 +1,261 @@
+"""Tables -> one self-contained page. What it says comes from here, how it looks from `page_parts/`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from points24.harness.analysis import formats
+from points24.harness.analysis.comparison import Difference, Protocol
+from points24.harness.analysis.statistics import Interval
+from points24.harness.records.record import Record
+from points24.leaderboards.aggregate import Row, Table
+from points24.leaderboards.render import wording
+from points24.tasks.verdict import Verdict
+
+_PAGE = Path(__file__).resolve().parent / "page_parts"
+_LEGEND = {
+    Verdict.CORRECT: "uses each card once and equals 24",
+    Verdict.WRONG_RULE: "would be right under another rule: a memorised rule",
+    Verdict.WRONG_VALUE: "right numbers, but not 24",
+    Verdict.WRONG_NUMBERS: "a card missing, added, used twice or misread",
+    Verdict.ILLEGAL: "not a formula",
+    Verdict.NO_ANSWER: "no formula found",
+}
+_LABELS_UP_TO = 8
+"""Points that a scatter names; with more, names would cover each other, and stand in tooltips alone."""
+_LETTER = 6.4
+"""Width of a letter in the scatter, about; in SVG units."""
+_FONT = 11
+_SHIFTS = (-7, 16, -21, 30, -35, 44, -49)
+"""How far below its point a name may stand, the best place first."""
+
+
+class Column(NamedTuple):
+    name: str
+    about: str = ""
+    number: bool = True
+
+
+_COLUMNS = (
+    Column("won", "deals won of deals played"),
+    Column("acc %"),
+    Column("95 %", "Wilson's interval"),
+    Column("vs parent", "difference in points with its 95 % interval"),
+    Column("p (Holm)", "against the parent; in brackets adjusted over the table"),
+    Column("vs best", "difference in points with its 95 % interval"),
+    Column("p (Holm)", "against the best; in brackets adjusted over the table"),
+)
+
+
+class Frame(NamedTuple):
+    """The scatter's square in SVG units; both axes run from 0 to 1."""
+
+    size: float = 340
+    left: float = 48
+    top: float = 12
+    right: float = 328
+    bottom: float = 292
+
+    def x(self, share: float) -> float:
+        return round(self.left + share * (self.right - self.left), 1)
+
+    def y(self, share: float) -> float:
+        return round(self.bottom - share * (self.bottom - self.top), 1)
+
+
+def page(tables: Sequence[Table]) -> str:
+    """The whole page."""
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE), autoescape=_escapes, undefined=StrictUndefined, trim_blocks=False
+    )
+    view = {
+        "panels": list(_panels(tables)),
+        "tables": [_table(table) for table in tables],
+        "legend": [(verdict.value, about) for verdict, about in _LEGEND.items()],
+        "notes": wording.notes(),
+    }
+    return environment.get_template("index.html.jinja").render(view) + "\n"
+
+
+def _escapes(name: str | None) -> bool:
+    return name is not None and name.endswith(".html.jinja")
+
+
+def _table(table: Table) -> dict[str, Any]:
+    cells = [_cells(row) for row in table.rows]
+    keep = [i for i in range(len(_COLUMNS)) if any(texts[i][0] for texts in cells)]
+    has_verdicts = any(row.record.verdicts for row in table.rows)
+    columns = [Column("checkpoint", number=False), *(_COLUMNS[i] for i in keep)]
+    columns.append(Column("interval", "from 0 to 100 %; sorts by accuracy", number=False))
+    if has_verdicts:
+        columns.append(Column("verdicts", "sorts by the share of wrong_rule", number=False))
+    return {
+        "title": wording.title(table.protocol),
+        "status": table.protocol.status,
+        "facts": wording.facts(table.protocol),
+        "columns": columns,
+        "has_verdicts": has_verdicts,
+        "rows": [
+            _row(row, [(_COLUMNS[i], *texts[i]) for i in keep], len(table.rows))
+            for row, texts in zip(table.rows, cells, strict=True)
+        ],
+    }
+
+
+def _cells(row: Row) -> list[tuple[str, float | str]]:
+    """Text and sort key per column of `_COLUMNS`."""
+    record = row.record
+    return [
+        (f"{record.k}/{record.n}", record.k),
+        (formats.percent(row.share), row.share),
+        (formats.interval(row.interval), row.interval.low),
+        *_against(row.parent),
+        *_against(row.best),
+    ]
+
+
+def _against(found: Difference | None) -> list[tuple[str, float | str]]:
+    if found is None:
+        return [("", ""), ("", "")]
+    shown, p = wording.against(found)
+    return [(shown, found.share), (p, found.p)]
+
+
+def _row(row: Row, cells: list[tuple[Column, str, float | str]], rows: int) -> dict[str, Any]:
+    record, (low, high) = row.record, row.interval
+    shares = {verdict: record.verdict_share(verdict) or 0.0 for verdict in Verdict}
+    return {
+        "label": record.label,
+        "search": " ".join(filter(None, (record.label, record.source, record.task))).lower(),
+        "standing": wording.standing(row) if rows > 1 else "",
+        "cells": [
+            {"name": column.name, "number": column.number, "text": text, "sort": sort}
+            for column, text, sort in cells
+        ],
+        "share": _css(row.share),
+        "low": _css(low),
+        "width": _css(high - low),
+        "wrong_rule": shares[Verdict.WRONG_RULE] if record.verdicts else "",
+        "mix": ", ".join(f"{verdict.value} {formats.percent(share)} %" for verdict, share in shares.items()),
+        "parts": [
+            {"name": verdict.value, "percent": _css(share)} for verdict, share in shares.items() if share
+        ],
+        "provenance": wording.provenance(row),
+    }
+
+
+def _css(share: float) -> str:
+    return f"{100 * share:.2f}"
+
+
+# -- the scatter -----------------------------------------------------------------------------------------
+
+
+def _panels(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
+    """One panel per pair of protocols that differ in ID against OOD alone."""
+    sides: dict[tuple[object, ...], dict[str, Table]] = defaultdict(dict)
+    for table in tables:
+        if side := _side(table.protocol):
+            kind, rule = side
+            sides[(kind, *_common(table.protocol))][rule] = table
+    for (kind, *_), pair in sides.items():
+        if len(pair) == 2 and (points := list(_points(pair["id"], pair["ood"]))):
+            frame = Frame()
+            protocol = pair["id"].protocol
+            name = protocol.filter or f"reported, {wording.attempts(protocol.attempts)}"
+            yield frame._asdict() | {
+                "title": f"{name} ({'every solvable hand' if kind == 'full' else 'the 234 paper deals'})",
+                "points": _placed(frame, points),
+                "is_labelled": len(points) <= _LABELS_UP_TO,
+                "ticks": [
+                    {"x": frame.x(t / 100), "y": frame.y(t / 100), "label": t} for t in range(0, 101, 20)
+                ],
+            }
+
+
+def _side(protocol: Protocol) -> tuple[str, str] | None:
+    for kind, suffix in (("full", ""), ("paper", "_paper")):
+        for rule in ("id", "ood"):
+            if (protocol.hand_set, protocol.rule) == (rule + suffix, rule):
+                return kind, rule
+    return None
+
+
+def _common(protocol: Protocol) -> tuple[object, ...]:
+    return (
+        *(protocol.status, protocol.task_version, protocol.target, protocol.template_digest),
+        *(protocol.num_fewshot, protocol.attempts, protocol.filter),
+    )
+
+
+def _points(of_id: Table, of_ood: Table) -> Iterator[tuple[Row, Row]]:
+    """The rows of one checkpoint in both tables; of several runs the first listed."""
+
+    def checkpoint(record: Record) -> tuple[str | None, ...]:
+        return record.label, record.source, record.weights_sha256
+
+    others: dict[tuple[str | None, ...], Row] = {}
+    for row in of_ood.rows:
+        others.setdefault(checkpoint(row.record), row)
+    for row in of_id.rows:
+        if other := others.pop(checkpoint(row.record), None):
+            yield row, other
+
+
+def _placed(frame: Frame, points: Sequence[tuple[Row, Row]]) -> list[dict[str, Any]]:
+    """Where each point, its interval arms and its name go."""
+    marks = [(frame.x(of_id.share), frame.y(of_ood.share)) for of_id, of_ood in points]
+    labels = [of_id.record.label for of_id, _ in points]
+    names = _places(frame, marks, labels) if len(points) <= _LABELS_UP_TO else marks
+    return [
+        {
+            "label": of_id.record.label,
+            "about": f"{of_id.record.label}: ID {_words(of_id.share, of_id.interval)}, "
+            f"OOD {_words(of_ood.share, of_ood.interval)}",
+            "x": x,
+            "y": y,
+            "x_low": frame.x(of_id.interval.low),
+            "x_high": frame.x(of_id.interval.high),
+            "y_low": frame.y(of_ood.interval.low),
+            "y_high": frame.y(of_ood.interval.high),
+            "text_x": text_x,
+            "text_y": text_y,
+            # A name that had to move away is tied to its point.
+            "leader": f"M{x} {y}L{text_x} {text_y - 4}" if abs(text_y - y) > 2 * _FONT else "",
+        }
+        for (of_id, of_ood), (x, y), (text_x, text_y) in zip(points, marks, names, strict=True)
+    ]
+
+
+def _places(
+    frame: Frame, marks: Sequence[tuple[float, float]], names: Sequence[str]
+) -> list[tuple[float, float]]:
+    """Where each name starts: beside its point, in the first place that covers no other name or point."""
+    boxes = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
+    places = []
+    for (x, y), name in zip(marks, names, strict=True):
+        width = _LETTER * len(name)
+        choices = [(left, y + shift) for shift in _SHIFTS for left in (x + 9, x - 9 - width)]
+        inside = [c for c in choices if c[0] >= frame.left and c[0] + width <= frame.size] or choices
+        free = [c for c in inside if not any(_overlap(_box(c, width), box) for box in boxes)]
+        place = (free or inside)[0]
+        boxes.append(_box(place, width))
+        places.append((round(place[0], 1), round(place[1], 1)))
+    return places
+
+
+def _box(place: tuple[float, float], width: float) -> tuple[float, float, float, float]:
+    return place[0], place[1] - 10, place[0] + width, place[1] + 3
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _words(share: float, interval: Interval) -> str:
+    return f"{formats.percent(share)} % [{formats.interval(interval)}]"

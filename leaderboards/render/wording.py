@@ -1,0 +1,98 @@
+"""How protocols, rows and comparisons read, the same in every output."""
+
+from __future__ import annotations
+
+from points24.harness.analysis import formats
+from points24.harness.analysis.comparison import Difference, Protocol
+from points24.harness.analysis.statistics import deals_needed, paired_deals_needed
+from points24.leaderboards.aggregate import Row
+from points24.tasks.hand_sets import HAND_SETS
+
+
+def against(found: Difference | None) -> tuple[str, str]:
+    """Difference with its interval, and p with Holm's in brackets; empty where there is no comparison."""
+    if found is None:
+        return "", ""
+    low, high = found.interval
+    return (
+        f"{formats.points(found.share)} [{formats.points(low)}, {formats.points(high)}]",
+        f"{formats.p_value(found.p)} ({formats.p_value(found.p_holm)})",
+    )
+
+
+def standing(row: Row) -> str:
+    """Whether a row can be told apart from the best of its table."""
+    if row.best is None:
+        return "best"
+    return "below" if row.best.is_clear else "tied"
+
+
+def title(protocol: Protocol) -> str:
+    name = protocol.task or f"Reported on the paper's {protocol.rule.upper()} deals"
+    return f"{name}, {protocol.filter}" if protocol.filter else name
+
+
+def attempts(number: int) -> str:
+    return "single attempt" if number == 1 else f"up to {number} attempts with feedback"
+
+
+def facts(protocol: Protocol) -> list[tuple[str, str]]:
+    """What the rows of a table share, as names and values."""
+    about = HAND_SETS.get(protocol.hand_set, "a hand set of another version")
+    digests = [
+        ("hand set digest", protocol.hand_set_digest),
+        ("template digest", protocol.template_digest),
+    ]
+    return [
+        ("deals", f"{protocol.n:,} of hand set {protocol.hand_set} ({about})"),
+        ("rule", f"{protocol.rule}, target {protocol.target}"),
+        ("protocol", attempts(protocol.attempts)),
+        *([("task version", protocol.task_version)] if protocol.task_version else []),
+        *([("examples in the prompt", str(protocol.num_fewshot))] if protocol.num_fewshot else []),
+        *((name, digest[:12]) for name, digest in digests if digest),
+    ]
+
+
+def notes() -> list[str]:
+    """How to read the tables."""
+    unpaired = f"{deals_needed(0.15, 0.20):,}"
+    paired = f"{paired_deals_needed(0.05, 0.15):,}"
+    return [
+        "A table holds one protocol: task version, hand set, prompt template, number of attempts, filter "
+        "and number of deals. Figures of different tables cannot be ranked against each other.",
+        "Intervals are Wilson's at 95 %. Where hands repeat, n is divided by the design effect of the "
+        "repeats.",
+        "Differences are in percentage points. Measured records of one table played the same deals, so "
+        "their tests are paired: exact McNemar with Tango's interval, or an exact sign flip by hand where "
+        "hands repeat. Reported rows come without per-deal outcomes and get a two-sample score test, which "
+        "needs larger gaps.",
+        "Beside each p stands, in brackets, the p adjusted by Holm over all comparisons of the table. "
+        "`tied` means that the row cannot be told apart from the best one at 5 % after that. The best row "
+        "is picked by the same deals, which flatters it.",
+        f"To see 15 % against 20 % with 80 % power takes {unpaired} deals a record without pairing, and "
+        f"{paired} paired deals if the two disagree on 15 % of them. The paper's 234 suffice for neither.",
+    ]
+
+
+def provenance(row: Row) -> list[tuple[str, str]]:
+    """Where a row's figure comes from, as names and values; what is unknown is left out."""
+    record = row.record
+    decoding = ", ".join(f"{key}={value}" for key, value in (record.decoding or {}).items())
+    recipe = ", ".join(f"{key}={value}" for key, value in (record.recipe or {}).items())
+    packages = ", ".join(f"{name} {number}" for name, number in (record.versions or {}).items())
+    values = [
+        ("status", record.status),
+        ("source", record.source),
+        ("parent", record.parent),
+        ("command", record.command),
+        ("date", record.date),
+        ("weights SHA-256", record.weights_sha256),
+        ("chat template digest", record.chat_template_digest),
+        ("decoding", decoding),
+        ("engine", " ".join(filter(None, (record.engine, record.dtype)))),
+        ("truncated replies", None if record.truncated is None else str(record.truncated)),
+        ("recipe", recipe),
+        ("versions", packages),
+        ("record", record.key),
+    ]
+    return [(name, value) for name, value in values if value]

@@ -1,0 +1,41 @@
+"""The tasks' YAML files: where they lie, and what they say, without lm-eval."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+TASK_FILES = Path(__file__).resolve().parent / "points24"
+"""The folder of the YAML files, for ``lm_eval --include_path``."""
+
+
+def task_names() -> list[str]:
+    """Every task and group, in alphabetical order."""
+    return sorted(keys.get("task") or keys["group"] for keys in _files())
+
+
+def task_version(task: str) -> str | None:
+    """The version of a task as installed; None where there is no such task."""
+    return _settings(task).get("version")
+
+
+def task_hand_set(task: str) -> str:
+    """The name of the hand set that a task asks.
+
+    Raises:
+        KeyError: there is no such task.
+    """
+    return _settings(task)["hand_set"]
+
+
+def _settings(task: str) -> dict[str, str]:
+    return next((keys for keys in _files() if keys.get("task") == task), {})
+
+
+@lru_cache(maxsize=1)
+def _files() -> tuple[dict[str, str], ...]:
+    """The plain ``key: value`` lines of each file: its !function tags need lm-eval's own loader."""
+    return tuple(
+        dict(line.strip().split(": ", 1) for line in path.read_text("utf-8").splitlines() if ": " in line)
+        for path in sorted(TASK_FILES.glob("*.yaml"))
+    )

@@ -1,0 +1,264 @@
+import json
+from typing import Any
+
+import pytest
+
+from points24.harness.analysis.comparison import difference, interval_of, recovered
+from points24.harness.analysis.recovery import against_baseline, missing_ends, recipe_of, recoveries
+from points24.harness.analysis.recovery_report import sentence, summary, table
+from points24.harness.analysis.statistics import holm
+from points24.tasks.cards import RULES
+from points24.tasks.errors import InputError
+from points24.tasks.hand_sets import hand_set
+from tests.leaderboards.conftest import record
+
+ON_ID = {
+    "task": "points24_id",
+    "hand_set": "id",
+    "rule": "id",
+    "hand_set_digest": hand_set("id", RULES["id"]).digest,
+}
+DIRECTIONS = {"method": "spectral", "restore": "directions", "ranks": "all", "layers": "all", "modules": None}
+INTERPOLATE = {"method": "interpolate", "weight": 0.5, "layers": "all"}
+
+
+def bits(k, n=20):
+    return "1" * k + "0" * (n - k)
+
+
+def scored(model, ood, of_id=None, n=20, **changes: Any):
+    """The OOD record of a model that wins the first so many deals, and its ID record."""
+    found = [record(bits(ood, n), model=model, **changes)]
+    return found if of_id is None else [*found, record(bits(of_id, n), model=model, **ON_ID | changes)]
+
+
+def ends(n=20, **changes: Any):
+    return [*scored("early", 15, 8, n, **changes), *scored("late", 3, 18, n, **changes)]
+
+
+def repaired(model, ood, of_id=None, recipe=DIRECTIONS, pair=("early", "late"), **changes):
+    recipe = {"source": pair[0], "target": pair[1]} | recipe
+    return scored(model, ood, of_id, **{"stage": "recovered", "recipe": recipe} | changes)
+
+
+def names(found):
+    return [repair.ood.record.model for repair in found.repairs]
+
+
+def test_a_repair_is_measured_between_its_target_and_its_source():
+    found = recoveries([*repaired("mended", 9, 12), *ends()])
+    (pair,) = found
+    (mended,) = pair.repairs
+    source, target, repair = pair.source.ood.record, pair.target.ood.record, mended.ood.record
+    assert (source.model, target.model, repair.model) == ("early", "late", "mended")
+    assert (mended.ood.share, mended.ood.interval) == (9 / 20, interval_of(repair))
+    assert (mended.recovered, mended.interval) == recovered(repair, source, target)
+    assert mended.recovered == (9 - 3) / (15 - 3)
+    assert mended.ood_gain.share == (9 - 3) / 20
+    assert mended.id is not None
+    assert mended.id.record.k == 12
+    assert mended.id_gain is not None
+    # 6 deals to none on each side: p 2/64, and twice that after Holm.
+    assert (mended.ood_gain.p, mended.ood_gain.p_holm) == (2 / 64, 4 / 64)
+    assert (mended.id_gain.p, mended.id_gain.p_holm) == (2 / 64, 4 / 64)
+
+
+def test_a_repair_that_equals_an_end_recovers_all_or_nothing():
+    (pair,) = recoveries([*repaired("all", 15), *repaired("none", 3, recipe=INTERPOLATE), *ends()])
+    assert [(r.recovered, r.interval) for r in pair.repairs] == [(1, (1, 1)), (0, (0, 0))]
+
+
+def test_a_target_that_lost_nothing_has_nothing_to_recover():
+    (pair,) = recoveries([*repaired("mended", 9, pair=("late", "early")), *ends()])
+    assert (pair.repairs[0].recovered, pair.repairs[0].interval) == (None, None)
+    assert sentence(pair).startswith("Nothing to recover: on OOD the target is not below the source (75.0 %")
+
+
+def test_pairs_filters_and_decodings_stand_apart():
+    sampled: dict[str, Any] = {"decoding": {"do_sample": True}}
+    found = recoveries(
+        [
+            *(r for f in ("flexible-extract", "strict-match") for r in ends(filter=f)),
+            *repaired("lenient", 9, filter="flexible-extract"),
+            *repaired("mended", 9),
+            *repaired("back", 9, pair=("late", "early")),
+            *ends(**sampled),
+            *repaired("drawn", 8, **sampled),
+        ]
+    )
+    assert [(each.filter[:6], each.target.name, names(each)) for each in found] == [
+        ("strict", "early", ["back"]),
+        ("strict", "late", ["mended"]),
+        ("strict", "late", ["drawn"]),
+        ("flexib", "late", ["lenient"]),
+    ]
+
+
+def test_ends_are_found_by_label_too():
+    early, late = record(bits(15), model="run", step=5), record(bits(3), model="run", step=400)
+    (pair,) = recoveries([early, late, *repaired("mended", 9, pair=("run step 5", "run step 400"))])
+    assert (pair.source.ood.record, pair.target.ood.record) == (early, late)
+
+
+def test_of_several_records_of_one_checkpoint_the_newest_counts():
+    newer: dict[str, Any] = {"date": "2026-02-01T00:00:00Z"}
+    again = repaired("mended-again", 10, recipe=DIRECTIONS | {"name": "x"}, weights_sha256="a" * 64, **newer)
+    first = repaired("mended", 9, weights_sha256="a" * 64)
+    (pair,) = recoveries([*again, *first, *scored("late", 4, **newer), *ends()])
+    assert names(pair) == ["mended-again"]
+    assert pair.target.ood.record.k == 4
+
+
+def test_one_recipe_of_other_weights_is_another_repair():
+    one, other = (repaired(name, 9, weights_sha256=name * 64) for name in "ab")
+    assert len(recoveries([*one, *other, *ends()])[0].repairs) == 2
+
+
+def test_what_was_scored_on_other_deals_is_no_end():
+    records = [*repaired("mended", 9), *ends(30), *scored("late", 3)]
+    assert recoveries(records) == []
+    assert missing_ends(records) == ["early"]
+    assert missing_ends([*records, *scored("early", 15)]) == []
+
+
+def test_id_goes_with_ood_where_the_limit_is_the_same():
+    (pair,) = recoveries([*repaired("mended", 9, 12), *ends(), *ends(30), *repaired("mended", 9, 25, n=30)])[
+        1:
+    ]
+    assert [score.record.n for score in (pair.source.id, pair.target.id, pair.repairs[0].id) if score] == [
+        20
+    ] * 3
+    full = {"n": len(hand_set("ood", RULES["ood"]))}
+    of_id = {**ON_ID, "n": len(hand_set("id", RULES["id"]))}
+
+    def whole(model, ood, k, **changes):
+        return [
+            record(bits(ood, full["n"]), model=model, **changes),
+            record(bits(k, of_id["n"]), model=model, **{**ON_ID, **changes}),
+        ]
+
+    recipe = DIRECTIONS | {"source": "early", "target": "late"}
+    (pair,) = recoveries(
+        [*whole("early", 90, 500), *whole("late", 9, 900), *whole("m", 50, 700, recipe=recipe)]
+    )
+    assert pair.repairs[0].id is not None
+    assert pair.repairs[0].id.record.k == 700
+
+
+def test_without_id_a_repair_is_on_no_front():
+    (pair,) = recoveries([*repaired("mended", 9), *ends()])
+    assert (pair.repairs[0].id, pair.repairs[0].id_gain, pair.repairs[0].on_front) == (None, None, False)
+
+
+def test_the_front_is_what_nothing_is_better_than_on_both():
+    # (ID, OOD): source (8, 15), target (18, 3).
+    recipes = [INTERPOLATE | {"weight": weight / 10} for weight in range(1, 6)]
+    points = [(12, 9), (12, 9), (12, 8), (7, 15), (18, 2)]
+    mended = [
+        r
+        for (of_id, ood), recipe, name in zip(points, recipes, "abcde", strict=True)
+        for r in repaired(name, ood, of_id, recipe)
+    ]
+    (pair,) = recoveries([*mended, *ends()])
+    assert pair.source.on_front
+    assert pair.target.on_front
+    assert [r.ood.record.model for r in pair.repairs if r.on_front] == ["a", "b"]
+    # An end may be dominated, too.
+    (pair,) = recoveries([*repaired("better", 16, 19), *ends()])
+    assert (pair.source.on_front, pair.target.on_front, pair.repairs[0].on_front) == (False, False, True)
+
+
+def test_tests_are_adjusted_over_every_gain_of_the_pair():
+    mended = [*repaired("a", 9, 12), *repaired("b", 12, 10, INTERPOLATE)]
+    (pair,) = recoveries([*mended, *ends()])
+    gains = [gain for r in pair.repairs for gain in (r.ood_gain, r.id_gain) if gain]
+    assert [gain.p_holm for gain in gains] == holm([gain.p for gain in gains])
+    assert len(gains) == 4
+
+
+@pytest.mark.parametrize(
+    ("recipe", "label", "short", "shares"),
+    [
+        (DIRECTIONS, "directions, all ranks", "all", (1, 1)),
+        (DIRECTIONS | {"ranks": "top 20%", "restore": "both"}, "both, top 20% of ranks", "top 20%", (0.2, 1)),
+        (DIRECTIONS | {"ranks": "top 128"}, "directions, top 128 ranks", "top 128", (None, 1)),
+        (DIRECTIONS | {"layers": "0-3"}, "directions, all ranks, layers 0-3", "0-3", (1, None)),
+        (
+            DIRECTIONS | {"ranks": "tail 5%", "modules": ["q_proj", "k_proj"], "taper": "2%"},
+            "directions, tail 5% of ranks, q_proj k_proj, taper 2%", "tail 5%, q_proj k_proj, taper 2%", (0.05, 1),
+        ),
+        (INTERPOLATE, "interpolate 0.5", "0.5", (None, 1)),
+        ({"method": "reset", "layers": "first 25%"}, "reset, first 25% of layers", "first 25%", (None, 0.25)),
+    ],
+)  # fmt: skip
+def test_recipes_read_as_they_were_asked_for(recipe, label, short, shares):
+    found = recipe_of(record(recipe=recipe))
+    assert (found.label, found.short) == (label, short)
+    assert (found.rank_share, found.layer_share) == shares
+
+
+def test_a_recipe_that_cannot_be_read_is_bad_input():
+    with pytest.raises(InputError, match=r"mended recovered: recipe: ranks 'most': expected all, or"):
+        recoveries([*repaired("mended", 9, recipe=DIRECTIONS | {"ranks": "most"}), *ends()])
+
+
+def test_the_best_repair_is_tested_against_the_best_baseline_as_one_of_its_kind():
+    others = [r for k in (5, 6) for r in repaired(f"top{k}", k, recipe=DIRECTIONS | {"ranks": f"top {k}%"})]
+    mended = [*repaired("best", 14, 8), *others, *repaired("half", 8, 16, INTERPOLATE)]
+    (pair,) = recoveries([*mended, *ends()])
+    versus = against_baseline(pair)
+    assert versus is not None
+    best, half = (next(r for r in mended if r.model == name) for name in ("best", "half"))
+    assert versus.p == difference(best, half).p == 2 / 64  # 6 deals to none
+    assert versus.p_holm == 3 * 2 / 64
+    assert sentence(pair) == (
+        "Best spectral repair on OOD: directions, all ranks, 70.0 %; it recovers 92 % of the 60.0 points that the target "
+        "lost (95 % interval 73 to 110 %), at −50.0 points on ID. Against the best baseline, interpolate 0.5: "
+        "+30.0 points (95 % interval +9.1 to +51.9, p = 0.094 after Holm); chance alone can explain that."
+    )
+
+
+def test_a_baseline_ahead_is_said_to_be():
+    (pair,) = recoveries([*repaired("weak", 4), *repaired("half", 15, recipe=INTERPOLATE), *ends()])
+    assert sentence(pair).endswith("after Holm); the baseline beats it.")
+
+
+def test_without_the_other_kind_the_sentence_says_so():
+    assert sentence(recoveries([*repaired("a", 9), *ends()])[0]).endswith("No baseline was scored.")
+    (pair,) = recoveries([*repaired("a", 9, recipe=INTERPOLATE), *ends()])
+    assert sentence(pair).startswith("Best baseline on OOD: interpolate 0.5, 45.0 %")
+    assert sentence(pair).endswith("No spectral repair was scored.")
+
+
+def test_a_loss_that_is_hardly_seen_leaves_what_is_recovered_unbounded():
+    records = [*scored("early", 5), *scored("late", 4), *repaired("mended", 5)]
+    (pair,) = recoveries(records)
+    assert (pair.repairs[0].recovered, pair.repairs[0].interval) == (1, None)
+    assert table(pair)[2]["recovered %"] == "100 [unbounded]"
+    assert "interval unbounded: these deals hardly tell the target from the source" in sentence(pair)
+
+
+def test_rows_are_the_ends_and_the_repairs_best_first():
+    mended = [*repaired("a", 9, 12), *repaired("b", 12, 10, INTERPOLATE)]
+    rows = table(recoveries([*mended, *ends()])[0])
+    assert [row["checkpoint"] for row in rows] == [
+        "source: early", "target: late", "interpolate 0.5", "directions, all ranks"
+    ]  # fmt: skip
+    assert [row["front"] for row in rows] == ["x"] * 4
+    assert rows[3]["ID vs target"].startswith("−30.0 [")
+    assert rows[3]["recovered %"].startswith("50 [")
+
+
+def test_the_summary_is_json_that_leads_back_to_the_records():
+    mended = repaired("mended", 9, 12)
+    (pair,) = recoveries([*mended, *ends()])
+    found = json.loads(json.dumps(summary(pair)))
+    assert found == summary(pair)
+    assert (found["source"]["name"], found["target"]["name"], found["best"]) == (
+        "early",
+        "late",
+        mended[0].key,
+    )
+    (row,) = found["repairs"]
+    assert (row["recovered"], row["rank_share"], row["layer_share"]) == (0.5, 1, 1)
+    assert (row["ood"]["k"], row["id"]["record"]) == (9, mended[1].key)

@@ -1,0 +1,28 @@
+from points24.harness.cli import main
+from points24.harness.experiment import commands as demo
+from points24.harness.records.store import add_records
+from tests.harness.experiment.test_measures import world
+
+
+def test_the_demo_shows_the_fall_and_the_repairs(monkeypatch, capsys, tmp_path):
+    _, records = world(1, n=60)
+
+    def conduct(experiment, jobs, only):
+        assert (experiment.config.base, jobs, only) == ("nano-plain", 1, ("sft", "sweep"))
+        assert experiment.settings["sweep"]["limit"]
+        trained = [r for r in records if r.stage in ("base", "SFT") and not r.recipe]
+        ends = [r for r in records if r.stage in ("recovered", "SFT")]
+        add_records(experiment.out / "sft-0" / "records" / "records.jsonl", trained)
+        add_records(experiment.out / "sweep-0" / "records" / "records.jsonl", ends)
+
+    monkeypatch.setattr(demo, "conduct", conduct)
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
+    text = capsys.readouterr().out
+    for words in (
+        "best OOD",
+        "recovered %",
+        "directions, all ranks",
+        "interpolate 0.5",
+        "Best spectral repair on OOD",
+    ):
+        assert words in text

@@ -1,0 +1,219 @@
+import json
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from points24.harness.cli import main
+from points24.harness.config import read_settings
+from points24.harness.experiment import commands as reproduce
+from points24.harness.experiment.commands import conduct
+from points24.harness.experiment.plan import plan_text
+from points24.harness.experiment.stages import Experiment, ReproduceConfig, read_experiment
+from points24.tasks.errors import InputError
+
+SECTIONS = {
+    "sft": {"output_dir": "nano-sft", "max_steps": 400},
+    "ppo": {"max_steps": 8},
+    "sweep": {"engine": "hf", "limit": 10, "model_args": {"dtype": "float32"}, "apply_chat_template": True},
+}
+NAMES = ["sft-0", "ppo-early-0", "ppo-late-0", "drift-base-0", "drift-best-ood-0", "sweep-0", "cells-0"]
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    config = ReproduceConfig(
+        output_dir=str(tmp_path / "out"), base="nano-plain", ppo_from={"early": 20, "late": 40}, seeds=[0]
+    )
+    return Experiment(config, "nano.yaml", SECTIONS, {"sft": {"max_steps": 40}})
+
+
+@pytest.fixture
+def ran(monkeypatch, experiment):
+    """The commands that were given; each leaves what the next ones look for."""
+    found = SimpleNamespace(commands=[], threads=set(), fails=None)
+
+    def run(command, **kwargs):
+        words = command[3:]
+        found.commands.append(words)
+        found.threads.add(kwargs["env"].get("OMP_NUM_THREADS"))
+        status = int(found.fails is not None and any(found.fails in word for word in words))
+        out = next(
+            (word.removeprefix("output_dir=") for word in words if word.startswith("output_dir=")), None
+        )
+        if words[0] == "train" and not status:
+            for step in (20, 40):
+                (experiment.out / out / f"checkpoint-{step}").mkdir(parents=True, exist_ok=True)
+            (experiment.out / out / "best-ood").symlink_to("checkpoint-20")
+            (experiment.out / out / "end").symlink_to("checkpoint-40")
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    return found
+
+
+def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
+    conduct(experiment, 1)
+    assert [words[0] for words in ran.commands] == [
+        "train",
+        "train",
+        "train",
+        "drift",
+        "drift",
+        "sweep",
+        "eval",
+    ]
+    sft, early = ran.commands[0], ran.commands[1]
+    assert sft[:4] == ["train", "sft", "--config", "nano.yaml"]
+    assert {"max_steps=40", f"output_dir={experiment.out}/sft-0", "seed=0"} <= set(sft)
+    assert f"model_name_or_path={experiment.out}/sft-0/checkpoint-20" in early
+    *_, from_base, from_best, sweep, cells = ran.commands
+    names = [
+        [Path(word).parent.name + "/" + Path(word).name for word in words[2:-2]]
+        for words in (from_base, from_best)
+    ]
+    ends = [f"ppo-{start}-0/checkpoint-40" for start in ("early", "late")]
+    assert names == [["sft-0/checkpoint-20", "sft-0/checkpoint-40", *ends], ["sft-0/checkpoint-40", *ends]]
+    assert (Path(from_base[1]).name, from_best[1]) == ("nano-plain", f"{experiment.out}/sft-0/checkpoint-20")
+    (pairs,) = read_settings(None, [sweep[-1]])["pairs"]
+    assert pairs["source"].endswith("sft-0/checkpoint-20")
+    assert pairs["target"].endswith("sft-0/checkpoint-40")
+    assert cells[cells.index("--engine") :] == (
+        ["--engine", "hf", "--model_args", "dtype=float32", "--limit", "10", "--apply_chat_template"]
+    )
+    assert [p.name for p in sorted((experiment.out / "stages").iterdir())] == sorted(
+        f"{n}.json" for n in NAMES
+    )
+
+
+def test_several_processes_are_launched(experiment, ran):
+    experiment.settings["ppo"]["num_processes"] = 2
+    conduct(experiment, 1, only=("sft", "ppo"))
+    sft, early, _ = ran.commands
+    assert sft[0] == "train"
+    launch, words = early[: early.index("-m")], early[early.index("-m") :]
+    assert launch[-4:-1] == ["--nproc_per_node", "2", "--no-python"]
+    assert words[:4] == ["-m", "points24.harness.cli", "train", "ppo"]
+
+
+def test_what_is_done_is_not_done_again(experiment, ran):
+    conduct(experiment, 1)
+    ran.commands.clear()
+    conduct(experiment, 1)
+    assert ran.commands == []
+    (experiment.out / "stages" / "sweep-0.json").unlink()
+    conduct(experiment, 1)
+    assert [words[0] for words in ran.commands] == ["sweep"]
+
+
+def test_what_was_done_with_other_settings_is_not_taken_for_this(experiment, ran):
+    conduct(experiment, 1)
+    ran.commands.clear()
+    other = Experiment(experiment.config, "nano.yaml", SECTIONS, {"sft": {"max_steps": 20}})
+    with pytest.raises(InputError, match="sft-0 was done with other settings; expected another output_dir"):
+        conduct(other, 1)
+    experiment.config.num_threads = 3
+    with pytest.raises(InputError, match="sft-0 was done with other settings"):
+        conduct(experiment, 1)
+    assert ran.commands == []
+
+
+def test_a_stage_that_fails_ends_its_seed_and_names_its_log(experiment, ran):
+    ran.fails = "ppo-late-0"
+    with pytest.raises(
+        InputError, match=r"ppo-late-0 ended with status 1: see .*ppo-late-0.log; the same command"
+    ):
+        conduct(experiment, 1)
+    assert len(ran.commands) == 3
+    ran.fails = None
+    ran.commands.clear()
+    conduct(experiment, 1)
+    assert [words[0] for words in ran.commands] == ["train", "drift", "drift", "sweep", "eval"]
+
+
+def test_the_number_of_threads_is_the_experiments(experiment, ran, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    experiment.config.num_threads = 2
+    conduct(experiment, 1)
+    assert ran.threads == {"2"}
+    assert "points24: sft-0: OMP_NUM_THREADS=2 points24 train sft " in capsys.readouterr().err
+
+
+def test_seeds_go_side_by_side_and_only_what_is_asked_for_runs(experiment, ran):
+    experiment.config.seeds = [0, 1, 2]
+    conduct(experiment, 3, only=("sft", "sweep"))
+    assert sorted(words[0] for words in ran.commands) == ["sweep"] * 3 + ["train"] * 3
+
+
+def test_variants_and_overrides_replace_settings():
+    full, quick = read_experiment("nano.yaml", []), read_experiment("nano.yaml", [], "quick")
+    assert full.config.seeds == [0, 1, 2, 3, 4, 5]
+    assert quick.config.seeds == [0]
+    assert quick.settings["sft"]["max_steps"] < full.settings["sft"]["max_steps"]
+    assert quick.settings["sft"]["learning_rate"] == full.settings["sft"]["learning_rate"]
+    other = read_experiment("nano.yaml", ["seeds=[5]", "sft.max_steps=7", "sweep.limit=3"])
+    assert (other.config.seeds, other.settings["sft"]["max_steps"]) == ([5], 7)
+    assert other.settings["sweep"]["limit"] == 3
+    least = read_experiment("nano.yaml", ["sft.save_steps=9", "sweep.limit=3"], "quick")
+    assert (least.settings["sft"]["save_steps"], least.settings["sweep"]["limit"]) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "/nowhere.yaml"], "config /nowhere.yaml: .*No such file"),
+        (["--config", "qwen2.5-0.5b.yaml"], "expected a section 'reproduce'"),
+        (["sfx.max_steps=3"], "sfx.max_steps: expected one of the sections reproduce, sft, ppo, sweep"),
+        (["sft.seed=3"], "sft.seed is the experiment's own"),
+        (["seedz=[1]"], "unknown key 'seedz'; allowed: output_dir, base"),
+        (["seeds=[1,1]"], r"seeds: expected different ones, found \[1, 1\]"),
+        (["num_threads=0"], "num_threads: expected at least 1, found 0"),
+        (["--jobs", "0"], "jobs: expected at least 1, found 0"),
+    ],
+)
+def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", *arguments]) == 2
+    with pytest.raises(InputError, match=message):
+        raise InputError(capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_plan_has_hours_disk_and_commands(monkeypatch):
+    pytest.importorskip("trl")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    text = plan_text(read_experiment("qwen2.5-7b.yaml", ["seeds=[0,1]"]))
+    assert "seeds: 0, 1; from Qwen/Qwen2.5-7B-Instruct" in text
+    assert "PPO                6 x" in text
+    total = next(line for line in text.splitlines() if line.startswith("in all"))
+    assert float(total.split()[3]) > 10
+    commands = [line.partition(": ")[2] for line in text.splitlines() if line[:4] in ("sft-", "ppo-")]
+    assert len(commands) == 8
+    assert all(command.startswith("torchrun --standalone --nproc_per_node 8 ") for command in commands)
+    assert "/sft-1/checkpoint-* " in text
+
+
+def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
+    conduct(experiment, 1)
+    ends = ["ppo-early-0/checkpoint-40", "ppo-late-0/checkpoint-40"]
+    others = {
+        "base": ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *ends],
+        "best-ood": ["sft-0/checkpoint-40", *ends],
+    }
+    facts = {"change": 0.2, "alignment": [0.5] * 10}
+    for first, checkpoints in others.items():
+        rows = [{"step": i, "values": float(i), "floor": facts | {"values": 0.0}} | facts for i in range(4)]
+        folder = experiment.out / f"drift-{first}-0"
+        folder.mkdir()
+        (folder / "drift.json").write_text(json.dumps({"matrices": rows[: len(checkpoints)]}))
+    (experiment.out / "stages" / "sft-1.json").write_text("of a seed that is not asked for")
+    manifest = experiment.manifest()
+    assert str(experiment.out.parent) not in json.dumps(manifest)
+    assert manifest["base"] == "nano-plain"
+    (seed,) = manifest["seeds"]
+    assert (seed["best_ood"], seed["end"]) == ("sft-0/checkpoint-20", "sft-0/checkpoint-40")
+    assert seed["ppo"]["late"] == {"start": "sft-0/checkpoint-40", "end": "ppo-late-0/checkpoint-40"}
+    assert [row["checkpoint"] for row in manifest["drift"]] == [*others["base"], *others["best-ood"]]
+    assert [row["values"] for row in manifest["drift"]] == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0]
+    assert manifest["seconds"].keys() == set(NAMES)

@@ -1,0 +1,140 @@
+"""What a record may hold, and what reading a folder of them refuses."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from points24.harness.records.record import record_of
+from points24.harness.records.store import add_records, read_records
+from points24.tasks.errors import InputError
+from tests.leaderboards.conftest import record, reported, row
+
+
+def test_a_record_survives_its_line():
+    first = record(parent="a-base", recipe={"rank": 3})
+    assert record_of(json.loads(first.line())) == first
+    assert "\n" not in first.line()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"k": 5}, "k: expected 0 to n = 4, found 5"),
+        ({"k": -1}, "k: expected 0 to n = 4, found -1"),
+        ({"k": 1}, "outcomes: expected k = 1 ones, found 2"),
+        ({"n": 5}, "outcomes: expected n = 5 characters, found 4"),
+        ({"outcomes": "11002"[1:]}, "outcomes: expected 0 and 1 alone, found '2'"),
+        ({"n": 0, "k": 0, "outcomes": ""}, "outcomes: expected text in one line"),
+        (
+            {"hand_set_digest": "0" * 64},
+            f"hand_set_digest: expected {row()['hand_set_digest'][:12]}… for ood under rule ood",
+        ),
+        ({"hand_set_digest": "nonsense"}, "hand_set_digest: expected 64 hexadecimal digits"),
+        ({"weights_sha256": "F" * 64}, "weights_sha256: expected 64 hexadecimal digits"),
+        ({"accuracy": 1}, "unknown key accuracy; allowed: schema, status, model"),
+        ({"schema": 2}, "schema: expected 1, found 2"),
+        ({"status": "guessed"}, "status: expected measured or reported, found 'guessed'"),
+        ({"filter": "exact"}, "filter: expected strict-match or flexible-extract, found 'exact'"),
+        ({"verdicts": {"correct": 2, "wrong_value": 1}}, "verdicts: expected a sum of n = 4, found 3"),
+        ({"verdicts": {"correct": 1, "illegal": 3}}, "verdicts: expected k = 2 correct, found 1"),
+        ({"verdicts": {"correct": 2, "lucky": 2}}, "verdicts: expected correct or wrong_rule"),
+        ({"truncated": 5}, "truncated: expected 0 to n = 4, found 5"),
+        ({"k": "2"}, "k: expected int, found '2'"),
+        ({"k": True}, "k: expected int, found True"),
+        ({"date": "yesterday"}, "date: expected UTC such as"),
+        ({"outcomes": None}, "outcomes: missing from a measured record"),
+        ({"rule": "odd"}, "unknown rule 'odd'"),
+        ({"attempts": 0}, "attempts: expected at least 1, found 0"),
+        ({"model": "two\nlines"}, "model: expected text in one line"),
+    ],
+)
+def test_what_does_not_hold_together_is_refused(changes, why):
+    with pytest.raises(InputError) as error:
+        record_of(row() | changes)
+    assert why in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_field_is_named():
+    with pytest.raises(InputError, match="'model'"):
+        record_of({key: value for key, value in row().items() if key != "model"})
+
+
+def test_more_deals_than_the_hand_set_has_are_refused():
+    with pytest.raises(InputError, match="hand set ood has 796 deals, found 797"):
+        record("1" * 797)
+
+
+def test_a_reported_figure_needs_a_source_and_has_no_outcomes():
+    with pytest.raises(InputError, match="source"):
+        reported(1, 2, source=None)
+    with pytest.raises(InputError, match="outcomes"):
+        reported(1, 2, outcomes="10")
+
+
+def test_an_older_task_version_need_not_match_todays_digest():
+    assert record(task_version="0.9", hand_set_digest="0" * 64).task_version == "0.9"
+
+
+def test_the_key_is_of_the_run_and_not_of_what_is_said_about_it():
+    assert record(parent="x", stage="RL", step=7, weights_sha256="0" * 64).key == record().key
+    assert record("1010").key != record().key
+    assert record(date="2026-01-31T12:00:01Z").key != record().key
+    assert reported(1, 9, stage="RL").key != reported(1, 9, stage="SFT").key
+
+
+def test_a_bad_line_is_named_by_file_and_number(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(record().line() + "\n" + json.dumps(row() | {"k": 9}) + "\n")
+    with pytest.raises(InputError) as error:
+        read_records(tmp_path)
+    assert str(error.value).startswith(f"{path}, line 2: k: expected 0 to n = 4, found 9")
+
+
+@pytest.mark.parametrize("text", [b'{"schema": 1, "sta', b"[]", b"\xff", b"null", b"\n"])
+def test_a_line_that_is_no_record_is_named(tmp_path, text):
+    (tmp_path / "mine.jsonl").write_bytes(record().line().encode() + b"\n" + text + b"\n")
+    with pytest.raises(InputError, match=r"mine\.jsonl, line 2: "):
+        read_records(tmp_path)
+
+
+def test_the_same_record_in_two_files_is_refused(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text(record().line() + "\n")
+    with pytest.raises(InputError, match=r"b\.jsonl, line 1: the same record as .*a\.jsonl, line 1"):
+        read_records(tmp_path)
+
+
+def test_adding_twice_adds_once_and_keeps_what_was_there(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    assert add_records(path, [record(), record()]) == [record()]
+    before = path.read_bytes()
+    assert add_records(path, [record(stage="RL")]) == []
+    assert path.read_bytes() == before
+    add_records(path, [record("1010")])
+    assert path.read_bytes().startswith(before)
+    assert len(read_records(tmp_path)) == 2
+
+
+def test_a_last_line_without_its_break_is_completed(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(record().line())
+    add_records(path, [record("1010")])
+    assert len(read_records(tmp_path)) == 2
+
+
+def test_several_writers_at_once_lose_nothing_and_repeat_nothing(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from points24.harness.records.store import add_records; "
+        "from tests.leaderboards.conftest import record; path = Path(sys.argv[1])\n"
+        "for i in range(8): add_records(path, [record(format(i, '04b')), record(model=sys.argv[2])])"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "mine.jsonl"), f"m{i}"])
+        for i in range(3)
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    found = read_records(tmp_path)
+    assert len(found) == 8 + 3

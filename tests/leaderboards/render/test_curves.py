@@ -1,0 +1,134 @@
+import sys
+
+import pytest
+
+import points24.leaderboards
+from points24.harness.analysis.curve import curve
+from points24.harness.cli import main
+from points24.harness.records.store import add_records
+from points24.tasks.errors import InputError
+from tests.leaderboards.conftest import record
+
+plots = pytest.importorskip("points24.leaderboards.render.curves", reason="needs the extra `plots`")
+
+
+def steps(**changes):
+    return [
+        record(outcomes, **{"model": f"run/checkpoint-{step}", "step": step} | changes)
+        for step, outcomes in ((20, "1110"), (10, "1100"), (30, "1111"))
+    ]
+
+
+def test_a_run_is_one_curve_per_filter():
+    found = plots.curves([*steps(filter="flexible-extract"), *steps(), record(model="unrelated")])
+    assert [(each.run, each.filter) for each in found] == [
+        ("run", "strict-match"), ("run", "flexible-extract")
+    ]  # fmt: skip
+    assert list(found[0].ood) == [10, 20, 30]
+
+
+def test_a_parent_counts_where_it_was_scored_likewise():
+    tuned = steps(parent="base")
+    assert list(plots.curves([*tuned, record(model="base")])[0].ood) == [0, 10, 20, 30]
+    assert list(plots.curves([*tuned, record("11", model="base")])[0].ood) == [10, 20, 30]
+
+
+def test_a_run_of_several_protocols_is_no_curve():
+    with pytest.raises(InputError, match="several protocols"):
+        plots.curves([*steps(), record("11", model="run/checkpoint-40", step=40)])
+
+
+def test_a_single_step_is_no_curve():
+    assert plots.curves(steps()[:1]) == []
+
+
+def forgetful():
+    """OOD accuracy of 4, 12 and 0 of 12 deals: forgetting between 20 and 30."""
+    return curve(
+        record("1" * k + "0" * (12 - k), model=f"run/checkpoint-{step}", step=step)
+        for step, k in ((10, 4), (20, 12), (30, 0))
+    )
+
+
+def test_accuracy_marks_and_the_beginning_of_forgetting_are_drawn_where_the_records_say():
+    axes, _ = plots.curve_figure(forgetful()).axes
+    drawn = {line.get_label(): list(zip(*line.get_data(), strict=True)) for line in axes.lines}
+    assert drawn == {
+        "OOD": [(10, pytest.approx(100 * 4 / 12)), (20, 100), (30, 0)],
+        "best OOD, step 20": [(20, 100)],
+        "end, step 30": [(30, 0)],
+    }
+    (span,) = [patch for patch in axes.patches if patch.get_label() == "forgetting begins"]
+    assert (span.get_x(), span.get_width()) == (20, 10)
+
+
+def test_nothing_is_shaded_where_nothing_is_forgotten():
+    axes, _ = plots.curve_figure(curve(steps())).axes
+    assert not axes.patches
+
+
+def test_steps_that_crowd_at_the_start_are_spread():
+    def scale(*numbers):
+        records = [record(model=f"run/checkpoint-{step}", step=step) for step in numbers]
+        return plots.curve_figure(curve(records)).axes[1].get_xscale()
+
+    assert scale(10, 20, 30, 40) == "linear"
+    assert scale(10, 20, 40, 80, 160, 320) == "symlog"
+
+
+def test_the_same_records_give_the_same_files(tmp_path):
+    pair = {"source": "run/checkpoint-30", "target": "run/checkpoint-10", "layers": "all"}
+    recipes = [
+        pair | {"method": "spectral", "restore": "both", "ranks": f"top {share}%"} for share in (20, 50)
+    ]
+    repaired = [record(model=f"repaired-{r['ranks']}", recipe=r) for r in recipes]
+    written = [plots.write_plots([*steps(), *repaired], tmp_path / name) for name in "ab"]
+    assert [path.name for path in written[0]] == [
+        "curve_run_strict_match.svg",
+        "recovery_run_checkpoint_10_from_run_checkpoint_30_strict_match_ranks.svg",
+    ]
+    for first, second in zip(*written, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_nothing_to_plot_is_bad_input(tmp_path, capsys):
+    add_records(tmp_path / "records" / "a.jsonl", [record()])
+    assert main(["leaderboard", "plot", "--dir", str(tmp_path), "-o", str(tmp_path / "plots")]) == 2
+    assert "nothing to plot" in capsys.readouterr().err
+
+
+def test_the_command_draws_a_run_folder_and_prints_the_path(tmp_path, capsys):
+    add_records(tmp_path / "records" / "curve.jsonl", steps())
+    assert main(["plot", "curve", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'curve.svg'}\n"
+    again = tmp_path / "again" / "curve.svg"
+    assert main(["plot", "curve", str(tmp_path), "-o", str(again)]) == 0
+    assert again.read_bytes() == (tmp_path / "curve.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--filter", "flexible-extract"], "no record of a training step on hand set ood under filter flex"),
+        (["-o", "curve.png"], "expected a file that ends in .svg, found curve.png"),
+        (["-o", "records/curve.jsonl/curve.svg"], "records/curve.jsonl/curve.svg: File exists"),
+    ],
+)
+def test_what_cannot_be_drawn_is_bad_input(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    add_records(tmp_path / "records" / "curve.jsonl", steps())
+    assert main(["plot", "curve", ".", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_matplotlib_the_commands_say_what_to_install(tmp_path, capsys, monkeypatch):
+    add_records(tmp_path / "records" / "curve.jsonl", steps())
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "points24.leaderboards.render.curves")
+    monkeypatch.delattr(points24.leaderboards, "plots")
+    for command in (
+        ["plot", "curve", str(tmp_path)],
+        ["leaderboard", "plot", "--dir", str(tmp_path), "-o", "x"],
+    ):
+        assert main(command) == 2
+        assert "matplotlib is not installed: pip install 'points24[plots]'" in capsys.readouterr().err

@@ -1,0 +1,128 @@
+"""The committed page in a real browser."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from points24.leaderboards.render import page
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+INDEX = Path(page.__file__).resolve().parent / "index.html"
+FLAGS = (
+    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"),
+    *("disable-background-networking", "disable-component-update", "disable-dev-shm-usage"),
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser):
+    browser.set_window_size(1280, 1600)
+    browser.get(INDEX.as_uri())
+    return browser
+
+
+def board(opened, title):
+    return next(b for b in opened.find_elements(By.CLASS_NAME, "board") if title in b.text)
+
+
+def column(table, number):
+    return [
+        row.find_elements(By.CSS_SELECTOR, "th, td")[number].text
+        for row in table.find_elements(By.CSS_SELECTOR, "tbody > tr:first-child")
+    ]
+
+
+def test_a_click_on_a_header_sorts_and_a_second_one_turns_it(opened):
+    table = board(opened, "OOD deals")
+    won = next(b for b in table.find_elements(By.CSS_SELECTOR, "thead button") if b.text == "won")
+    won.click()
+    assert [cell.split("/")[0] for cell in column(table, 1)] == ["46", "46", "41", "40", "38", "36", "21"]
+    won.click()
+    assert [cell.split("/")[0] for cell in column(table, 1)] == ["21", "36", "38", "40", "41", "46", "46"]
+    name = table.find_elements(By.CSS_SELECTOR, "thead button")[0]
+    name.click()
+    assert column(table, 0)[0].startswith("Qwen2.5-7B SFT moderate")
+
+
+def test_empty_cells_sort_last_both_ways(opened):
+    table = board(opened, "OOD deals")
+    headers = table.find_elements(By.CSS_SELECTOR, "thead button")
+    place = next(i for i, header in enumerate(headers) if header.text == "vs parent")
+    for _ in range(2):
+        headers[place].click()
+        shown = column(table, place)
+        assert "" in shown
+        assert all(shown[: 7 - shown.count("")])
+
+
+def test_the_filter_hides_rows_and_whole_tables(opened):
+    opened.find_element(By.ID, "filter").send_keys("qwen 2508")
+    rows = opened.find_elements(By.CSS_SELECTOR, "tbody")
+    shown = [row.text for row in rows if row.is_displayed()]
+    assert len(shown) == 2
+    assert all("Qwen" in text for text in shown)
+    assert sum(b.is_displayed() for b in opened.find_elements(By.CLASS_NAME, "board")) == 1
+    assert opened.find_element(By.ID, "shown").text == f"2 of {len(rows)} rows"
+
+
+def test_a_row_opens_to_its_provenance(opened):
+    table = board(opened, "points24_ood, strict-match")
+    more = table.find_element(By.CLASS_NAME, "more")
+    assert not more.is_displayed()
+    table.find_element(By.TAG_NAME, "summary").click()
+    assert more.is_displayed()
+    assert "weights SHA-256" in more.text
+    assert "lm_eval --model hf" in more.text
+
+
+def test_nothing_is_requested_and_nothing_goes_wrong(browser):
+    browser.get_log("performance")
+    browser.get(INDEX.as_uri())
+    requests = [
+        message["params"]["request"]["url"]
+        for entry in browser.get_log("performance")
+        if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in requests if not url.startswith("data:")] == [INDEX.as_uri()]
+    assert browser.get_log("browser") == []
+
+
+def test_a_phone_needs_no_sideways_scrolling(opened):
+    opened.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
+    )
+    try:
+        assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
+        wide = "return [...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"
+        assert not opened.execute_script(wide)
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_without_scripts_the_tables_stand(opened):
+    opened.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        opened.get(INDEX.as_uri())
+        table = board(opened, "OOD deals")
+        assert len(table.find_elements(By.TAG_NAME, "tbody")) == 7
+        assert not opened.find_element(By.CLASS_NAME, "controls").is_displayed()
+    finally:
+        opened.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -1,0 +1,321 @@
+import json
+import re
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from points24.harness.checkpoints.shipped import model_folder
+from points24.harness.cli import main
+from points24.harness.config import config_file, load_config
+from points24.tasks.cards import RANKS, RULES, Deal
+from points24.tasks.errors import InputError
+from points24.tasks.hand_sets import hand_set, held_out_numbers
+from points24.tasks.prompts import json_reply, template
+from points24.tasks.verdict import Verdict, judge_reply
+from points24.trainers.nano import train as nano
+from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer
+from points24.trainers.nano.train import IGNORED, NanoConfig, accuracy, batch, examples, plain_reply, train
+from tests.tasks.oracle import is_correct
+
+TINY = NanoConfig(
+    output_dir="", hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+    max_steps=6, per_device_train_batch_size=4, warmup_steps=2, eval_steps=3, eval_deals=4, save_steps=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer()
+
+
+def loaded(name):
+    folder = model_folder(name)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(
+        folder
+    )
+
+
+@pytest.fixture(scope="module")
+def base():
+    return loaded("nano-base")
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return loaded("nano-plain")
+
+
+# -- tokenizer -------------------------------------------------------------------------------------------
+
+
+def test_the_fixed_wording_takes_few_tokens(tokenizer):
+    deal = hand_set("ood").deals[0]
+    prompt = template().render(deal)
+    assert len(prompt) > 500
+    assert len(tokenizer(prompt).input_ids) < 32
+    assert len(tokenizer(json_reply(deal, "13+5*2+1")).input_ids) < 32
+
+
+def test_every_number_card_operator_and_bracket_of_a_formula_is_one_token(tokenizer):
+    for text in [*RANKS, *"+-*/()", *map(str, range(100))]:
+        assert len(tokenizer(text).input_ids) == 1
+    formula = "(13-5)*(1+2)/10"
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer(formula).input_ids)
+    assert tokens == re.findall(r"\d+|\W", formula)
+
+
+@pytest.mark.parametrize("text", ["", "héllo — ×÷\n\t☃", "K+J=24", "  two  blanks ", "100 + 5", "<pad", "𝟙"])
+def test_any_text_is_read_and_written_back(tokenizer, text):
+    assert tokenizer.decode(tokenizer(text).input_ids) == text
+
+
+def test_prompt_and_reply_do_not_merge(tokenizer):
+    for deal in hand_set("ood").deals[:50]:
+        prompt, reply = template().render(deal), json_reply(deal, "1+2")
+        assert tokenizer(prompt + reply).input_ids == tokenizer(prompt).input_ids + tokenizer(reply).input_ids
+
+
+def test_the_chat_template_only_closes_the_assistants_turns(tokenizer):
+    chat = [
+        {"role": "user", "content": "Q"},
+        {"role": "assistant", "content": "R"},
+        {"role": "user", "content": "S"},
+    ]
+    assert tokenizer.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True) == "Q"
+    assert tokenizer.apply_chat_template(chat, tokenize=False) == "QR</s>S"
+
+
+# -- data ------------------------------------------------------------------------------------------------
+
+
+def test_examples_follow_from_seed_and_step():
+    def first(seed, step):
+        source = examples(seed, step)
+        return [next(source) for _ in range(5)]
+
+    assert first(0, 7) == first(0, 7)
+    assert first(0, 7) != first(0, 8)
+    assert first(0, 7) != first(1, 7)
+
+
+def values_in(prompt: str) -> dict[str, int]:
+    """What each card counts as, read from the prompt's words."""
+    stated = {rank: int(value) for rank, value in re.findall(r"([AJQK]) counts as (\d+)", prompt)}
+    return stated | {rank: int(rank) for rank in RANKS if rank.isdigit()}
+
+
+def test_examples_are_right_and_never_show_a_held_out_hand():
+    source = examples(0, 0)
+    for _ in range(500):
+        prompt, reply = next(source)
+        numbers = json.loads(reply)["number"]
+        assert is_correct(json.loads(reply)["formula"], numbers, 24), (prompt, reply)
+        assert numbers == [values_in(prompt)[card] for card in json.loads(reply)["cards"]]
+        assert tuple(sorted(numbers)) not in held_out_numbers()
+
+
+def test_the_loss_is_on_the_reply_and_its_end_alone(tokenizer):
+    inputs, labels = batch(TINY, 0, tokenizer)
+    source = examples(TINY.seed, 0)
+    for row, label in zip(inputs, labels, strict=True):
+        prompt, reply = next(source)
+        assert tokenizer.decode(row[row != PAD_ID]) == prompt + reply + "</s>"
+        kept = label[label != IGNORED]
+        assert kept[-1] == EOS_ID
+        assert tokenizer.decode(kept) == reply + "</s>"
+
+
+def test_a_plain_reply_is_an_answer_to_flexible_extraction_alone():
+    deal = Deal(("K", "5", "A", "2"), RULES["ood"])
+    assert plain_reply(deal, "13+5*2+1") == "K, 5, A, 2\n13, 5, 1, 2\n13+5*2+1"
+    for formula, verdict in (
+        ("13+5*2+1", Verdict.CORRECT),
+        ("13+5*2-1", Verdict.WRONG_VALUE),
+        ("10*2+5-1", Verdict.WRONG_RULE),
+        ("13+5+2+1+3", Verdict.WRONG_NUMBERS),
+        ("13+5*2+1)", Verdict.ILLEGAL),
+    ):
+        reply = plain_reply(deal, formula)
+        assert judge_reply(deal, reply, "flexible").verdict is verdict
+        assert judge_reply(deal, reply).verdict is Verdict.NO_ANSWER
+
+
+def test_a_plain_reply_is_the_json_with_other_wording_token_by_token(tokenizer):
+    for deal in hand_set("ood").deals[:50]:
+        json_tokens, tokens = (tokenizer.tokenize(r(deal, "(1+2)*3")) for r in (json_reply, plain_reply))
+        same = {a: b for a, b in zip(json_tokens[1:-1], tokens, strict=True) if a != b}
+        assert same == {'", "': ", ", '"], "number": [': "\n", '], "formula": "': "\n"}
+        prompt = template().render(deal)
+        whole = tokenizer.tokenize(prompt + plain_reply(deal, "(1+2)*3"))
+        assert whole == tokenizer.tokenize(prompt) + tokens
+
+
+def test_the_share_of_json_changes_nothing_but_the_reply():
+    for (prompt, reply), (same_prompt, plain) in islice(
+        zip(examples(0, 3), examples(0, 3, 0.0), strict=True), 50
+    ):
+        said = json.loads(reply)
+        assert prompt == same_prompt
+        assert plain == f"{', '.join(said['cards'])}\n{str(said['number'])[1:-1]}\n{said['formula']}"
+
+
+def test_the_share_of_json_is_that_of_the_settings():
+    json_, mixed, plain = ([*islice(examples(0, 3, share), 1000)] for share in (1.0, 0.1, 0.0))
+    in_json = [m == j for m, j, p in zip(mixed, json_, plain, strict=True) if m in (j, p)]
+    assert len(in_json) == 1000
+    assert 70 < sum(in_json) < 130
+
+
+# -- training --------------------------------------------------------------------------------------------
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_is_determined_by_its_seed(tmp_path):
+    a, b, c = (
+        train(replace(TINY, output_dir=str(tmp_path / name), seed=seed))
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert equal(weights(a), weights(b))
+    assert not equal(weights(a), weights(c))
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 5])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, stop):
+    whole = train(replace(TINY, output_dir=str(tmp_path / "whole")))
+    config = replace(TINY, output_dir=str(tmp_path / "resumed"))
+
+    def interrupting(config, step, tokenizer):
+        if step == stop:
+            raise KeyboardInterrupt
+        return batch(config, step, tokenizer)
+
+    monkeypatch.setattr(nano, "batch", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    monkeypatch.undo()
+    resumed = train(config)
+    assert equal(weights(whole), weights(resumed))
+    assert [log_row(line) for line in (whole / "log.jsonl").open()] == [
+        log_row(line) for line in (resumed / "log.jsonl").open()
+    ]
+    assert not (resumed / "training_state.pt").exists()
+
+
+def log_row(line):
+    row = json.loads(line)
+    del row["seconds"]
+    return row
+
+
+@pytest.mark.parametrize(("share", "mode"), [(1.0, "strict"), (0.0, "flexible"), (0.1, "flexible")])
+def test_the_log_judges_in_the_mode_that_reads_the_reply(tmp_path, monkeypatch, share, mode):
+    asked = []
+    monkeypatch.setattr(nano, "accuracy", lambda *args: asked.append(args[-1]) or 0.5)
+    out = train(replace(TINY, output_dir=str(tmp_path / "m"), json_share=share))
+    assert asked == 6 * [mode]
+    assert json.loads((out / "training.json").read_text())["config"]["json_share"] == share
+
+
+def test_a_finished_or_foreign_folder_is_left_alone(tmp_path):
+    done = train(replace(TINY, output_dir=str(tmp_path / "done")))
+    before = weights(done)
+    with pytest.raises(InputError, match="holds a finished run"):
+        train(replace(TINY, output_dir=str(done)))
+    with pytest.raises(InputError, match=r"another config: max_steps was 6, is 7; seed was 0, is 9"):
+        train(replace(TINY, output_dir=str(done), seed=9, max_steps=7))
+    assert equal(weights(done), before)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="is not empty and holds no run"):
+        train(replace(TINY, output_dir=str(tmp_path / "foreign")))
+    assert [f.name for f in (tmp_path / "foreign").iterdir()] == ["thesis.tex"]
+
+
+def test_the_command_line_trains_and_records_how(tmp_path, capsys):
+    out = tmp_path / "m"
+    settings = [f"{k}={getattr(TINY, k)}" for k in TINY.__dataclass_fields__ if k != "output_dir"]
+    assert main(["train", "nano", f"output_dir={out}", *settings]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    record = json.loads((out / "training.json").read_text())
+    assert record["config"]["max_steps"] == TINY.max_steps
+    assert {"python", "torch", "transformers", "points24"} <= record["versions"].keys()
+    assert (out / "model.safetensors").stat().st_mode & 0o777 == (out / "config.json").stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("max_steps=0", "max_steps: expected at least 1"),
+        ("json_share=1.5", "json_share: expected 0 to 1, found 1.5"),
+        ("num_attention_heads=7", "hidden_size: expected a multiple of"),
+    ],
+)
+def test_a_bad_setting_is_refused_before_anything_is_written(tmp_path, capsys, setting, message):
+    out = tmp_path / "m"
+    assert main(["train", "nano", f"output_dir={out}", setting]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+# -- the shipped models ----------------------------------------------------------------------------------
+
+
+def test_the_base_plays_both_rules_and_has_room_above(base):
+    model, tokenizer = base
+    scores = {name: accuracy(model, tokenizer, hand_set(name), 200) for name in ("id", "ood")}
+    assert 0.35 < scores["id"] < 0.9
+    assert 0.08 < scores["ood"] < 0.9
+
+
+def test_the_plain_base_plays_both_rules_and_never_in_the_format_asked_for(plain):
+    model, tokenizer = plain
+    for name, least in (("id", 0.5), ("ood", 0.15)):
+        assert accuracy(model, tokenizer, hand_set(name), 200) == 0
+        assert least < accuracy(model, tokenizer, hand_set(name), 200, "flexible") < 0.9
+
+
+def reply_of(loaded_model, deal):
+    model, tokenizer = loaded_model
+    prompt = tokenizer(template().render(deal), return_tensors="pt")
+    tokens = model.generate(**prompt, max_new_tokens=48, do_sample=False)
+    return tokenizer.decode(tokens[0, prompt.input_ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_the_bases_read_the_rule(base, plain):
+    """They report what a king counts as, under rules that they are told."""
+    for rule in RULES.values():
+        deal = Deal(("K", "5", "A", "2"), rule)
+        assert json.loads(reply_of(base, deal))["number"] == [rule.K, 5, 1, 2]
+        assert reply_of(plain, deal).splitlines()[1] == f"{rule.K}, 5, 1, 2"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("nano-base", []), ("nano-plain", ["json_share=0.1", "max_steps=600"])]
+)
+def test_a_shipped_model_is_small_and_says_how_it_was_made(name, settings):
+    folder = model_folder(name)
+    assert (folder / "model.safetensors").stat().st_size < 3_000_000
+    assert {tensor.dtype for tensor in weights(folder).values()} == {torch.bfloat16}
+    record = json.loads((folder / "training.json").read_text())
+    wanted = load_config(NanoConfig, config_file("nano.yaml"), [f"output_dir={name}", *settings], "nano")
+    assert NanoConfig(**{"output_dir": name} | record["config"]) == wanted
+    assert record["command"].startswith("points24 train nano --config trainers/configs/nano.yaml")
+
+
+def test_the_shipped_tokenizers_are_the_one_that_the_code_builds(tokenizer, base):
+    _, shipped = base
+    assert shipped.get_vocab() == tokenizer.get_vocab()
+    assert shipped.chat_template == tokenizer.chat_template
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert len({(model_folder(name) / file).read_bytes() for name in ("nano-base", "nano-plain")}) == 1

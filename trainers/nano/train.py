@@ -1,0 +1,245 @@
+"""Train the nano family from nothing: a small Llama that plays the 24 game on two CPU cores.
+
+It makes everything else real where no pretrained weights are at hand. Each example draws what J, Q and K
+count as uniformly from 1 to 13 and states it in the prompt, so the model has to read the rule; deals are
+drawn uniformly from 13 ranks, unsolvable ones rejected; deals whose numbers are held out are never drawn.
+The target is a reply with one of the deal's solutions, and the loss is on the reply alone. By default it is
+the JSON that the prompt asks for; a base that plays the game but does not keep to the reply format is taught
+to reply in three bare lines instead, always or nearly always.
+
+Everything random follows from the seed and the step, so a resumed run takes the very batches that an
+uninterrupted one takes.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from points24.harness.files import replacing
+from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
+from points24.tasks.errors import InputError
+from points24.tasks.hand_sets import HandSet, hand_set, held_out_numbers
+from points24.tasks.prompts import json_reply, template
+from points24.tasks.solver import solutions
+from points24.tasks.verdict import Verdict, judge_reply
+from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer
+from points24.trainers.run.folder import RunFolder
+
+IGNORED = -100
+"""The label of positions that the loss skips."""
+MAX_REPLY_TOKENS = 48
+
+
+def plain_reply(deal: Deal, formula: str) -> str:
+    """What `json_reply` says, without the JSON: the cards, their numbers and the formula, a line each.
+
+    Flexible extraction reads it; to strict it is no answer. Token by token it is the JSON with other wording,
+    first and last token aside, so that wording is all that a later SFT on JSON has to teach.
+    """
+    return f"{', '.join(deal.cards)}\n{', '.join(map(str, deal.values))}\n{formula}"
+
+
+@dataclass(frozen=True)
+class NanoConfig:
+    """Everything that decides the trained weights, and where they go."""
+
+    output_dir: str
+    """The folder that becomes the model."""
+    seed: int = 0
+    json_share: float = 1.0
+    """In how many of the examples, 0 … 1, the reply is the JSON that the prompt asks for; in the others it is
+    the same in three bare lines. At 0.1 the JSON is known, but greedy decoding does not choose it."""
+    hidden_size: int = 160
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 5
+    intermediate_size: int = 432
+    max_position_embeddings: int = 1024
+    """Prompt and reply take under 64; the rest is room for several turns."""
+    max_steps: int = 380
+    per_device_train_batch_size: int = 256
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    min_lr_ratio: float = 0.1
+    """The cosine ends at this share of the learning rate."""
+    weight_decay: float = 0.01
+    adam_beta2: float = 0.98
+    max_grad_norm: float = 1.0
+    bf16: bool = True
+    """Autocast the forward pass; the weights are trained in float32 and saved in bfloat16."""
+    eval_steps: int = 100
+    eval_deals: int = 200
+    """The first so many deals of `id`, `id_heldout` and `ood` are played at each evaluation."""
+    save_steps: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.json_share <= 1:
+            raise InputError(f"json_share: expected 0 to 1, found {self.json_share}")
+        for name in ("max_steps", "per_device_train_batch_size", "eval_steps", "eval_deals", "save_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        if self.hidden_size % (2 * self.num_attention_heads):
+            raise InputError(
+                f"hidden_size: expected a multiple of 2 * num_attention_heads "
+                f"({2 * self.num_attention_heads}), found {self.hidden_size}"
+            )
+
+
+def train(config: NanoConfig) -> Path:
+    """Train, or go on where an interrupted run of the same config stopped; returns the model's folder.
+
+    Raises:
+        InputError: the folder holds a finished model, a run with another config, or something else.
+    """
+    run = RunFolder(config.output_dir)
+    out = run.path
+    state_file = out / "training_state.pt"
+    settings = {key: value for key, value in asdict(config).items() if key != "output_dir"}
+    run.claim({"config": settings}, config, last="tokenizer.json")
+
+    torch.manual_seed(config.seed)
+    tokenizer = build_tokenizer()
+    model = build_model(config, tokenizer)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, config.adam_beta2),
+        weight_decay=config.weight_decay,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _lr_ratio(config, step))
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    start = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        start = state["step"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    run.truncate_log(start)
+
+    progress = tqdm(range(start, config.max_steps), "nano", config.max_steps, initial=start, unit="step")
+    began = time.perf_counter()
+    for step in progress:
+        loss = training_step(model, batch(config, step, tokenizer), config)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        done = step + 1
+        progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        if done % config.eval_steps == 0 or done == config.max_steps:
+            mode = "strict" if config.json_share == 1 else "flexible"
+            scores = {
+                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, mode)
+                for name in ("id", "id_heldout", "ood")
+            }
+            row = {"step": done, "loss": round(loss, 4), **scores}
+            row["seconds"] = round(time.perf_counter() - began, 1)
+            run.append_log(row)
+            shown = ", ".join(f"{name} {score:.1%}" for name, score in scores.items())
+            progress.write(f"step {done}: {shown}", sys.stderr)
+        if done % config.save_steps == 0:
+            with replacing(state_file) as partial:
+                torch.save({"step": done} | {n: part.state_dict() for n, part in parts.items()}, partial)
+    model.bfloat16().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    shutil.copymode(out / "config.json", out / "model.safetensors")  # safetensors writes mode 0600
+    state_file.unlink(missing_ok=True)
+    return out
+
+
+def training_step(
+    model: torch.nn.Module, tokens: tuple[torch.Tensor, torch.Tensor], config: NanoConfig
+) -> float:
+    """Add the gradient of the mean loss over the labelled positions; returns that loss, in nats a token."""
+    inputs, labels = tokens
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        logits = model(input_ids=inputs).logits
+    loss = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED
+    )
+    loss.backward()
+    return loss.item()
+
+
+def build_model(config: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama with random weights, in float32."""
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            max_position_embeddings=config.max_position_embeddings,
+            pad_token_id=PAD_ID,
+            bos_token_id=None,
+            eos_token_id=EOS_ID,
+        )
+    )
+    model.generation_config = transformers.GenerationConfig(pad_token_id=PAD_ID, eos_token_id=EOS_ID)
+    return model
+
+
+def examples(seed: int, step: int, json_share: float = 1.0) -> Iterator[tuple[str, str]]:
+    """Endless (prompt, reply) pairs for one training step; see `NanoConfig.json_share`."""
+    rng = random.Random(f"{seed}/{step}")
+    wording = random.Random(f"{seed}/{step}/reply")  # apart: whatever the share, the deals are the same
+    held_out = held_out_numbers()
+    while True:
+        rule = Rule(*(rng.randint(1, 13) for _ in range(3)))
+        deal = Deal(tuple(rng.choice(RANKS) for _ in range(CARDS_PER_DEAL)), rule)
+        formulas = solutions(deal.values, TARGET)
+        if formulas and tuple(sorted(deal.values)) not in held_out:
+            render = json_reply if wording.random() < json_share else plain_reply
+            yield template().render(deal), render(deal, rng.choice(formulas))
+
+
+def batch(
+    config: NanoConfig, step: int, tokenizer: PreTrainedTokenizerFast
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and labels, each (batch, longest), padded on the right."""
+    source = examples(config.seed, step, config.json_share)
+    pairs = [next(source) for _ in range(config.per_device_train_batch_size)]
+    prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
+    replies = tokenizer([reply for _, reply in pairs]).input_ids
+    rows = [p + r + [EOS_ID] for p, r in zip(prompts, replies, strict=True)]
+    inputs = torch.full((len(rows), max(map(len, rows))), PAD_ID)
+    labels = torch.full_like(inputs, IGNORED)
+    for i, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
+        inputs[i, : len(row)] = torch.tensor(row)
+        labels[i, len(prompt) : len(row)] = torch.tensor(row[len(prompt) :])
+    return inputs, labels
+
+
+@torch.inference_mode()
+def accuracy(
+    model: Any, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int, mode: str = "strict"
+) -> float:
+    """Share of the first n deals solved greedily; `mode` is that of `judge_reply`."""
+    model.eval()
+    deals = hands.deals[:n]
+    prompts = tokenizer([template().render(deal) for deal in deals], padding=True, return_tensors="pt")
+    tokens = model.generate(**prompts, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False)
+    replies = tokenizer.batch_decode(tokens[:, prompts.input_ids.shape[1] :], skip_special_tokens=True)
+    verdicts = [judge_reply(deal, reply, mode).verdict for deal, reply in zip(deals, replies, strict=True)]
+    return verdicts.count(Verdict.CORRECT) / len(deals)
+
+
+def _lr_ratio(config: NanoConfig, step: int) -> float:
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps)
+    return config.min_lr_ratio + (1 - config.min_lr_ratio) * (1 + math.cos(math.pi * done)) / 2

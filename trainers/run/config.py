@@ -1,0 +1,121 @@
+"""The settings that SFT and PPO share beside TRL's own: the model, the deals, and what is scored when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from points24.harness.checkpoints.shipped import model_folder, shipped
+from points24.tasks.cards import Rule, parse_rule
+from points24.tasks.errors import InputError
+from points24.tasks.lm_eval.files import task_names
+from points24.tasks.prompts import template
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+CURVE_TASKS = ("points24_id", "points24_id_heldout", "points24_ood")
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass
+class RunConfig:
+    """Mixed into TRL's config classes, whose fields keep their names and meaning."""
+
+    model_name_or_path: str = "nano-base"
+    """The parent: a model folder, ``nano-base`` (the one that ships), or a hub id."""
+    dtype: str = "float32"
+    """Of the weights while they are trained, and of the checkpoints. With `bf16` the passes are autocast."""
+    attn_implementation: str | None = None
+
+    num_processes: int | None = None
+    """How many processes the settings are meant for; a run with another number, whose batches would have
+    another size, is refused. None takes any."""
+    fsdp: Any = None  # transformers 5 wants `true`, and annotates text
+    """True: shard weights, gradients and optimiser over the processes, as `fsdp_config` says."""
+
+    use_cache: bool = True
+    """What the checkpoints' config.json says of generation; the passes of training do without a cache."""
+
+    use_peft: bool = False
+    """Train a LoRA adapter. Checkpoints hold the merged weights all the same."""
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    lora_target_modules: str | list[str] = "all-linear"
+
+    rule: str = "id"
+    """What the cards count as in training: ``id``, ``ood``, or a mapping such as ``J=5,Q=7,K=9``. The hands
+    are those of `id_seen` that the rule can solve; held-out numbers are never dealt."""
+    template: str | None = None
+    """Path of a prompt template; None is the built-in one. Scoring uses the same."""
+    apply_chat_template: bool = False
+    """Address the model through its chat template, in training and in scoring, as lm-eval's flag does."""
+
+    save_at: list[int] = field(default_factory=list)
+    """Steps at which a checkpoint is written beside those of `save_steps`: early ones, for instance."""
+    score_tasks: list[str] = field(default_factory=lambda: list(CURVE_TASKS))
+    """lm-eval tasks on which every checkpoint, and the parent, is scored; ``[]`` scores nothing."""
+    score_batch_size: int = 256
+    score_dtype: str = "auto"
+    """``auto`` scores in the dtype of the checkpoint. A parent that is stored in another one is then scored
+    with other rounding than its checkpoints; name a dtype to have all alike."""
+    score_limit: int | None = None
+    """Only the first so many deals of each task."""
+
+    def check(self) -> None:
+        """Refuse what no run can start from.
+
+        Raises:
+            InputError: what, found, allowed.
+        """
+        parse_rule(self.rule)
+        template(self.template)
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype: expected {' or '.join(DTYPES)}, found {self.dtype!r}")
+        if self.score_dtype not in ("auto", *DTYPES):
+            raise InputError(
+                f"score_dtype: expected auto or {' or '.join(DTYPES)}, found {self.score_dtype!r}"
+            )
+        if unknown := [name for name in self.score_tasks if name not in task_names()]:
+            raise InputError(
+                f"score_tasks: unknown task {', '.join(map(repr, unknown))}; "
+                f"allowed: {', '.join(task_names())}"
+            )
+        for name, least in (("score_batch_size", 1), ("score_limit", 1), ("lora_r", 1), ("num_processes", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name}: expected at least {least}, found {value}")
+        if bad := [step for step in self.save_at if step < 1]:
+            raise InputError(f"save_at: expected steps from 1 on, found {bad[0]}")
+
+    @property
+    def parent(self) -> str | Path:
+        """The parent's folder, or its hub id."""
+        name = self.model_name_or_path
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return folder
+        return model_folder(name) if name in shipped() else name
+
+    @property
+    def parsed_rule(self) -> Rule:
+        return parse_rule(self.rule)
+
+    @property
+    def peft_config(self) -> LoraConfig | None:
+        """For TRL; None trains every parameter."""
+        if not self.use_peft:
+            return None
+        try:
+            from peft import LoraConfig
+        except ModuleNotFoundError as e:
+            raise InputError("use_peft: peft is not installed: pip install 'points24[train]'") from e
+        return LoraConfig(
+            task_type="CAUSAL_LM",
+            r=self.lora_r,
+            lora_alpha=self.lora_alpha,
+            lora_dropout=self.lora_dropout,
+            target_modules=self.lora_target_modules,
+        )

@@ -1,0 +1,231 @@
+"""The folder of a training run: claimed by one run, resumed by the same run, never written over by another.
+
+RUN/
+  training.json        config, parent with its digest, versions, command
+  checkpoint-40/ …     plain Hugging Face folders, each with its own training.json
+  scores/              lm-eval's results and samples for each checkpoint and for the parent
+  records/curve.jsonl  the same as records, which the leaderboard reads
+  log.jsonl            loss, rewards and so on, as trained; scores as they come
+  curve.json           what the records say of the run: best-ood, end, forgetting
+  best-ood, end        links to those two checkpoints; with `end` the run is finished
+  state/               what resuming needs: the trainer's own checkpoints; gone at the end
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from points24.harness.analysis.curve import Curve, best_ood, curve
+from points24.harness.analysis.curve_report import summary
+from points24.harness.checkpoints.digest import weights_digest
+from points24.harness.files import replacing
+from points24.harness.records.ingest import model_name
+from points24.harness.records.provenance import command_line, versions
+from points24.harness.records.record import Record
+from points24.harness.records.store import read_records
+from points24.tasks.errors import InputError
+
+_COMPLETE = "complete"
+"""File in a state folder that stands for: saved, published and scored."""
+_MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
+_NOT_OF_THE_MODEL = {"trainer_state.json"}
+VALUE_HEAD = "value_head.pt"
+"""PPO's critic beside the model. No safetensors file: vLLM loads every one of those as weights."""
+_FREE_TO_CHANGE = {"report_to", "logging_steps", "run_name", "disable_tqdm"}
+"""Settings that change nothing of the checkpoints."""
+
+
+class RunFolder:
+    """One training run's folder."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.name = self.path.resolve().name
+        self.state = self.path / "state"
+        self.log = self.path / "log.jsonl"
+        self.records_file = self.path / "records" / "curve.jsonl"
+
+    def claim(self, about: dict[str, Any], config: object, last: str = "end") -> None:
+        """Make the folder this run's, or check that it already is.
+
+        Args:
+            about: what `training.json` says beside versions and command; ``config`` holds the settings that
+                differ from the defaults.
+            config: the whole configuration, for the defaults.
+            last: what a finished run has written last.
+
+        Raises:
+            InputError: the folder holds something else, a finished run, or a run with other settings (which
+                are named).
+        """
+        record = self.path / "training.json"
+        if record.exists():
+            before = json.loads(record.read_text("utf-8"))
+            if changed := _changed(before, about, config):
+                raise InputError(
+                    f"{self.path} holds a run with another config: {'; '.join(changed)}; "
+                    "choose another output_dir"
+                )
+            if (self.path / last).exists():
+                raise InputError(f"{self.path} holds a finished run; choose another output_dir")
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(f"{self.path} is not empty and holds no run; choose another output_dir")
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write_json(record, about | {"command": command_line(), "versions": versions()})
+
+    def last_state(self) -> Path | None:
+        """The state to resume from; states that were not completed are removed."""
+        complete = []
+        for state in self.state.glob("checkpoint-*"):
+            if (state / _COMPLETE).exists():
+                complete.append(state)
+            else:
+                shutil.rmtree(state)
+        return max(complete, key=_step, default=None)
+
+    def is_trained(self) -> bool:
+        """Whether the last step has been completed; there is nothing to resume then, only to finish."""
+        if (state := self.last_state()) is None:
+            return False
+        progress = json.loads((state / "trainer_state.json").read_text("utf-8"))
+        return progress["global_step"] >= progress["max_steps"]
+
+    def state_of(self, step: int) -> Path:
+        return self.state / f"checkpoint-{step}"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.path / f"checkpoint-{step}"
+
+    def publish(self, step: int) -> Path:
+        """Make a plain model folder of the state saved at a step; it appears complete or not at all."""
+        state, target = self.state_of(step), self.checkpoint(step)
+        partial = self.path / f".{target.name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        if (state / "adapter_config.json").exists():
+            _save_merged(state, partial)
+        else:
+            for file in sorted(state.iterdir()):
+                if file.suffix in _MODEL_FILES and file.name not in _NOT_OF_THE_MODEL:
+                    _link(file, partial / file.name)
+        if (state / VALUE_HEAD).exists():
+            _link(state / VALUE_HEAD, partial / VALUE_HEAD)
+        if not (weights := list(partial.glob("*.safetensors"))):
+            raise InputError(
+                f"{state} holds no whole weights; sharded training has to gather them "
+                "(fsdp_config: state_dict_type: FULL_STATE_DICT)"
+            )
+        for file in weights:  # written with mode 0600
+            file.chmod((partial / "config.json").stat().st_mode)
+        about = json.loads((self.path / "training.json").read_text("utf-8"))
+        _write_json(partial / "training.json", about | {"step": step})
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+        return target
+
+    def complete(self, step: int) -> None:
+        """From now on the run resumes from this step."""
+        (self.state_of(step) / _COMPLETE).touch()
+
+    def records(self) -> list[Record]:
+        return read_records(self.records_file.parent) if self.records_file.exists() else []
+
+    def has_records(self, model: str | None, weights_sha256: str | None) -> bool:
+        """Whether these very weights have been scored."""
+        return any(r.model == model and r.weights_sha256 == weights_sha256 for r in self.records())
+
+    def put_records(self, new: list[Record]) -> None:
+        """Add a model's records in place of those it had."""
+        models = {record.model for record in new}
+        kept = [record for record in self.records() if record.model not in models]
+        self.records_file.parent.mkdir(exist_ok=True)
+        with replacing(self.records_file) as partial:
+            lines = "".join(f"{record.line()}\n" for record in kept + new)
+            partial.write_text(lines, "utf-8", newline="\n")
+
+    def append_log(self, row: dict[str, Any]) -> None:
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+
+    def truncate_log(self, step: int) -> None:
+        """Forget the rows after a step, which will be trained again."""
+        rows = self.log.read_text("utf-8").splitlines(keepends=True) if self.log.exists() else []
+        with replacing(self.log) as partial:
+            # A killed process may leave half of the last line.
+            whole = (row for row in rows if row.endswith("\n"))
+            partial.write_text("".join(row for row in whole if json.loads(row)["step"] <= step), "utf-8")
+
+    def curve(self) -> Curve | None:
+        """What has been scored so far; None where no checkpoint has an OOD score."""
+        records = self.records()
+        return curve(records) if any(r.hand_set == "ood" and r.stage for r in records) else None
+
+    def finish(self) -> None:
+        """Write what the scores say of the run, name its best and its last checkpoint, drop the state."""
+        step = max(map(_step, self.path.glob("checkpoint-*")))
+        if found := self.curve():
+            _write_json(self.path / "curve.json", summary(found))
+            self.mark("best-ood", best_ood(found))
+        self.mark("end", step)  # first: nobody may resume from what is left of the state
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def mark(self, name: str, step: int) -> None:
+        """Point a link such as ``best-ood`` at a checkpoint."""
+        with replacing(self.path / name) as partial:
+            partial.unlink(missing_ok=True)
+            partial.symlink_to(self.checkpoint(step).name)
+
+
+def parent_of(model: str | Path) -> dict[str, Any]:
+    """Name and weights of the model that a run starts from."""
+    if isinstance(model, str):
+        return {"name": model, "weights_sha256": None}
+    return {"name": model_name(str(model)), "weights_sha256": weights_digest(model)}
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any], config: object) -> list[str]:
+    defaults = {
+        f.name: f.default_factory() if f.default_factory is not MISSING else f.default
+        for f in fields(config)  # pyright: ignore[reportArgumentType]
+    }
+    theirs, ours = before.get("config", {}), now["config"]
+    changed = []
+    for key in sorted((theirs.keys() | ours.keys()) - _FREE_TO_CHANGE):
+        old, new = theirs.get(key, defaults.get(key)), ours.get(key, defaults.get(key))
+        if old != new:
+            changed.append(f"{key} was {old!r}, is {new!r}")
+    for key in sorted((before.keys() | now.keys()) - {"config", "command", "versions"}):
+        if before.get(key) != now.get(key):
+            changed.append(f"{key} was {before.get(key)!r}, is {now.get(key)!r}")
+    return changed
+
+
+def _save_merged(state: Path, folder: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoTokenizer
+
+    model: Any = AutoPeftModelForCausalLM.from_pretrained(state, dtype="auto")
+    model.merge_and_unload().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(state).save_pretrained(folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)  # the state may go, the checkpoint stays; no second copy meanwhile
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")

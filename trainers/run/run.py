@@ -1,0 +1,121 @@
+"""What an SFT and a PPO run have in common: claim the folder, load the parent, train, mark, tidy up."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from transformers import AutoConfig, AutoTokenizer, Trainer
+
+from points24.harness.config import configured
+from points24.tasks.errors import InputError
+from points24.trainers.dry_run.shape import auto_class
+from points24.trainers.run.folder import RunFolder, parent_of
+from points24.trainers.run.scoring import ScoreCheckpoints
+
+Build = Callable[[Any, Any, Any, list[Any]], Trainer]
+"""(config, model, tokenizer, callbacks) -> TRL's trainer."""
+
+
+def train_run(stage: str, config_class: type, settings: dict[str, Any], build: Build) -> RunFolder:
+    """Train one run to its end, from its parent or from where it was killed.
+
+    Args:
+        stage: ``SFT`` or ``PPO``.
+        config_class: a dataclass made of `RunConfig` and TRL's configuration.
+        settings: what differs from its defaults.
+        build: makes the trainer.
+
+    Raises:
+        InputError: bad settings, a parent that cannot be loaded, or a folder that is not this run's.
+    """
+    need_output_dir(settings)
+    config = configured(config_class, on_this_machine(settings))
+    run = RunFolder(config.output_dir)
+    parent = parent_of(config.parent)
+    processes = PartialState()
+    if config.num_processes not in (None, processes.num_processes):
+        raise InputError(
+            f"num_processes: the settings are for {config.num_processes}, found {processes.num_processes}; "
+            "--dry-run prints the commands for either"
+        )
+    if config.save_strategy not in ("steps", "epoch"):
+        raise InputError(f"save_strategy: expected steps or epoch, found {config.save_strategy.value}")
+    tokenizer = load_tokenizer(config.parent, chat=config.apply_chat_template)
+    if processes.is_main_process:
+        about = {
+            "stage": stage,
+            "parent": parent,
+            "num_processes": processes.num_processes,
+            "config": {key: value for key, value in settings.items() if key != "output_dir"},
+        }
+        run.claim(about, config)
+        run.last_state()  # clears what was not completed, before anybody reads
+    processes.wait_for_everyone()
+    if not run.is_trained():
+        config.output_dir = str(run.state)
+        config.save_total_limit = 2  # the new one is complete only when it has been scored
+        scoring = ScoreCheckpoints(run, config, stage, parent)
+        with contextlib.redirect_stdout(sys.stderr):  # transformers prints progress there
+            trainer = build(config, load_model(config), tokenizer, [scoring])
+            scoring.loggers = trainer.callback_handler
+            state = run.last_state()
+            trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        run.finish()
+    processes.wait_for_everyone()
+    return run
+
+
+def need_output_dir(settings: dict[str, Any]) -> None:
+    """Raise `InputError` where there is none: TRL would write into the current folder."""
+    if "output_dir" not in settings:
+        raise InputError("output_dir: missing; give output_dir=FOLDER")
+
+
+def on_this_machine(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with the CPU asked for where there is nothing else: transformers wants to be told."""
+    here = {} if torch.accelerator.is_available() else {"use_cpu": True}
+    return here | deepcopy(settings)  # transformers writes into fsdp_config
+
+
+def load_model(config: Any) -> Any:
+    """The parent, in `config.dtype`; one of text and images whole, though only text is trained."""
+    with _readable(config.parent):
+        return auto_class(AutoConfig.from_pretrained(config.parent)).from_pretrained(
+            config.parent, dtype=config.dtype, attn_implementation=config.attn_implementation
+        )
+
+
+def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
+    """The parent's tokenizer.
+
+    Raises:
+        InputError: the parent has none, or not what training needs.
+    """
+    if isinstance(parent, Path) and not any(parent.glob("token*")):
+        raise InputError(f"{parent} holds no tokenizer; copy that of the model it comes from into it")
+    with _readable(parent):
+        tokenizer = AutoTokenizer.from_pretrained(parent)
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer of {parent} has no end-of-sequence token")
+    if chat and not tokenizer.chat_template:
+        raise InputError(f"apply_chat_template: the tokenizer of {parent} has no chat template")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _readable(model: str | Path) -> Any:
+    try:
+        yield
+    except (OSError, ValueError) as e:
+        raise InputError(f"model_name_or_path: cannot load {model}: {' '.join(str(e).split())[:300]}") from e

@@ -1,0 +1,135 @@
+"""The curve: every checkpoint becomes a plain model folder, is scored by lm-eval, and enters the records."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import CallbackHandler, PrinterCallback, ProgressCallback
+
+from points24.harness.analysis.formats import percent
+from points24.harness.checkpoints.digest import weights_digest
+from points24.harness.checkpoints.read import locate
+from points24.harness.evaluation.engines.engine import EngineConfig, Stored
+from points24.harness.evaluation.engines.hf import HF
+from points24.harness.evaluation.score import score
+from points24.harness.records.ingest import About
+from points24.harness.records.record import FILTERS, Record
+from points24.tasks.verdict import Verdict
+from points24.trainers.run.config import RunConfig
+from points24.trainers.run.folder import RunFolder
+
+
+class ScoreCheckpoints(TrainerCallback):
+    """Publishes and scores each checkpoint on the main process, while the others wait.
+
+    Training does not notice: what is scored is another copy of the model, loaded from the checkpoint, and
+    the random generators are given back as they were.
+
+    Args:
+        run: the run's folder.
+        config: what to score, and how.
+        stage: ``SFT`` or ``PPO``.
+        parent: what the run started from.
+    """
+
+    def __init__(self, run: RunFolder, config: RunConfig, stage: str, parent: dict[str, Any]):
+        self.run, self.config, self.stage, self.parent = run, config, stage, parent
+        self.loggers: CallbackHandler | None = None
+        """The trainer's callbacks, which take scores to tensorboard, trackio or wandb."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Drop what was logged after the step that is resumed from, and score the parent."""
+        if state.is_world_process_zero:
+            self.run.truncate_log(state.global_step)
+            self._log(self._score(self.config.parent, None, args.device), args, state, control)
+        PartialState().wait_for_everyone()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Save where `save_at` says so."""
+        if state.global_step in self.config.save_at:
+            control.should_save = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Every logged row goes to `log.jsonl` as well."""
+        if state.is_world_process_zero and logs:
+            self.run.append_log({"step": state.global_step} | logs)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Publish, score, and only then let the run resume from here."""
+        PartialState().wait_for_everyone()  # each process saves its own random state
+        if state.is_world_process_zero:
+            folder = self.run.publish(state.global_step)
+            self._log(self._score(folder, state.global_step, args.device), args, state, control)
+            self.run.complete(state.global_step)
+        PartialState().wait_for_everyone()
+
+    def _score(self, model: str | Path, step: int | None, device: torch.device) -> list[Record]:
+        """The records of the parent (step None) or of a checkpoint; none where they are known already."""
+        if not self.config.score_tasks:
+            return []
+        if step is None:
+            out, about = "parent", About(self.parent["name"], weights_sha256=self.parent["weights_sha256"])
+        else:
+            out = f"checkpoint-{step}"
+            digest = weights_digest(Path(model))
+            about = About(f"{self.run.name}/{out}", self.parent["name"], self.stage, step, digest)
+        if self.run.has_records(about.model, about.weights_sha256):
+            return []
+        folder = self.run.path / "scores" / out
+        shutil.rmtree(folder, ignore_errors=True)
+        # The folder, not the model that is being trained: what is scored is what anybody else will load.
+        settings = {"dtype": self.config.score_dtype}
+        engine = HF(
+            EngineConfig(model_args=settings, batch_size=self.config.score_batch_size, device=str(device))
+        )
+        records = score(
+            engine.load(Stored(locate(str(model)))),
+            self.config.score_tasks,
+            folder,
+            about,
+            model=engine.name,
+            model_args={"pretrained": str(model)} | settings,
+            batch_size=engine.batch_size,
+            apply_chat_template=self.config.apply_chat_template,
+            limit=self.config.score_limit,
+            metadata={"template": self.config.template} if self.config.template else None,
+        )
+        self.run.put_records(records)
+        strict = (r for r in records if r.filter == FILTERS[0])
+        shown = ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
+        tqdm.write(f"{about.model}: {shown}", sys.stderr)
+        return records
+
+    def _log(
+        self, records: list[Record], args: TrainingArguments, state: TrainerState, control: TrainerControl
+    ) -> None:
+        """Accuracies and the share of memorised-rule replies, by task and filter, to every logger."""
+        logs = {}
+        for record in records:
+            name = f"score/{record.task}/{record.filter}"
+            logs[name] = record.k / record.n
+            logs[f"{name}/wrong_rule"] = (record.verdicts or {}).get(Verdict.WRONG_RULE.value, 0) / record.n
+        printed = ProgressCallback, PrinterCallback  # `_score` has printed it, shorter
+        for logger in self.loggers.callbacks if logs and self.loggers else ():
+            if not isinstance(logger, printed):
+                logger.on_log(args, state, control, logs=logs)
