@@ -15,8 +15,9 @@ from points24.harness.analysis.comparison import (
     protocol_of,
 )
 from points24.harness.analysis.statistics import Interval, holm
-from points24.harness.records.record import FILTERS, Record
+from points24.harness.records.record import Record
 from points24.tasks.cards import Deal
+from points24.tasks.verdict import FILTERS
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from points24.harness.analysis.recovery import recoveries
 from points24.harness.experiment.manifest import MANIFEST, read_manifest
-from points24.harness.experiment.measures import Experiment, experiment
+from points24.harness.experiment.measures import Reproduction, reproduction_of
 from points24.harness.files import replacing
 from points24.harness.records.store import LOCK, read_records
 from points24.leaderboards.aggregate import tables
@@ -37,14 +37,14 @@ def generated(records: Path) -> dict[str, bytes]:
     return _generated(records)[0]
 
 
-def _generated(records: Path) -> tuple[dict[str, bytes], Experiment | None]:
+def _generated(records: Path) -> tuple[dict[str, bytes], Reproduction | None]:
     found = read_records(records)
     if not found:
         raise InputError(f"{records}: no records; points24 leaderboard ingest DIR makes them")
     all_tables = tables(found)
     repaired = recoveries(found)
     home = records.parent / REPRODUCTION
-    made = experiment(read_manifest(home / MANIFEST), read_records(home)) if home.is_dir() else None
+    made = reproduction_of(read_manifest(home / MANIFEST), read_records(home)) if home.is_dir() else None
     readme = markdown(all_tables, REPORT if repaired else None, reproduction.REPORT if made else None)
     texts = {"README.md": readme, "index.html": page(all_tables)}
     if made:
@@ -92,7 +92,7 @@ def differing(records: Path, output: Path) -> list[str]:
     return _differing(files, output) + lost + _left_over(output, wanted)
 
 
-def _figures(made: Experiment | None) -> set[str]:
+def _figures(made: Reproduction | None) -> set[str]:
     names = reproduction.figure_names(made) if made else []
     return {f"{reproduction.FIGURES}/{name}" for name in names}
 
@@ -102,7 +102,7 @@ def _left_over(output: Path, wanted: set[str]) -> list[str]:
     return sorted({f"{reproduction.FIGURES}/{path.name}" for path in present} - wanted)
 
 
-def _draw(made: Experiment | None, output: Path) -> list[str]:
+def _draw(made: Reproduction | None, output: Path) -> list[str]:
     """Write the figures and return the names of those that changed.
 
     Without matplotlib, what is there stays.

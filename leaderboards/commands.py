@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from points24.harness.cli import Command
-from points24.harness.records.record import FILTERS
 from points24.tasks.errors import InputError
+from points24.tasks.verdict import FILTERS
 
 if TYPE_CHECKING:
     from points24.harness.records.ingest import About
@@ -234,7 +234,7 @@ def _plot_curve(args: argparse.Namespace) -> int:
 
 
 def _plot_recovery(args: argparse.Namespace) -> int:
-    from points24.harness.analysis.recovery import missing_ends
+    from points24.harness.analysis.recovery import missing_references
     from points24.harness.analysis.recovery_report import sentence, summary, title
     from points24.harness.records.store import read_records
     from points24.leaderboards.reports.recovery import found_in, write_recovery_report
@@ -243,7 +243,7 @@ def _plot_recovery(args: argparse.Namespace) -> int:
     records = list({record.key: record for store in stores for record in read_records(store)}.values())
     _plots()  # says what is missing before anything is written
     found = found_in(records)
-    for name in missing_ends(records):
+    for name in missing_references(records):
         print(
             f"points24: warning: left out what lacks {name} on the same protocol and decoding",
             file=sys.stderr,

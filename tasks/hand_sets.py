@@ -99,7 +99,7 @@ def _without(hand: Hand, rank: str) -> Hand:
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class _Definition:
     about: str
     rule: str
     qualifies: Callable[[Hand], bool]
@@ -115,20 +115,20 @@ def is_held_out(hand: Hand) -> bool:
     return tuple(sorted(map(RULES["id"].value, hand))) in held_out_numbers()
 
 
-_RECIPES = {
-    "id": _Recipe("every hand solvable with J=Q=K=10", "id", lambda _: True),
-    "ood": _Recipe(
+_DEFINITIONS = {
+    "id": _Definition("every hand solvable with J=Q=K=10", "id", lambda _: True),
+    "ood": _Definition(
         "every hand with a face card, solvable with J=11, Q=12, K=13", "ood", has_face, one_face_weight
     ),
-    "face_id": _Recipe("every hand with a face card, under the ID rule", "id", has_face, one_face_weight),
-    "plain_ood": _Recipe("every hand without a face card, under the OOD rule", "ood", _is_plain),
-    "id_seen": _Recipe(
+    "face_id": _Definition("every hand with a face card, under the ID rule", "id", has_face, one_face_weight),
+    "plain_ood": _Definition("every hand without a face card, under the OOD rule", "ood", _is_plain),
+    "id_seen": _Definition(
         "the four fifths of `id` that trainers may draw", "id", lambda hand: not is_held_out(hand)
     ),
-    "id_heldout": _Recipe("the fifth of `id` that no trainer may draw", "id", is_held_out),
+    "id_heldout": _Definition("the fifth of `id` that no trainer may draw", "id", is_held_out),
 }
 
-HAND_SETS: dict[str, str] = {name: recipe.about for name, recipe in _RECIPES.items()} | {
+HAND_SETS: dict[str, str] = {name: recipe.about for name, recipe in _DEFINITIONS.items()} | {
     "id_paper": "the 234 deals of the paper's ID evaluation, in its order, with repeats",
     "ood_paper": "the 234 deals of the paper's OOD evaluation, in its order, with repeats",
 }
@@ -144,13 +144,13 @@ def hand_set(name: str, rule: Rule | None = None, target: int = TARGET) -> HandS
     """
     if name not in HAND_SETS:
         raise InputError(f"unknown hand set {name!r}; allowed: {', '.join(HAND_SETS)}")
-    if name not in _RECIPES:
+    if name not in _DEFINITIONS:
         own = RULES[name.removesuffix("_paper")]
         if (rule or own, target) != (own, TARGET):
             raise InputError(f"hand set {name!r} is a replay: its rule and target are fixed")
         deals = tuple(islice(_paper_deals(own, one_face=name == "ood_paper"), PAPER_DEALS))
         return HandSet(name, own, TARGET, deals, (1,) * len(deals))
-    recipe = _RECIPES[name]
+    recipe = _DEFINITIONS[name]
     rule = rule or RULES[recipe.rule]
     hands = [
         hand

@@ -1,7 +1,7 @@
 """The revision protocol: several attempts at a deal, with the verifier's message after each that fails.
 
 The same in evaluation (`points24.tasks.lm_eval.revise`) and in training (`points24.trainers.ppo`). The
-verifier reads the reply format that the prompt asks for and nothing else (the strict mode): a dialogue has
+verifier reads the reply format that the prompt asks for and nothing else (``strict-match``): a dialogue has
 one course, whatever else its replies are scored by.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from points24.tasks.cards import Deal
 from points24.tasks.feedback import feedback
-from points24.tasks.verdict import Judgement, Verdict, judge_reply
+from points24.tasks.verdict import STRICT, Judgement, Verdict, judge_reply
 
 ATTEMPTS = 5
 """As in the paper."""
@@ -24,7 +24,7 @@ def verify(deal: Deal, reply: object) -> tuple[Judgement, str | None]:
     Returns:
         The judgement, and the message; None where the reply is correct and the dialogue over.
     """
-    judgement = judge_reply(deal, reply, "strict")
+    judgement = judge_reply(deal, reply, STRICT)
     return judgement, None if judgement.verdict is Verdict.CORRECT else feedback(judgement)
 
 
@@ -32,7 +32,7 @@ def deciding(verdicts: Sequence[str]) -> int:
     """Place of the reply that says what a dialogue is worth: the first correct one, else the last.
 
     Args:
-        verdicts: of each reply, in any one mode; at least one.
+        verdicts: of each reply, by one extraction; at least one.
     """
     correct = (place for place, verdict in enumerate(verdicts) if verdict == Verdict.CORRECT)
     return next(correct, len(verdicts) - 1)

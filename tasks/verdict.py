@@ -11,7 +11,8 @@ from points24.tasks import replies
 from points24.tasks.cards import FACES, RULES, Deal
 from points24.tasks.errors import InputError
 
-MODES = ("strict", "flexible")
+STRICT, FLEXIBLE = FILTERS = ("strict-match", "flexible-extract")
+"""How a formula is found in a reply; the names are those of lm-eval's filters. See `replies`."""
 
 
 class Verdict(str, Enum):
@@ -39,18 +40,18 @@ class Judgement(NamedTuple):
     reason: str
 
 
-def judge(deal: Deal, formula: str | None, mode: str = "strict") -> Judgement:
+def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgement:
     """Judge a formula. The numbers are compared before anything is computed.
 
     Args:
         deal: the cards, the rule they were dealt under, and the target.
         formula: the text to judge; None means that the reply held no formula.
-        mode: which grammar to read it by, ``strict`` or ``flexible`` (see `formula`).
+        extraction: one of `FILTERS`: which grammar to read it by (see `formula`).
     """
     if formula is None:
         return Judgement(Verdict.NO_ANSWER, None, "no formula found")
     try:
-        if mode == "strict":
+        if extraction == STRICT:
             tree = grammar.parse(formula)
         else:
             letters = {face: deal.rule.value(face) for face in ("A", *FACES)}
@@ -68,31 +69,31 @@ def judge(deal: Deal, formula: str | None, mode: str = "strict") -> Judgement:
         return Judgement(Verdict.WRONG_VALUE, formula, f"equals {value}, not {deal.target}")
     for name, rule in RULES.items():
         other = deal.under(rule)
-        if used == sorted(other.values) and judge(other, formula, mode).verdict is Verdict.CORRECT:
+        if used == sorted(other.values) and judge(other, formula, extraction).verdict is Verdict.CORRECT:
             return Judgement(Verdict.WRONG_RULE, formula, f"right under rule {name}, not {deal.rule.name}")
     return Judgement(
         Verdict.WRONG_NUMBERS, formula, f"uses {_shown(used)}; the cards count as {_shown(deal.values)}"
     )
 
 
-def judge_reply(deal: Deal, reply: object, mode: str = "strict") -> Judgement:
+def judge_reply(deal: Deal, reply: object, extraction: str = STRICT) -> Judgement:
     """Judge a model's whole reply.
 
     Args:
         deal: what was asked.
         reply: what came back; anything but text is no answer.
-        mode: ``strict`` (the reply is the JSON object that the prompt asks for) or ``flexible`` (the last
-            formula that the reply commits to); see `replies`.
+        extraction: one of `FILTERS`: ``strict-match`` (the reply is the JSON object that the prompt asks for)
+            or ``flexible-extract`` (the last formula that the reply commits to); see `replies`.
 
     Raises:
-        InputError: unknown mode.
+        InputError: unknown extraction.
     """
-    if mode not in MODES:
-        raise InputError(f"unknown mode {mode!r}; allowed: {', '.join(MODES)}")
+    if extraction not in FILTERS:
+        raise InputError(f"unknown extraction {extraction!r}; allowed: {', '.join(FILTERS)}")
     if not isinstance(reply, str):
-        return judge(deal, None, mode)
-    extract = replies.extract_strict if mode == "strict" else replies.extract_flexible
-    return judge(deal, extract(reply), mode)
+        return judge(deal, None, extraction)
+    extract = replies.extract_strict if extraction == STRICT else replies.extract_flexible
+    return judge(deal, extract(reply), extraction)
 
 
 def _shown(values: Sequence[int]) -> str:

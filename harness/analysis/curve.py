@@ -12,8 +12,9 @@ from itertools import takewhile
 
 from points24.harness.analysis.comparison import ALPHA, difference, protocol_of
 from points24.harness.analysis.statistics import Interval, holm
-from points24.harness.records.record import FILTERS, Record
+from points24.harness.records.record import Record
 from points24.tasks.errors import InputError
+from points24.tasks.verdict import FILTERS
 
 HAND_SETS = {"id": "id", "id_heldout": "id", "ood": "ood"}
 """The hand sets of a curve, and the rule that each is played under."""

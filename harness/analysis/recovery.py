@@ -23,9 +23,10 @@ from points24.harness.analysis.comparison import (
 )
 from points24.harness.analysis.curve import is_one_of
 from points24.harness.analysis.statistics import Interval, holm
-from points24.harness.records.record import FILTERS, Record
+from points24.harness.records.record import Record
 from points24.harness.recovery.specs import ALL_LAYERS, LayerSpec, RankSpec, parse_layers, parse_ranks
 from points24.tasks.errors import InputError
+from points24.tasks.verdict import FILTERS
 
 SPECTRAL = "spectral"
 """The method that is a repair; every other one is a baseline."""
@@ -95,7 +96,7 @@ class Score(NamedTuple):
 
 
 @dataclass(frozen=True)
-class End:
+class Reference:
     """The source or the target."""
 
     name: str
@@ -106,7 +107,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Repair:
+class Recovered:
     """One repaired checkpoint, under one protocol."""
 
     recipe: Recipe
@@ -129,13 +130,13 @@ class Repair:
 class Recovery:
     """The repairs of one source and target under one protocol and decoding."""
 
-    source: End
-    target: End
+    source: Reference
+    target: Reference
     protocol: Protocol
     """That of the OOD records."""
     decoding: str
     """As JSON."""
-    repairs: tuple[Repair, ...]
+    checkpoints: tuple[Recovered, ...]
     """Best OOD accuracy first, then best ID accuracy, then by label."""
 
     @property
@@ -148,13 +149,13 @@ class Recovery:
         return difference(self.source.ood.record, self.target.ood.record)
 
     @property
-    def best(self) -> Repair | None:
+    def best(self) -> Recovered | None:
         """The best spectral repair by OOD accuracy."""
-        return next((r for r in self.repairs if not r.recipe.is_baseline), None)
+        return next((r for r in self.checkpoints if not r.recipe.is_baseline), None)
 
     @property
-    def best_baseline(self) -> Repair | None:
-        return next((r for r in self.repairs if r.recipe.is_baseline), None)
+    def best_baseline(self) -> Recovered | None:
+        return next((r for r in self.checkpoints if r.recipe.is_baseline), None)
 
 
 def recipe_of(record: Record) -> Recipe:
@@ -187,7 +188,7 @@ def recoveries(records: Iterable[Record]) -> list[Recovery]:
     """Every pair of source and target that was repaired, by filter (strict first), target and source.
 
     A pair stands once per OOD protocol and decoding. Of several records of one checkpoint the newest counts.
-    A pair of which an end has no record of the protocol and decoding is left out: see `missing_ends`.
+    A pair of which an end has no record of the protocol and decoding is left out: see `missing_references`.
 
     Raises:
         InputError: a recipe that cannot be read.
@@ -205,7 +206,7 @@ def recoveries(records: Iterable[Record]) -> list[Recovery]:
     return sorted(found, key=_order)
 
 
-def missing_ends(records: Iterable[Record]) -> list[str]:
+def missing_references(records: Iterable[Record]) -> list[str]:
     """The sources and targets of repaired records that have no record of the same protocol and decoding."""
     scored = _scored(records)
     return sorted(
@@ -231,7 +232,7 @@ def against_baseline(found: Recovery) -> Difference | None:
     if best is None or baseline is None:
         return None
     other, kind = (baseline, False) if best.ood.record.k >= baseline.ood.record.k else (best, True)
-    rivals = [r.ood.record for r in found.repairs if r.recipe.is_baseline is kind]
+    rivals = [r.ood.record for r in found.checkpoints if r.recipe.is_baseline is kind]
     adjusted = holm([difference(rival, other.ood.record).p for rival in rivals])
     return difference(best.ood.record, baseline.ood.record)._replace(p_holm=adjusted[0])  # the best is first
 
@@ -272,7 +273,8 @@ def _recovery(
         of_id: the ID records that go with them, of one protocol, oldest first.
     """
     source, target = (
-        End(name, _score(ood), _maybe(_newest(of_id, name))) for name, ood in zip(names, ends, strict=True)
+        Reference(name, _score(ood), _maybe(_newest(of_id, name)))
+        for name, ood in zip(names, ends, strict=True)
     )
     ids = {_identity(record): record for record in of_id if record.recipe}
     repairs = [
@@ -290,11 +292,11 @@ def _recovery(
     return Recovery(source, target, protocol_of(ends[1]), _decoding(ends[1]), tuple(repairs))
 
 
-def _repair(ood: Record, of_id: Record | None, source: End, target: End) -> Repair:
+def _repair(ood: Record, of_id: Record | None, source: Reference, target: Reference) -> Recovered:
     back = recovered(ood, source.ood.record, target.ood.record)
     if target.id is None:
         of_id = None
-    return Repair(
+    return Recovered(
         recipe=recipe_of(ood),
         ood=_score(ood),
         id=_maybe(of_id),
@@ -305,7 +307,7 @@ def _repair(ood: Record, of_id: Record | None, source: End, target: End) -> Repa
     )
 
 
-def _adjusted(repairs: Sequence[Repair]) -> list[Repair]:
+def _adjusted(repairs: Sequence[Recovered]) -> list[Recovered]:
     """The repairs with Holm's adjustment over all of their tests against the target."""
     ps = iter(holm([gain.p for r in repairs for gain in (r.ood_gain, r.id_gain) if gain is not None]))
 
@@ -318,7 +320,7 @@ def _adjusted(repairs: Sequence[Repair]) -> list[Repair]:
     ]
 
 
-def _front(points: Sequence[End | Repair]) -> list[bool]:
+def _front(points: Sequence[Reference | Recovered]) -> list[bool]:
     """Whether each is on the Pareto front of ID and OOD accuracy; equals both are, what has no ID is not."""
     wins = [(p.id.record.k, p.ood.record.k) if p.id else None for p in points]
     scored = {win for win in wins if win}

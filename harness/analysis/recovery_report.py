@@ -6,7 +6,7 @@ from typing import Any
 
 from points24.harness.analysis import formats
 from points24.harness.analysis.comparison import Difference
-from points24.harness.analysis.recovery import End, Recovery, Repair, Score, against_baseline
+from points24.harness.analysis.recovery import Recovered, Recovery, Reference, Score, against_baseline
 from points24.harness.analysis.statistics import Interval
 
 UNBOUNDED = "unbounded"
@@ -43,7 +43,7 @@ def summary(found: Recovery) -> dict[str, Any]:
                 "recovered_interval": r.interval and list(r.interval),
                 "on_front": r.on_front,
             }
-            for r in found.repairs
+            for r in found.checkpoints
         ],
         "best": found.best and found.best.ood.record.key,
         "best_baseline": found.best_baseline and found.best_baseline.ood.record.key,
@@ -64,7 +64,7 @@ def table(found: Recovery) -> list[dict[str, str]]:
         | _gain("OOD", r.ood_gain)
         | {"recovered %": _recovered(r)}
         | (_gain("ID", r.id_gain) if r.id_gain else {})
-        for r in found.repairs
+        for r in found.checkpoints
     ]
 
 
@@ -110,7 +110,7 @@ def _percents(found: Interval) -> str:
     return f"{_whole(found.low)} to {_whole(found.high)} %"
 
 
-def _row(name: str, of: End | Repair) -> dict[str, str]:
+def _row(name: str, of: Reference | Recovered) -> dict[str, str]:
     return {
         "checkpoint": name,
         "OOD": _cell(of.ood),
@@ -133,7 +133,7 @@ def _gain(side: str, found: Difference) -> dict[str, str]:
     }
 
 
-def _recovered(found: Repair) -> str:
+def _recovered(found: Recovered) -> str:
     if found.recovered is None:
         return ""
     bounds = ", ".join(_whole(end) for end in found.interval) if found.interval else UNBOUNDED
@@ -156,7 +156,7 @@ def _percent(score: Score) -> str:
     return f"{formats.percent(score.share)} %"
 
 
-def _end(end: End) -> dict[str, Any]:
+def _end(end: Reference) -> dict[str, Any]:
     return {
         "name": end.name,
         "ood": _score(end.ood),

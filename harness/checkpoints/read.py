@@ -54,7 +54,7 @@ _MAX_HEADER = 100_000_000
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """Where one tensor lies."""
 
     dtype: str
@@ -71,7 +71,7 @@ class Stored:
 class Checkpoint:
     folder: Path
     config: Mapping[str, Any]
-    tensors: Mapping[str, Stored]
+    tensors: Mapping[str, StoredTensor]
     """By name, in the order of their place in the files."""
     files: tuple[str, ...]
     """The weight files."""
@@ -166,7 +166,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern))
         found = f"found {pickles[0]} (pickled)" if pickles else "found neither"
         raise InputError(f"{folder}: expected {SINGLE} or {INDEX}, {found}")
-    tensors: dict[str, Stored] = {}
+    tensors: dict[str, StoredTensor] = {}
     for file in files:
         for name, stored in _read_header(folder / file).items():
             if name in tensors:
@@ -183,7 +183,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, config, tensors, files, _digests(folder, files))
 
 
-def _read_header(path: Path) -> dict[str, Stored]:
+def _read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of one safetensors file, by their place in it."""
     try:
         size = path.stat().st_size
@@ -194,7 +194,7 @@ def _read_header(path: Path) -> dict[str, Stored]:
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
         tensors = {
-            name: Stored(
+            name: StoredTensor(
                 entry["dtype"],
                 tuple(entry["shape"]),
                 path.name,

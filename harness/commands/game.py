@@ -19,7 +19,7 @@ from points24.tasks.cards import TARGET, Deal, parse_cards, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HAND_SETS, hand_set
 from points24.tasks.solver import solutions
-from points24.tasks.verdict import MODES, Judgement, judge, judge_reply
+from points24.tasks.verdict import FILTERS, STRICT, Judgement, judge, judge_reply
 
 _ROW_KEYS = {"cards", "rule", "target", "answer"}
 
@@ -63,10 +63,11 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
         "other keys come back with --json",
     )
     parser.add_argument(
-        "--mode",
-        choices=MODES,
-        default="strict",
-        help="strict: a formula, or the JSON reply asked for; flexible: the last formula of any text",
+        "--filter",
+        choices=FILTERS,
+        default=STRICT,
+        help="strict-match (default): a formula, or the JSON reply asked for; flexible-extract: the last "
+        "formula of any text",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     _rule_arguments(parser, "id")
@@ -77,13 +78,13 @@ def _check(args: argparse.Namespace) -> int:
         if args.cards is None or args.answer is None:
             raise InputError("expected --cards and an answer, or --batch FILE.jsonl")
         deal = Deal(parse_cards(args.cards), parse_rule(args.rule), args.target)
-        _print_judgement(deal, judge_answer(deal, args.answer, args.mode), as_json=args.json)
+        _print_judgement(deal, judge_answer(deal, args.answer, args.filter), as_json=args.json)
         return 0
     if args.cards is not None or args.answer is not None:
         raise InputError("--batch takes cards and answers from its rows, not from the command line")
     counts: Counter[str] = Counter()
     for deal, row in _rows(args):
-        judgement = judge_answer(deal, row["answer"], args.mode)
+        judgement = judge_answer(deal, row["answer"], args.filter)
         counts[judgement.verdict.value] += 1
         others = {key: value for key, value in row.items() if key not in _ROW_KEYS}
         _print_judgement(deal, judgement, as_json=args.json, others=others)
@@ -92,14 +93,14 @@ def _check(args: argparse.Namespace) -> int:
     return 0
 
 
-def judge_answer(deal: Deal, answer: object, mode: str) -> Judgement:
+def judge_answer(deal: Deal, answer: object, extraction: str) -> Judgement:
     """Judge a bare formula or a whole reply, whichever the answer is.
 
-    In strict mode a text that opens with a brace is a reply, and any other text is a formula.
+    Under strict-match a text that opens with a brace is a reply, and any other text is a formula.
     """
-    if mode == "strict" and isinstance(answer, str) and not answer.lstrip().startswith("{"):
-        return judge(deal, answer if answer.strip() else None, mode)
-    return judge_reply(deal, answer, mode)
+    if extraction == STRICT and isinstance(answer, str) and not answer.lstrip().startswith("{"):
+        return judge(deal, answer if answer.strip() else None, extraction)
+    return judge_reply(deal, answer, extraction)
 
 
 def _rows(args: argparse.Namespace) -> Iterator[tuple[Deal, dict[str, Any]]]:

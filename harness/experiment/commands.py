@@ -27,9 +27,9 @@ from points24.harness.analysis.recovery_report import sentence as recovery_sente
 from points24.harness.analysis.recovery_report import table as recovery_table
 from points24.harness.cli import Command
 from points24.harness.experiment.stages import Experiment, Stage, put, read_experiment, runnable
-from points24.harness.records.record import FILTERS
 from points24.harness.records.store import add_records, read_records
 from points24.tasks.errors import InputError
+from points24.tasks.verdict import FILTERS
 
 
 def conduct(experiment: Experiment, jobs: int, only: Sequence[str] = ()) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from points24.harness.analysis.recovery import Repair
+from points24.harness.analysis.recovery import Recovered
 from points24.harness.experiment.manifest import STARTS, Drift, Seed
 from points24.harness.experiment.measures import (
     FLEXIBLE,
     STRICT,
-    Experiment,
     Measure,
+    Reproduction,
     Value,
     accuracy,
     at_picks,
@@ -48,7 +48,7 @@ ABOVE_RULE = (
 
 
 @dataclass(frozen=True)
-class Part:
+class Claim:
     """One verdict."""
 
     label: str
@@ -69,12 +69,12 @@ class Finding:
     claim: str
     """In our words."""
     source: str
-    parts: tuple[Part, ...]
+    parts: tuple[Claim, ...]
     note: str = ""
     """How to read its numbers."""
 
 
-def findings(found: Experiment) -> list[Finding]:
+def findings(found: Reproduction) -> list[Finding]:
     """The paper's findings in its order, after the setting that they all start from."""
     return [_forgetting(found), _restored(found), _directions(found), _cheap(found), _better_in(found)]
 
@@ -93,7 +93,7 @@ def brings_back(share: Measure) -> str:
     return FAILS if share.is_not_above(CLAIMED) else OPEN
 
 
-def _forgetting(found: Experiment) -> Finding:
+def _forgetting(found: Reproduction) -> Finding:
     def peak(place: int, name: str, *, end: bool = False) -> Value:
         """OOD at the peak, less that of step 0 or of the end."""
         strict, here = found.curves[place][STRICT], found.curves[place][name].ood
@@ -122,7 +122,7 @@ def _forgetting(found: Experiment) -> Finding:
         "starts from here.",
         "arXiv:2509.12235, abstract, (1); the setting of arXiv:2508.16546",
         (
-            Part(
+            Claim(
                 "0",
                 "OOD rises, peaks and falls",
                 "the OOD peak is above step 0 and above the end, and ID at the end above ID at the best OOD "
@@ -139,7 +139,7 @@ def _forgetting(found: Experiment) -> Finding:
     )
 
 
-def _restored(found: Experiment) -> Finding:
+def _restored(found: Reproduction) -> Finding:
     def gained(start: str) -> Measure:
         return found.over_seeds(
             f"OOD gain, {start} start",
@@ -176,7 +176,7 @@ def _restored(found: Experiment) -> Finding:
         "Qwen2.5-7B 17.09 to 19.66 %); once SFT has over-fitted severely, it no longer can.",
         "arXiv:2508.16546, abstract, first finding",
         (
-            Part(
+            Claim(
                 "1",
                 "RL restores OOD, but not after over-fitting",
                 "PPO from the middle start gains on OOD, and restores a larger share of its start's loss "
@@ -196,7 +196,7 @@ def _restored(found: Experiment) -> Finding:
     )
 
 
-def _directions(found: Experiment) -> Finding:
+def _directions(found: Reproduction) -> Finding:
     def ood(label: str) -> Measure:
         return _of_repairs(found, f"OOD gain, {label}", label, _ood_gain)
 
@@ -213,7 +213,7 @@ def _directions(found: Experiment) -> Finding:
         "turning is concentrated at the largest and the smallest singular values and spares the bulk.",
         "arXiv:2508.16546, abstract, second finding",
         (
-            Part(
+            Claim(
                 "2a",
                 "directions matter more than values",
                 "the last SFT checkpoint with the best OOD checkpoint's directions wins more on OOD than "
@@ -222,7 +222,7 @@ def _directions(found: Experiment) -> Finding:
                 (ood(DIRECTIONS), ood(VALUES), of_id(DIRECTIONS), of_id(VALUES)),
                 above_zero([gap]),
             ),
-            Part(
+            Claim(
                 "2b",
                 "the shift sits at both ends of the spectrum",
                 "from the best OOD checkpoint to the end of SFT, the misalignment of the first tenth of the "
@@ -243,7 +243,7 @@ def _directions(found: Experiment) -> Finding:
     )
 
 
-def _cheap(found: Experiment) -> Finding:
+def _cheap(found: Reproduction) -> Finding:
     def share(label: str) -> Measure:
         return _of_repairs(found, f"recovered, {label}", label, _recovered, "percent")
 
@@ -261,7 +261,7 @@ def _cheap(found: Experiment) -> Finding:
         "quarter of the layers, brings back 70 to 80 % of the OOD accuracy, without training.",
         "arXiv:2508.16546, abstract, third finding",
         (
-            Part(
+            Claim(
                 "3a",
                 "the top 20 % of ranks bring back 70–80 %",
                 rule,
@@ -269,7 +269,7 @@ def _cheap(found: Experiment) -> Finding:
                 (cost(TOP_RANKS),),
                 brings_back(ranks),
             ),
-            Part(
+            Claim(
                 "3b",
                 "the first 25 % of layers bring back 70–80 %",
                 rule,
@@ -284,7 +284,7 @@ def _cheap(found: Experiment) -> Finding:
     )
 
 
-def _better_in(found: Experiment) -> Finding:
+def _better_in(found: Reproduction) -> Finding:
     def at_end(better: str) -> Measure:
         return found.over_seeds(
             f"OOD at the PPO end: {better} − late start",
@@ -313,7 +313,7 @@ def _better_in(found: Experiment) -> Finding:
         "resist.",
         "arXiv:2508.16546, abstract, fourth finding",
         (
-            Part(
+            Claim(
                 "4",
                 "better in, better out",
                 "OOD accuracy at the end of PPO is higher from the early start, and from the middle one, "
@@ -329,7 +329,7 @@ def _better_in(found: Experiment) -> Finding:
     )
 
 
-def of_repair(found: Experiment, label: str) -> tuple[Measure, Measure, Measure]:
+def of_repair(found: Reproduction, label: str) -> tuple[Measure, Measure, Measure]:
     """A recipe's OOD accuracy, the recovered share, and its ID accuracy less that of the end of SFT."""
     return (
         _of_repairs(found, "OOD", label, lambda _, __, repair: accuracy(repair.ood.record), "percent"),
@@ -339,10 +339,10 @@ def of_repair(found: Experiment, label: str) -> tuple[Measure, Measure, Measure]
 
 
 def _of_repairs(
-    found: Experiment,
+    found: Reproduction,
     name: str,
     label: str,
-    value: Callable[[Experiment, int, Repair], Value | None],
+    value: Callable[[Reproduction, int, Recovered], Value | None],
     unit: str = "points",
 ) -> Measure:
     def of(place: int, _: object) -> Value | None:
@@ -352,25 +352,25 @@ def _of_repairs(
     return found.over_seeds(name, unit, of)
 
 
-def _ood_gain(found: Experiment, place: int, repair: Repair) -> Value | None:
+def _ood_gain(found: Reproduction, place: int, repair: Recovered) -> Value | None:
     return gain(repair.ood.record, found.get(found.seeds[place].end, "ood"))
 
 
-def _id_gain(found: Experiment, place: int, repair: Repair) -> Value | None:
+def _id_gain(found: Reproduction, place: int, repair: Recovered) -> Value | None:
     return gain(repair.id and repair.id.record, found.get(found.seeds[place].end, "id"))
 
 
-def _recovered(found: Experiment, place: int, repair: Repair) -> Value | None:
+def _recovered(found: Reproduction, place: int, repair: Recovered) -> Value | None:
     seed = found.seeds[place]
     return ratio(repair.ood.record, found.get(seed.best_ood, "ood"), found.get(seed.end, "ood"))
 
 
-def _drift(found: Experiment, place: int, first: str) -> Drift | None:
+def _drift(found: Reproduction, place: int, first: str) -> Drift | None:
     seed = found.seeds[place]
     return found.drift(seed, found.parts(seed)[first], seed.end)
 
 
-def _spectrum(found: Experiment, first: str) -> tuple[Measure, Measure]:
+def _spectrum(found: Reproduction, first: str) -> tuple[Measure, Measure]:
     """Misalignment of the first and of the last tenth of the ranks, less the mean of those between."""
 
     def of(place: int, tenth: int) -> Value | None:
@@ -386,7 +386,7 @@ def _spectrum(found: Experiment, first: str) -> tuple[Measure, Measure]:
     )
 
 
-def _turned_back(found: Experiment) -> list[Measure]:
+def _turned_back(found: Reproduction) -> list[Measure]:
     """Mean misalignment from the best OOD checkpoint: of PPO's end, late start, less that of SFT's."""
 
     def of(place: int, seed: Seed) -> Value | None:
@@ -400,7 +400,7 @@ def _turned_back(found: Experiment) -> list[Measure]:
     return [found.over_seeds(name, "number", of)] if "late" in found.starts else []
 
 
-def _changes(found: Experiment, first: str) -> tuple[Measure, Measure]:
+def _changes(found: Reproduction, first: str) -> tuple[Measure, Measure]:
     """Relative change of the singular values, and of the matrices."""
 
     def of(place: int, *, values: bool) -> Value | None:

@@ -23,13 +23,13 @@ from points24.harness.analysis.comparison import (
     recovered,
 )
 from points24.harness.analysis.curve import Curve, curve, is_one_of, run_of
-from points24.harness.analysis.recovery import Recovery, Repair, recoveries
+from points24.harness.analysis.recovery import Recovered, Recovery, recoveries
 from points24.harness.analysis.statistics import Interval, Paired, paired_interval, t_interval, wilson
 from points24.harness.experiment.manifest import STARTS, Drift, Manifest, Seed
-from points24.harness.records.record import FILTERS, Record
+from points24.harness.records.record import Record
 from points24.tasks.cards import has_face
 from points24.tasks.errors import InputError
-from points24.tasks.verdict import Verdict
+from points24.tasks.verdict import FILTERS, Verdict
 
 STRICT, FLEXIBLE = FILTERS
 _RULES = {"id": "id", "id_heldout": "id", "ood": "ood", "face_id": "id", "plain_ood": "ood"}
@@ -112,7 +112,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Reproduction:
     """The records of a reproduction, by seed and part."""
 
     manifest: Manifest
@@ -160,16 +160,16 @@ class Experiment:
         chosen = list(enumerate(self.seeds))[:seeds]
         return Measure(name, unit, tuple(value(i, seed) for i, seed in chosen))
 
-    def repair(self, place: int, label: str) -> Repair | None:
+    def repair(self, place: int, label: str) -> Recovered | None:
         """A seed's repair by the label of its recipe."""
         found = self.recoveries[place]
-        return next((r for r in found.repairs if r.recipe.label == label), None) if found else None
+        return next((r for r in found.checkpoints if r.recipe.label == label), None) if found else None
 
     def recipes(self) -> list[str]:
         """The labels of the repairs' recipes, the best mean of OOD accuracy over the seeds first."""
         shares: dict[str, list[float]] = {}
         for each in self.recoveries:
-            for repair in each.repairs if each else ():
+            for repair in each.checkpoints if each else ():
                 shares.setdefault(repair.recipe.label, []).append(repair.ood.share)
         return sorted(shares, key=lambda label: (-fmean(shares[label]), label))
 
@@ -204,7 +204,7 @@ class Experiment:
         return {"base": self.manifest.base, "best OOD": seed.best_ood, "SFT end": seed.end} | ends
 
 
-def experiment(manifest: Manifest, records: Iterable[Record]) -> Experiment:
+def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproduction:
     """The records that a manifest speaks of.
 
     Of several of one checkpoint, that of its own run counts, which says its stage, and of these the newest.
@@ -223,7 +223,7 @@ def experiment(manifest: Manifest, records: Iterable[Record]) -> Experiment:
     chosen = {(r.model, r.hand_set, r.filter or ""): r for r in own}
     found = {(r.label, r.hand_set, r.filter or ""): r for r in chosen.values()} | chosen
     repaired = recoveries(own)
-    made = Experiment(manifest, found, (), tuple(_recovery(repaired, seed) for seed in manifest.seeds))
+    made = Reproduction(manifest, found, (), tuple(_recovery(repaired, seed) for seed in manifest.seeds))
     for seed in manifest.seeds:
         _check(made, seed)
     played = list(chosen.values())
@@ -233,10 +233,10 @@ def experiment(manifest: Manifest, records: Iterable[Record]) -> Experiment:
     for each in curves:
         for record in each[STRICT].ood.values():
             made.get(record.model, "ood", FLEXIBLE)
-    return Experiment(manifest, found, curves, made.recoveries)
+    return Reproduction(manifest, found, curves, made.recoveries)
 
 
-def _check(made: Experiment, seed: Seed) -> None:
+def _check(made: Reproduction, seed: Seed) -> None:
     """That what no report can do without is there."""
     for model in (made.manifest.base, seed.best_ood, seed.end):
         for hand_set in ("id", "ood"):

@@ -15,18 +15,16 @@ from typing import Any, NamedTuple
 
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.records.lm_eval_output import Dialogue, Reply, Run
-from points24.harness.records.record import FILTERS, SCHEMA, Record, record_of
+from points24.harness.records.record import SCHEMA, Record, record_of
 from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
 from points24.tasks.feedback import feedback
 from points24.tasks.replies import is_truncated
 from points24.tasks.revision import ATTEMPTS, verify
-from points24.tasks.verdict import MODES, Judgement, Verdict, judge_reply
+from points24.tasks.verdict import STRICT, Judgement, Verdict, judge_reply
 
 _CHECKPOINT_FOLDER = re.compile(r"checkpoint-(\d+)")
 _PACKAGE_LINES = {"torch": r"PyTorch version: (\S+)", "python": r"Python version: (\S+)"}
-_MODES: dict[str, str] = dict(zip(FILTERS, MODES, strict=True))
-_STRICT = FILTERS[0]
 
 
 class About(NamedTuple):
@@ -57,9 +55,7 @@ def rescored(run: Run) -> Run:
         InputError: the present checker would have led a dialogue elsewhere, where nobody knows what the model
             would have replied.
     """
-    lengths = [
-        _length(dialogue, place, run.attempts) for place, dialogue in enumerate(run.dialogues[_STRICT])
-    ]
+    lengths = [_length(dialogue, place, run.attempts) for place, dialogue in enumerate(run.dialogues[STRICT])]
     return replace(
         run,
         dialogues={
@@ -96,7 +92,7 @@ def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
 
 
 def _judged(deal: Deal, text: str, name: str) -> Reply:
-    judgement = judge_reply(deal, text, _MODES[name])
+    judgement = judge_reply(deal, text, name)
     return Reply(text, judgement.verdict, judgement.reason, is_truncated(text))
 
 

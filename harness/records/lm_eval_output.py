@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from points24.harness.files import json_lines
-from points24.harness.records.record import FILTERS
 from points24.tasks import feedback
 from points24.tasks.cards import Deal, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.files import task_version
 from points24.tasks.revision import deciding
-from points24.tasks.verdict import Verdict
+from points24.tasks.verdict import FILTERS, Verdict
 
 _RESULTS = {"config", "configs", "date", "n-samples", "n-shot", "results"}
 _METADATA = {"version", "hand_set", "rule", "target", "hand_set_digest", "template_digest"}

@@ -19,13 +19,12 @@ from points24.tasks.cards import TARGET, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.lm_eval.files import task_version
-from points24.tasks.verdict import Verdict
+from points24.tasks.verdict import FILTERS, Verdict
 
 SCHEMA = 1
 """Goes up whenever a field is added, removed or changes its meaning."""
 
 STATUSES = ("measured", "reported")
-FILTERS = ("strict-match", "flexible-extract")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

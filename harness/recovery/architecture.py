@@ -26,7 +26,7 @@ Fused = Callable[[Mapping[str, Any], tuple[int, ...]], Sequence[Piece]]
 
 
 @dataclass(frozen=True)
-class Part:
+class Matrix:
     """One matrix inside a tensor."""
 
     tensor: str
@@ -82,24 +82,24 @@ class Family:
         path = tensor.removesuffix(".weight")
         return any(re.fullmatch(p, path) and module == "lm_head" for p, module in self.outside.items())
 
-    def parts(self, tensor: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> list[Part]:
+    def parts(self, tensor: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> list[Matrix]:
         """The matrices inside a tensor of that shape; none in biases, norms and what belongs to no layer."""
         path = tensor.removesuffix(".weight")
         for pattern, module in self.outside.items():
             if re.fullmatch(pattern, path) and len(shape) == 2:
-                return [Part(tensor, module, None, None, ())]
+                return [Matrix(tensor, module, None, None, ())]
         match = re.fullmatch(rf"{self.layers}(?P<layer>\d+)\.(?P<module>.+)", path)
         if match is None or len(shape) not in (2, 3):
             return []
         layer, path = int(match["layer"]), match["module"]
         for end, fused in self.fused.items():
             if _ends(path, end):
-                return [Part(tensor, m, layer, view, i) for m, view, i in fused(config, shape)]
+                return [Matrix(tensor, m, layer, view, i) for m, view, i in fused(config, shape)]
         module = next((name for end, name in self.names.items() if _ends(path, end)), path.rpartition(".")[2])
         if len(shape) == 2:
-            return [Part(tensor, module, layer, None, ())]
+            return [Matrix(tensor, module, layer, None, ())]
         if "experts" in path.split("."):
-            return [Part(tensor, module, layer, None, (expert,)) for expert in range(shape[0])]
+            return [Matrix(tensor, module, layer, None, (expert,)) for expert in range(shape[0])]
         return []
 
 

@@ -112,7 +112,7 @@ def _recover(args: argparse.Namespace) -> int:
     from points24.harness.checkpoints.read import locate, read_config
     from points24.harness.recovery.architecture import family_of
     from points24.harness.recovery.card import findings
-    from points24.harness.recovery.recover import Job, recover
+    from points24.harness.recovery.recover import CheckedPair, recover
 
     device = device_of(args.device)
     source, target = locate(args.source), locate(args.target)
@@ -124,7 +124,7 @@ def _recover(args: argparse.Namespace) -> int:
     out: Path = args.output
     if out.exists():
         raise InputError(f"{out} exists; choose another output folder")
-    job = Job.open(source, target, recipes, family, locate(args.base) if args.base else None)
+    job = CheckedPair.open(source, target, recipes, family, locate(args.base) if args.base else None)
     record = {
         "source": args.source,
         "target": args.target,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from points24.harness.checkpoints.read import Checkpoint, Stored, read_config
+from points24.harness.checkpoints.read import Checkpoint, StoredTensor, read_config
 from points24.harness.recovery.plan import Plan
 from points24.harness.recovery.spectral.factors import eigen
 from points24.harness.recovery.spectral.splice import wanted_ranks
@@ -22,7 +22,7 @@ _BESIDE = 40 * 2**20
 """Bytes for chunks of rows, strips of results, and the libraries' own buffers, as measured."""
 
 
-class Estimate(NamedTuple):
+class Cost(NamedTuple):
     seconds: float
     """Wall time with the threads of this process."""
     memory: int
@@ -58,7 +58,7 @@ def probe(device: torch.device) -> Speed:
     return Speed(2 * _PROBE**3 / gemm, (none, one, every))
 
 
-def estimate(plan: Plan, target: Checkpoint, speed: Speed, itemsize: int | None = None) -> Estimate:
+def estimate(plan: Plan, target: Checkpoint, speed: Speed, itemsize: int | None = None) -> Cost:
     """The cost of a plan.
 
     Args:
@@ -89,7 +89,7 @@ def estimate(plan: Plan, target: Checkpoint, speed: Speed, itemsize: int | None 
             peak = max(peak, held + _BESIDE)
     weights = sum(prod(s.shape) * itemsize if itemsize else s.stop - s.start for s in target.tensors.values())
     disk = weights * len(plan.recipes)
-    return Estimate(seconds + 2 * disk / _DISK, peak, disk)
+    return Cost(seconds + 2 * disk / _DISK, peak, disk)
 
 
 def checkpoint_from_config(folder: Path) -> Checkpoint:
@@ -105,14 +105,14 @@ def checkpoint_from_config(folder: Path) -> Checkpoint:
         set(getattr(model, "_tied_weights_keys", None) or ()) if config.get("tie_word_embeddings") else set()
     )
     tensors = {
-        name: Stored(kind, tuple(tensor.shape), "", 0, tensor.numel() * itemsize)
+        name: StoredTensor(kind, tuple(tensor.shape), "", 0, tensor.numel() * itemsize)
         for name, tensor in model.state_dict().items()
         if name not in tied
     }
     return Checkpoint(folder, config, tensors, (), {})
 
 
-def as_text(cost: Estimate) -> dict[str, Any]:
+def as_text(cost: Cost) -> dict[str, Any]:
     """For people."""
     hours, seconds = divmod(round(cost.seconds), 3600)
     return {

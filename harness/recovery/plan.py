@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from points24.harness.checkpoints.read import FLOATS, Checkpoint, Stored
-from points24.harness.recovery.architecture import Family, Part
+from points24.harness.checkpoints.read import FLOATS, Checkpoint, StoredTensor
+from points24.harness.recovery.architecture import Family, Matrix
 from points24.harness.recovery.specs import (
     ALL_LAYERS,
     ALL_RANKS,
@@ -157,7 +157,7 @@ class Plan:
     """Which recipes (by number) change what."""
 
     recipes: Sequence[Recipe]
-    matrices: Mapping[str, list[tuple[Part, tuple[int, ...]]]]
+    matrices: Mapping[str, list[tuple[Matrix, tuple[int, ...]]]]
     """Tensor -> its matrices that are spliced, by whom."""
     whole: Mapping[str, tuple[int, ...]]
     """Tensor -> who replaces it as a whole."""
@@ -166,7 +166,7 @@ class Plan:
 
 
 def make_plan(
-    source: Mapping[str, Stored],
+    source: Mapping[str, StoredTensor],
     target: Checkpoint,
     family: Family,
     config: Mapping[str, Any],
@@ -197,7 +197,7 @@ def make_plan(
                 f"modules: this model has no {', '.join(unknown)}; allowed: {', '.join(sorted(modules))}"
             )
 
-    matrices: dict[str, list[tuple[Part, tuple[int, ...]]]] = {}
+    matrices: dict[str, list[tuple[Matrix, tuple[int, ...]]]] = {}
     whole: dict[str, tuple[int, ...]] = {}
     skipped: dict[str, str] = {}
     for name, stored in target.tensors.items():
@@ -227,7 +227,7 @@ def make_plan(
     return Plan(recipes, matrices, whole, skipped)
 
 
-def _wants(recipe: Recipe, part: Part, layers: frozenset[int]) -> bool:
+def _wants(recipe: Recipe, part: Matrix, layers: frozenset[int]) -> bool:
     if recipe.method != "spectral" or (part.layer is not None and part.layer not in layers):
         return False
     return part.layer is not None if recipe.modules is None else part.module in recipe.modules

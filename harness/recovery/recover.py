@@ -1,4 +1,4 @@
-"""Repaired checkpoints from a source and a target, one pair of tensors in memory at a time.
+"""RecoveredWeights checkpoints from a source and a target, one pair of tensors in memory at a time.
 
 Any number of recipes is followed at once. The two factorisations of a matrix cost most of the time and are
 shared by all; so is the work of recipes that differ in layers or modules alone.
@@ -50,7 +50,7 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class CheckedPair:
     """Checked checkpoints and what to do with them."""
 
     source: Checkpoint
@@ -62,7 +62,7 @@ class Job:
     @classmethod
     def open(
         cls, source: Path, target: Path, recipes: Sequence[Recipe], family: Family, base: Path | None = None
-    ) -> Job:
+    ) -> CheckedPair:
         """Read headers, compare the checkpoints, and verify their digests.
 
         Raises:
@@ -85,7 +85,7 @@ class Job:
 
 
 def recover(
-    job: Job, out: Path, record: dict[str, Any], dtype: str | None, device: torch.device
+    job: CheckedPair, out: Path, record: dict[str, Any], dtype: str | None, device: torch.device
 ) -> list[dict]:
     """Write every recipe's checkpoint: `out` itself, or a folder below it for each of several.
 
@@ -122,7 +122,7 @@ def recover(
 
 
 def change(  # noqa: PLR0913
-    job: Job,
+    job: CheckedPair,
     name: str,
     sinks: Mapping[int, Sink],
     reports: Sequence[dict],
@@ -243,7 +243,7 @@ def _factors(matrix: Tensor, ranks: Interval, whose: str, factors_of: Factorise)
         raise ValueError(f"{e} in the {whose}") from e
 
 
-def _combined(job: Job, recipe: Recipe, name: str, source: Tensor, target: Tensor) -> Tensor:
+def _combined(job: CheckedPair, recipe: Recipe, name: str, source: Tensor, target: Tensor) -> Tensor:
     """A baseline's tensor, in fp64 or the source's own dtype."""
     if recipe.method == "reset":
         result = source
@@ -271,7 +271,7 @@ def _gaps(cut: Cut, source: Factors, target: Factors) -> list[dict[str, Any]]:
     return gaps
 
 
-def new_report(job: Job, recipe: Recipe) -> dict[str, Any]:
+def new_report(job: CheckedPair, recipe: Recipe) -> dict[str, Any]:
     """What is known of a recipe before anything is done."""
     return {
         "recipe": recipe.describe() | {"name": recipe.name},

@@ -13,17 +13,17 @@ from torch import Tensor
 from points24.harness.checkpoints.digest import joined_digest
 from points24.harness.checkpoints.write import Copy, check_space, new_folder
 from points24.harness.recovery.card import model_card
-from points24.harness.recovery.recover import Factorise, Job, change, new_report, summary
+from points24.harness.recovery.recover import CheckedPair, Factorise, change, new_report, summary
 
 
-class Repaired:
+class RecoveredWeights:
     """What one recipe of a job makes of the target.
 
     Attributes:
         report: what was done and what to know about it, once `tensors` has been gone through.
     """
 
-    def __init__(self, job: Job, number: int, device: torch.device, factors_of: Factorise):
+    def __init__(self, job: CheckedPair, number: int, device: torch.device, factors_of: Factorise):
         """The recipe of that number; `device` is where to compute, `factors_of` factorises a matrix."""
         self._job, self._number = job, number
         self._device, self._factors_of = device, factors_of

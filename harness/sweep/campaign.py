@@ -13,36 +13,37 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from points24.harness.files import replacing
-from points24.harness.records.record import FILTERS, Record
+from points24.harness.records.record import Record
 from points24.harness.records.store import add_records
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
 from points24.harness.sweep.executors import execute
-from points24.harness.sweep.jobs import Cell, cells_of, jobs_of
-from points24.harness.sweep.run import Results, is_full, keep_cells, no_room, run_cells
+from points24.harness.sweep.jobs import Job, jobs_of, shares_of
+from points24.harness.sweep.run import Results, is_full, keep_jobs, no_room, run_jobs
 from points24.tasks.errors import InputError
+from points24.tasks.verdict import FILTERS
 
 
 class Outcome(NamedTuple):
     """How a campaign ended.
 
     Attributes:
-        cells: all of them.
+        jobs: all of them.
         records: of those that are done, in their order.
-        failed: cell -> why, in one line.
+        failed: job -> why, in one line.
     """
 
-    cells: list[Cell]
+    jobs: list[Job]
     records: list[Record]
-    failed: dict[Cell, str]
+    failed: dict[Job, str]
 
 
 def conduct(config: ScoringConfig) -> Outcome:
-    """Score every cell that is not done yet.
+    """Score every job that is not done yet.
 
     Raises:
         InputError: bad settings, another campaign in the same folder, no room on the disk.
     """
-    cells = cells_of(config)
+    jobs = jobs_of(config)
     results = Results(Path(config.output_dir).expanduser().resolve())
     config.output_dir = str(results.folder)  # other processes may have other working directories
     try:
@@ -54,58 +55,58 @@ def conduct(config: ScoringConfig) -> Outcome:
         raise InputError(f"{results.folder}: {e.strerror or e}") from e
     try:
         with lock:
-            return _conducted(config, results, cells)
+            return _conducted(config, results, jobs)
     except OSError as e:
         if is_full(e):
             raise no_room(results.folder) from e
         raise
 
 
-def _conducted(config: ScoringConfig, results: Results, cells: Sequence[Cell]) -> Outcome:
+def _conducted(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> Outcome:
     with replacing(results.folder / "settings.json") as partial:
         partial.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n", "utf-8")
-    done = sum(map(results.is_done, cells))
+    done = sum(map(results.is_done, jobs))
     if done:
-        print(f"points24: {done} of {len(cells)} cells are done already", file=sys.stderr)
+        print(f"points24: {done} of {len(jobs)} jobs are done already", file=sys.stderr)
     for attempt in range(1 + config.retries):
-        todo = [cell for cell in cells if not results.is_done(cell)]
+        todo = [job for job in jobs if not results.is_done(job)]
         if not todo:
             break
         if attempt:
-            print(f"points24: trying {len(todo)} cells again", file=sys.stderr)
-        execute(run_cells, config, jobs_of(todo, config.jobs))
-    return _gathered(config, results, cells)
+            print(f"points24: trying {len(todo)} jobs again", file=sys.stderr)
+        execute(run_jobs, config, shares_of(todo, config.workers))
+    return _gathered(config, results, jobs)
 
 
-def _gathered(config: ScoringConfig, results: Results, cells: Sequence[Cell]) -> Outcome:
-    done = [cell for cell in cells if results.is_done(cell)]
-    records = [record for cell in done for record in results.records(cell)]
+def _gathered(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> Outcome:
+    done = [job for job in jobs if results.is_done(job)]
+    records = [record for job in done for record in results.records(job)]
     (results.folder / "records").mkdir(exist_ok=True)
     add_records(results.folder / "records" / "records.jsonl", records)
-    failed = {cell: _why(results.error(cell)) for cell in cells if not results.is_done(cell)}
+    failed = {job: _why(results.error(job)) for job in jobs if not results.is_done(job)}
     if isinstance(config, SweepConfig) and config.keep == "all":
-        keep_cells(config, done)
+        keep_jobs(config, done)
     if isinstance(config, SweepConfig) and config.keep == "best" and not failed:
-        keep_cells(config, best_cells(done, results))
+        keep_jobs(config, best_jobs(done, results))
     if not failed:
         shutil.rmtree(results.factors, ignore_errors=True)
-    return Outcome(list(cells), records, failed)
+    return Outcome(list(jobs), records, failed)
 
 
-def best_cells(cells: Sequence[Cell], results: Results) -> list[Cell]:
+def best_jobs(jobs: Sequence[Job], results: Results) -> list[Job]:
     """Of every pair the repaired checkpoint with the best strict accuracy on the first OOD task.
 
     Without such a task the first one decides; of several seeds the sum counts, of equals the first.
     """
     best = []
-    for pair in dict.fromkeys(cell.pair for cell in cells if cell.pair):
+    for pair in dict.fromkeys(job.pair for job in jobs if job.pair):
         won: dict[int | None, int] = {}
-        for cell in (cell for cell in cells if cell.pair == pair):
-            strict = [r for r in results.records(cell) if r.filter == FILTERS[0]]
+        for job in (job for job in jobs if job.pair == pair):
+            strict = [r for r in results.records(job) if r.filter == FILTERS[0]]
             deciding = next((r for r in strict if r.rule == "ood"), strict[0])
-            won[cell.recipe] = won.get(cell.recipe, 0) + deciding.k
+            won[job.recipe] = won.get(job.recipe, 0) + deciding.k
         chosen = max(won, key=lambda recipe: won[recipe])
-        best.append(next(cell for cell in cells if (cell.pair, cell.recipe) == (pair, chosen)))
+        best.append(next(job for job in jobs if (job.pair, job.recipe) == (pair, chosen)))
     return best
 
 

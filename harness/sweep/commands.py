@@ -29,18 +29,18 @@ def conducted(config: ScoringConfig, args: argparse.Namespace) -> Outcome | None
     """Score as configured, saying what failed; None after a dry run, which prints the plan."""
     from points24.harness.sweep.campaign import conduct
     from points24.harness.sweep.cost import plan_of, plan_text
-    from points24.harness.sweep.jobs import cells_of
+    from points24.harness.sweep.jobs import jobs_of
 
     if args.dry_run:
-        plan = plan_of(config, cells_of(config))
+        plan = plan_of(config, jobs_of(config))
         print(json.dumps(plan) if args.json else plan_text(plan))
         return None
     with contextlib.redirect_stdout(sys.stderr):  # what engines print is progress
         outcome = conduct(config)
-    for cell, why in outcome.failed.items():
-        print(f"points24: {cell.model} failed: {why}", file=sys.stderr)
+    for job, why in outcome.failed.items():
+        print(f"points24: {job.model} failed: {why}", file=sys.stderr)
     if outcome.failed:
-        count = f"{len(outcome.failed)} of {len(outcome.cells)} cells failed"
+        count = f"{len(outcome.failed)} of {len(outcome.jobs)} jobs failed"
         print(f"points24: {count}; the same command tries them again", file=sys.stderr)
     return outcome
 
@@ -127,7 +127,7 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
     parser.add_argument("--executor", choices=("local", "slurm", "ray"), help="as executor=…")
-    parser.add_argument("--jobs", type=int, help="as jobs=…")
+    parser.add_argument("--workers", type=int, help="as workers=…")
     scoring_arguments(parser)
 
 
@@ -137,7 +137,7 @@ def _sweep(args: argparse.Namespace) -> int:
     from points24.leaderboards.build import build
     from points24.leaderboards.reports.recovery import write_recovery_report
 
-    flags = {name: getattr(args, name) for name in ("executor", "jobs")}
+    flags = {name: getattr(args, name) for name in ("executor", "workers")}
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
     recipe = config_file(args.recipe)
     section = "sweep" if "sweep" in read_settings(recipe) else None

@@ -25,14 +25,14 @@ class ScoringConfig(EngineConfig):
     gen_kwargs: dict[str, Any] = field(default_factory=dict)
     """Replaces the tasks' own; they decode greedily."""
     seeds: list[int] = field(default_factory=list)
-    """Of sampling (``gen_kwargs: {do_sample: true, temperature: …}``); every one is a cell of its own."""
+    """Of sampling (``gen_kwargs: {do_sample: true, temperature: …}``); every one is a job of its own."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """As ``--metadata`` of lm-eval: a template, the number of attempts."""
     retries: int = 1
-    """How often a cell that failed is tried again, after the others."""
+    """How often a job that failed is tried again, after the others."""
     executor: Literal["local", "slurm", "ray"] = "local"
     """local: this process."""
-    jobs: int = 1
+    workers: int = 1
     """Processes that slurm or ray run side by side, each with an engine of its own."""
     executor_args: dict[str, Any] = field(default_factory=dict)
     """submitit's parameters (``slurm_partition``, ``gpus_per_node``, …; ``cluster: local`` tries it out
@@ -43,13 +43,13 @@ class ScoringConfig(EngineConfig):
             raise InputError(f"engine: expected {' or '.join(ENGINES)}, found {self.engine!r}")
         if not self.tasks:
             raise InputError("tasks: expected at least one, found none")
-        for name, least in (("jobs", 1), ("retries", 0)):
+        for name, least in (("workers", 1), ("retries", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}: expected at least {least}, found {getattr(self, name)}")
         if self.limit is not None and self.limit < 1:
             raise InputError(f"limit: expected at least 1, found {self.limit}")
-        if self.executor == "local" and (self.jobs > 1 or self.executor_args):
-            raise InputError("jobs and executor_args go with executor slurm or ray")
+        if self.executor == "local" and (self.workers > 1 or self.executor_args):
+            raise InputError("workers and executor_args go with executor slurm or ray")
         sampling = bool(self.gen_kwargs.get("do_sample"))
         if self.seeds and not sampling:
             raise InputError(

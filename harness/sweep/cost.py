@@ -9,13 +9,13 @@ import torch
 from points24.harness.checkpoints.write import size_of_copy
 from points24.harness.recovery.estimate import estimate, probe
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
-from points24.harness.sweep.jobs import Cell
+from points24.harness.sweep.jobs import Job
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.lm_eval.files import task_hand_set
 
 
-def plan_of(config: ScoringConfig, cells: list[Cell]) -> dict[str, Any]:
-    """The plan of a campaign: counts, estimates in seconds and bytes, and every cell.
+def plan_of(config: ScoringConfig, jobs: list[Job]) -> dict[str, Any]:
+    """The plan of a campaign: counts, estimates in seconds and bytes, and every job.
 
     What generation takes is not in it: that depends on the engine and on what the model says.
     """
@@ -24,18 +24,18 @@ def plan_of(config: ScoringConfig, cells: list[Cell]) -> dict[str, Any]:
         for name in map(task_hand_set, config.tasks)
     )
     plan: dict[str, Any] = {
-        "cells": len(cells),
-        "pairs": len({cell.pair for cell in cells if cell.pair}),
-        "deals_per_cell": deals,
-        "deals": deals * len(cells),
+        "jobs": len(jobs),
+        "pairs": len({job.pair for job in jobs if job.pair}),
+        "deals_per_job": deals,
+        "deals": deals * len(jobs),
         "recover_seconds": 0.0,
         "recover_memory": 0,
         "factors_bytes": 0,
         "kept_bytes": 0,
-        "models": [cell.model for cell in cells],
+        "models": [job.model for job in jobs],
     }
     keep = config.keep if isinstance(config, SweepConfig) else "none"
-    pairs = dict.fromkeys(cell.pair for cell in cells if cell.pair)
+    pairs = dict.fromkeys(job.pair for job in jobs if job.pair)
     speed = probe(torch.device("cpu")) if pairs else None
     for pair in pairs:
         assert speed is not None
@@ -54,7 +54,7 @@ def plan_of(config: ScoringConfig, cells: list[Cell]) -> dict[str, Any]:
 def plan_text(plan: dict[str, Any]) -> str:
     """For people."""
     lines = [
-        f"{plan['cells']} cells of {plan['deals_per_cell']:,} deals, {plan['deals']:,} in all",
+        f"{plan['jobs']} jobs of {plan['deals_per_job']:,} deals, {plan['deals']:,} in all",
         *(f"  {model}" for model in plan["models"]),
     ]
     if plan["pairs"]:

@@ -1,4 +1,4 @@
-"""Where shares of the cells run: in this process, on SLURM (submitit), or on Ray."""
+"""Where shares of the jobs run: in this process, on SLURM (submitit), or on Ray."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from points24.harness.sweep.config import ScoringConfig
-from points24.harness.sweep.jobs import Cell
+from points24.harness.sweep.jobs import Job
 from points24.tasks.errors import InputError
 
-Work = Callable[[ScoringConfig, Sequence[Cell]], None]
+Work = Callable[[ScoringConfig, Sequence[Job]], None]
 
 
-def execute(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]]) -> None:
+def execute(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Job]]) -> None:
     """Do the work on every share, as the configuration says; return when all have ended, however.
 
     What a share has not done is known from what it has left on disk, which all must see.
@@ -26,11 +26,11 @@ def execute(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]])
     {"local": _local, "slurm": _slurm, "ray": _ray}[config.executor](work, config, shares)
 
 
-def _local(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]]) -> None:
-    work(config, [cell for share in shares for cell in share])  # one engine for all of them
+def _local(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Job]]) -> None:
+    work(config, [job for share in shares for job in share])  # one engine for all of them
 
 
-def _slurm(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]]) -> None:
+def _slurm(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Job]]) -> None:
     try:
         import submitit
     except ModuleNotFoundError as e:
@@ -40,7 +40,7 @@ def _slurm(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]]) 
         executor = submitit.AutoExecutor(
             Path(config.output_dir) / "slurm", cluster=arguments.pop("cluster", None)
         )
-        executor.update_parameters(name="points24", slurm_array_parallelism=config.jobs, **arguments)
+        executor.update_parameters(name="points24", slurm_array_parallelism=config.workers, **arguments)
     except (RuntimeError, ValueError, TypeError, NameError, AssertionError) as e:  # submitit's own checks
         raise InputError(f"executor_args: {e}") from e
     jobs = executor.map_array(work, [config] * len(shares), shares)
@@ -48,7 +48,7 @@ def _slurm(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]]) 
         _tell(f"SLURM job {job.job_id}", job.exception(), f"see {job.paths.stderr}")
 
 
-def _ray(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]]) -> None:
+def _ray(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Job]]) -> None:
     try:
         import ray
         from ray.exceptions import RayError
@@ -58,7 +58,7 @@ def _ray(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Cell]]) ->
     address = arguments.pop("address", None)
     started = not ray.is_initialized()
     if started:
-        ray.init(address=address, num_cpus=None if address else config.jobs, log_to_driver=True)
+        ray.init(address=address, num_cpus=None if address else config.workers, log_to_driver=True)
     try:
         task = ray.remote(work).options(**({"max_retries": 0} | arguments))
         waiting = {task.remote(config, share): number for number, share in enumerate(shares)}

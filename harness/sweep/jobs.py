@@ -1,4 +1,4 @@
-"""Cells: one model each, under one seed. What a cell is, is in its key; so is whether it has been done."""
+"""Jobs: one model each, under one seed. What a job is, is in its key; so is whether it has been done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from points24.harness.files import sha256
 from points24.harness.records.ingest import model_name
 from points24.harness.recovery.architecture import Family, family_of
 from points24.harness.recovery.plan import Recipe, recipes_of
-from points24.harness.recovery.recover import Job
+from points24.harness.recovery.recover import CheckedPair
 from points24.harness.sweep.config import EvalConfig, ScoringConfig, SweepConfig
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import task_version
@@ -28,7 +28,7 @@ from points24.tasks.lm_eval.files import task_version
 
 @dataclass(frozen=True)
 class Pair:
-    """A source, a target, and every recipe between them; shared by its cells."""
+    """A source, a target, and every recipe between them; shared by its jobs."""
 
     source: Path
     target: Path
@@ -47,13 +47,13 @@ class Pair:
         """What records call source and target."""
         return model_name(self.given[0]), model_name(self.given[1])
 
-    def open(self) -> Job:
-        """Raises: InputError: see `Job.open`."""
-        return Job.open(self.source, self.target, self.recipes, self.family, self.base)
+    def open(self) -> CheckedPair:
+        """Raises: InputError: see `CheckedPair.open`."""
+        return CheckedPair.open(self.source, self.target, self.recipes, self.family, self.base)
 
 
 @dataclass(frozen=True)
-class Cell:
+class Job:
     """One model to score.
 
     Attributes:
@@ -73,8 +73,8 @@ class Cell:
     seed: int | None = None
 
 
-def cells_of(config: ScoringConfig) -> list[Cell]:
-    """Every cell, those of a pair together, the ends of the pairs first.
+def jobs_of(config: ScoringConfig) -> list[Job]:
+    """Every job, those of a pair together, the ends of the pairs first.
 
     Raises:
         InputError: a checkpoint, a recipe or a task that there is none of, or that do not fit together.
@@ -84,25 +84,25 @@ def cells_of(config: ScoringConfig) -> list[Cell]:
             raise InputError(f"tasks: no task {task!r}; points24 tasks lists them")
     _content.cache_clear()  # a folder may hold something else by now
     if isinstance(config, SweepConfig):
-        cells = list(_sweep(config))
+        jobs = list(_sweep(config))
     elif isinstance(config, EvalConfig):
-        cells = list(_stored(config, dict(_located(config, name) for name in config.models)))
+        jobs = list(_stored(config, dict(_located(config, name) for name in config.models)))
     else:
         raise TypeError(type(config).__name__)
-    different = {cell.key: cell for cell in cells}  # an end of two pairs is one cell
+    different = {job.key: job for job in jobs}  # an end of two pairs is one job
     names: dict[tuple[str, int | None], str] = {}
-    for cell in different.values():
-        if names.setdefault((cell.model, cell.seed), cell.key) != cell.key:
-            raise InputError(f"two different checkpoints are called {cell.model}")
+    for job in different.values():
+        if names.setdefault((job.model, job.seed), job.key) != job.key:
+            raise InputError(f"two different checkpoints are called {job.model}")
     return list(different.values())
 
 
-def jobs_of(cells: Sequence[Cell], jobs: int) -> list[list[Cell]]:
-    """The cells in about so many shares, none of which holds two pairs: each factorises one pair."""
-    shares: dict[Any, list[Cell]] = {}
-    for cell in cells:
-        shares.setdefault(cell.pair, []).append(cell)
-    split = ceil(jobs / len(shares)) if shares else 1
+def shares_of(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
+    """The jobs in about so many shares, none of which holds two pairs: each factorises one pair."""
+    shares: dict[Any, list[Job]] = {}
+    for job in jobs:
+        shares.setdefault(job.pair, []).append(job)
+    split = ceil(workers / len(shares)) if shares else 1
     found = []
     for share in shares.values():
         size = ceil(len(share) / split)
@@ -110,7 +110,7 @@ def jobs_of(cells: Sequence[Cell], jobs: int) -> list[list[Cell]]:
     return found
 
 
-def _sweep(config: SweepConfig) -> Iterable[Cell]:
+def _sweep(config: SweepConfig) -> Iterable[Job]:
     recipes = recipes_in(config.grid)
     repaired = []
     ends: dict[Path, str] = {}
@@ -131,19 +131,19 @@ def _sweep(config: SweepConfig) -> Iterable[Cell]:
                 model = f"{recipe.name}_of_{of}_in_{into}"
                 what = {"model": model, "content": content, "recipe": recipe.describe()}
                 key = _key(config, tasks, seed, what)
-                repaired.append(Cell(key, model, None, pair, number, seed))
+                repaired.append(Job(key, model, None, pair, number, seed))
     yield from _stored(config, ends)
     yield from repaired
 
 
-def _stored(config: ScoringConfig, folders: Mapping[Path, str]) -> Iterable[Cell]:
+def _stored(config: ScoringConfig, folders: Mapping[Path, str]) -> Iterable[Job]:
     tasks = asked(config.tasks, config.metadata)
     for folder, given in folders.items():
         served = config.engine in SERVERS
         name = given if served else model_name(given)
         what = {"model": name, "content": None if served else _content(folder)}
         for seed in config.seeds or [None]:
-            yield Cell(_key(config, tasks, seed, what), name, folder, seed=seed)
+            yield Job(_key(config, tasks, seed, what), name, folder, seed=seed)
 
 
 def _located(config: ScoringConfig, name: str) -> tuple[Path, str]:

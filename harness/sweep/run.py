@@ -1,4 +1,4 @@
-"""Cell after cell in one process, with one engine. A cell is done when its folder is there."""
+"""Job after job in one process, with one engine. A job is done when its folder is there."""
 
 from __future__ import annotations
 
@@ -19,180 +19,183 @@ from tqdm import tqdm
 
 from points24.harness.analysis.formats import percent
 from points24.harness.evaluation.engines import SERVERS, open_engine
-from points24.harness.evaluation.engines.engine import ModelWeights, Served, Stored
+from points24.harness.evaluation.engines.engine import FolderWeights, ModelWeights, ServedWeights
 from points24.harness.evaluation.score import score
 from points24.harness.files import json_lines, replacing
 from points24.harness.records.ingest import About
 from points24.harness.records.provenance import command_line, versions
-from points24.harness.records.record import FILTERS, Record, record_of
-from points24.harness.recovery.recover import Job
-from points24.harness.recovery.recovered import Repaired
+from points24.harness.records.record import Record, record_of
+from points24.harness.recovery.recover import CheckedPair
+from points24.harness.recovery.recovered import RecoveredWeights
 from points24.harness.recovery.spectral.factor_store import FactorStore
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
-from points24.harness.sweep.jobs import Cell, Pair
+from points24.harness.sweep.jobs import Job, Pair
 from points24.tasks.errors import InputError
+from points24.tasks.verdict import FILTERS
 
 _ROOM = 2**26
-"""Bytes that must be free before a cell: its samples take a few MiB."""
+"""Bytes that must be free before a job: its samples take a few MiB."""
 
 
 class Results:
     """What a campaign leaves on disk.
 
-    cells/<key>/     records.jsonl, cell.json (name, seconds, what is known of the repair), lm-eval's output
-    cells/<key>.error  why a cell failed the last time
-    factors/         what all cells of a pair share, while there are cells to do
+    jobs/<key>/     records.jsonl, job.json (name, seconds, what is known of the repair), lm-eval's output
+    jobs/<key>.error  why a job failed the last time
+    factors/         what all jobs of a pair share, while there are jobs to do
     kept/<name>/     repaired checkpoints, where they are kept
-    records/         the records of all cells, for `points24 leaderboard ingest`
+    records/         the records of all jobs, for `points24 leaderboard ingest`
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.factors = folder / "factors"
         self.kept = folder / "kept"
-        self._cells = folder / "cells"
+        self._jobs = folder / "jobs"
 
-    def cell(self, cell: Cell) -> Path:
-        return self._cells / cell.key[:16]
+    def job(self, job: Job) -> Path:
+        return self._jobs / job.key[:16]
 
-    def is_done(self, cell: Cell) -> bool:
-        return self.cell(cell).is_dir()
+    def is_done(self, job: Job) -> bool:
+        return self.job(job).is_dir()
 
-    def error(self, cell: Cell) -> Path:
-        return self.cell(cell).with_suffix(".error")
+    def error(self, job: Job) -> Path:
+        return self.job(job).with_suffix(".error")
 
-    def records(self, cell: Cell) -> list[Record]:
+    def records(self, job: Job) -> list[Record]:
         """Raises: InputError: the file is damaged."""
-        return [record_of(value) for _, value in json_lines(self.cell(cell) / "records.jsonl")]
+        return [record_of(value) for _, value in json_lines(self.job(job) / "records.jsonl")]
 
 
-def run_cells(config: ScoringConfig, cells: Sequence[Cell]) -> None:
-    """Score what is not done yet. A cell that fails leaves its reason, and the others go on.
+def run_jobs(config: ScoringConfig, jobs: Sequence[Job]) -> None:
+    """Score what is not done yet. A job that fails leaves its reason, and the others go on.
 
     Raises:
-        InputError: what no other cell could do without, either: no room on the disk.
+        InputError: what no other job could do without, either: no room on the disk.
     """
     results = Results(Path(config.output_dir))
-    todo = [cell for cell in cells if not results.is_done(cell)]
+    todo = [job for job in jobs if not results.is_done(job)]
     worker = _Worker(config, results)
     try:
-        for cell in tqdm(todo, "cells", unit="cell", disable=not todo):
+        for job in tqdm(todo, "jobs", unit="job", disable=not todo):
             _need_room(results.folder)
             try:
-                shown = worker.run(cell)
+                shown = worker.run(job)
             except Exception as e:
                 if is_full(e) or shutil.disk_usage(results.folder).free < _ROOM:
                     raise no_room(results.folder) from e
                 worker.close()  # what it left behind may be anything
-                _put_error(results.error(cell), e)
+                _put_error(results.error(job), e)
                 shown = f"failed: {_one_line(e)}"
             else:
-                results.error(cell).unlink(missing_ok=True)
-            tqdm.write(
-                f"{cell.model}{'' if cell.seed is None else f', seed {cell.seed}'}: {shown}", sys.stderr
-            )
+                results.error(job).unlink(missing_ok=True)
+            tqdm.write(f"{job.model}{'' if job.seed is None else f', seed {job.seed}'}: {shown}", sys.stderr)
     finally:
         worker.close()
 
 
-def keep_cells(config: SweepConfig, cells: Sequence[Cell]) -> None:
+def keep_jobs(config: SweepConfig, jobs: Sequence[Job]) -> None:
     """Write these repaired checkpoints, unless they are there."""
     worker = _Worker(config, Results(Path(config.output_dir)))
-    for cell in cells:
-        worker.keep(cell)
+    for job in jobs:
+        worker.keep(job)
 
 
 class _Worker:
-    """An engine, and what the cells of the present pair share."""
+    """An engine, and what the jobs of the present pair share."""
 
     def __init__(self, config: ScoringConfig, results: Results):
         self.config, self.results = config, results
         self.engine = open_engine(config)
         self._factors = FactorStore(results.factors)
-        self._pair: tuple[Pair, Job] | None = None
+        self._pair: tuple[Pair, CheckedPair] | None = None
         self._model: tuple[Any, ModelWeights] | None = None
 
     def close(self) -> None:
         self.engine.close()
 
-    def run(self, cell: Cell) -> str:
-        """Score a cell, and make its folder; returns its accuracies in words."""
-        config, out = self.config, self.results.cell(cell)
+    def run(self, job: Job) -> str:
+        """Score a job, and make its folder; returns its accuracies in words."""
+        config, out = self.config, self.results.job(job)
         partial = out.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         began = time.perf_counter()
-        model = self._weights(cell)
+        model = self._weights(job)
         lm = self.engine.load(model)
         digest = model.digest
         loaded = time.perf_counter()
         # vLLM's sampling goes by each request's own seed, that of transformers by torch's.
-        seed = {"seed": cell.seed} if cell.seed is not None and config.engine != "hf" else {}
+        seed = {"seed": job.seed} if job.seed is not None and config.engine != "hf" else {}
         records = score(
             lm,
             config.tasks,
             partial / "lm_eval",
-            _about(cell, digest),
+            _about(job, digest),
             model=config.engine,
-            model_args={"model" if config.engine in SERVERS else "pretrained": str(cell.folder or cell.model)}
+            model_args={"model" if config.engine in SERVERS else "pretrained": str(job.folder or job.model)}
             | config.model_args,
             batch_size=config.batch_size,
             apply_chat_template=config.apply_chat_template,
             limit=config.limit,
             gen_kwargs=config.gen_kwargs | seed,
-            seed=cell.seed,
+            seed=job.seed,
             metadata=config.metadata,
         )
         scored = time.perf_counter()
-        report = model.report if isinstance(model, Repaired) else {}
+        report = model.report if isinstance(model, RecoveredWeights) else {}
         (partial / "records.jsonl").write_text("".join(f"{r.line()}\n" for r in records), "utf-8")
         seconds = {"load": loaded - began, "score": scored - loaded, "record": time.perf_counter() - scored}
-        about = {"model": cell.model, "seed": cell.seed, "seconds": seconds, "repair": report}
-        (partial / "cell.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+        about = {"model": job.model, "seed": job.seed, "seconds": seconds, "repair": report}
+        (partial / "job.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
         partial.rename(out)
         strict = (r for r in records if r.filter == FILTERS[0])
         return ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
 
-    def keep(self, cell: Cell) -> None:
+    def keep(self, job: Job) -> None:
         """Write a repaired checkpoint, unless it is there."""
-        out, model = self.results.kept / cell.model, self._weights(cell)
-        if cell.pair is None or not isinstance(model, Repaired) or out.exists():
+        out, model = self.results.kept / job.model, self._weights(job)
+        if job.pair is None or not isinstance(model, RecoveredWeights) or out.exists():
             return
         shutil.rmtree(out.with_name(out.name + ".partial"), ignore_errors=True)  # of a run that was killed
         record = {
-            **dict(zip(("source", "target", "base"), (*cell.pair.given, None), strict=False)),
+            **dict(zip(("source", "target", "base"), (*job.pair.given, None), strict=False)),
             "command": command_line(),
             "versions": versions(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         model.write(out, record)
 
-    def _weights(self, cell: Cell) -> ModelWeights:
-        """The model of a cell; the same object as long as it is the same model, which is not loaded again."""
-        what = (cell.folder, cell.pair, cell.recipe)
+    def _weights(self, job: Job) -> ModelWeights:
+        """The model of a job; the same object as long as it is the same model, which is not loaded again."""
+        what = (job.folder, job.pair, job.recipe)
         if self._model is None or self._model[0] != what:
-            self._model = what, self._new_weights(cell)
+            self._model = what, self._new_weights(job)
         return self._model[1]
 
-    def _new_weights(self, cell: Cell) -> ModelWeights:
-        if cell.folder is not None:
-            return Served(str(cell.folder)) if self.config.engine in SERVERS else Stored(cell.folder)
-        assert cell.pair is not None
-        assert cell.recipe is not None
+    def _new_weights(self, job: Job) -> ModelWeights:
+        if job.folder is not None:
+            return (
+                ServedWeights(str(job.folder)) if self.config.engine in SERVERS else FolderWeights(job.folder)
+            )
+        assert job.pair is not None
+        assert job.recipe is not None
         assert isinstance(self.config, SweepConfig)
-        if self._pair is None or self._pair[0] != cell.pair:
-            self._pair = cell.pair, cell.pair.open()
+        if self._pair is None or self._pair[0] != job.pair:
+            self._pair = job.pair, job.pair.open()
         wanted = self.config.recover_device
         is_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
-        return Repaired(self._pair[1], cell.recipe, torch.device("cuda" if is_cuda else "cpu"), self._factors)
+        return RecoveredWeights(
+            self._pair[1], job.recipe, torch.device("cuda" if is_cuda else "cpu"), self._factors
+        )
 
 
-def _about(cell: Cell, digest: str | None) -> About:
-    if cell.pair is None or cell.recipe is None:
-        return About(cell.model, weights_sha256=digest)
-    ends = dict(zip(("source", "target"), cell.pair.names, strict=True))
-    recipe = ends | cell.pair.recipes[cell.recipe].describe()
-    return About(cell.model, ends["target"], "recovered", None, digest, recipe)
+def _about(job: Job, digest: str | None) -> About:
+    if job.pair is None or job.recipe is None:
+        return About(job.model, weights_sha256=digest)
+    ends = dict(zip(("source", "target"), job.pair.names, strict=True))
+    recipe = ends | job.pair.recipes[job.recipe].describe()
+    return About(job.model, ends["target"], "recovered", None, digest, recipe)
 
 
 def _put_error(path: Path, error: Exception) -> None:

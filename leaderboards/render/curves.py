@@ -15,11 +15,11 @@ from points24.harness.analysis.comparison import interval_of, protocol_of
 from points24.harness.analysis.curve import Curve, best_ood, curve, forgetting, is_one_of, is_scored, run_of
 from points24.harness.analysis.curve_report import TITLES
 from points24.harness.analysis.recovery import recoveries
-from points24.harness.records.record import FILTERS, Record
+from points24.harness.records.record import Record
 from points24.leaderboards.render.drawing import COLOURS, STYLE, file_stem, save, save_all, scale_steps
 from points24.leaderboards.reports.recovery_plots import write_recoveries
 from points24.tasks.errors import InputError
-from points24.tasks.verdict import Verdict
+from points24.tasks.verdict import FILTERS, Verdict
 
 _LINES = {"id": "o-", "id_heldout": "^--", "ood": "s-"}  # told apart without colour, too
 _VERDICT_COLOURS = dict(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from points24.harness.analysis.recovery import Recovery, missing_ends, recoveries
+from points24.harness.analysis.recovery import Recovery, missing_references, recoveries
 from points24.harness.analysis.recovery_report import sentence, table, title
 from points24.harness.files import replacing
 from points24.harness.records.record import Record
@@ -36,7 +36,7 @@ def found_in(records: Sequence[Record]) -> list[Recovery]:
     """
     if found := recoveries(records):
         return found
-    missing = missing_ends(records)
+    missing = missing_references(records)
     raise InputError(
         f"no recovery: no record of {', '.join(missing)} with the protocol and decoding of what was repaired"
         if missing

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import Bbox, ScaledTranslation
 
-from points24.harness.analysis.recovery import End, Recovery, Repair, Score
+from points24.harness.analysis.recovery import Recovered, Recovery, Reference, Score
 from points24.harness.analysis.recovery_report import title
 from points24.leaderboards.render.drawing import LOOKS, STYLE, Look, file_stem, look_of, save_all
 
@@ -45,25 +45,25 @@ class Series:
     kind: str
     variant: str
     stroke: str
-    points: tuple[tuple[float, Repair], ...]
+    points: tuple[tuple[float, Recovered], ...]
     """x in 0 … 1, ascending."""
 
 
 def ranks_series(found: Recovery) -> list[Series]:
     """Spectral repairs of all layers by the share of ranks: a line per kind and end of the spectrum."""
-    chosen = [r for r in found.repairs if not r.recipe.is_baseline and r.recipe.layer_share == 1]
+    chosen = [r for r in found.checkpoints if not r.recipe.is_baseline and r.recipe.layer_share == 1]
     return _series(chosen, lambda r: r.recipe.rank_share, _rank_end)
 
 
 def layers_series(found: Recovery) -> list[Series]:
     """Spectral repairs of all ranks, and resets, by the share of layers: a line per kind and end."""
-    chosen = [r for r in found.repairs if r.recipe.rank_share == 1 or r.recipe.method == "reset"]
+    chosen = [r for r in found.checkpoints if r.recipe.rank_share == 1 or r.recipe.method == "reset"]
     return _series(chosen, lambda r: r.recipe.layer_share, lambda r: r.recipe.layers.end or "")
 
 
 def weight_series(found: Recovery) -> list[Series]:
     """The baselines that have a weight, over all layers, by that."""
-    chosen = [r for r in found.repairs if r.recipe.is_baseline and r.recipe.layer_share == 1]
+    chosen = [r for r in found.checkpoints if r.recipe.is_baseline and r.recipe.layer_share == 1]
     return _series(chosen, lambda r: r.recipe.weight, lambda _: "")
 
 
@@ -79,13 +79,13 @@ def layers_figure(found: Recovery) -> Figure | None:
 
 def front_figure(found: Recovery) -> Figure | None:
     """ID against OOD accuracy with 95 % intervals, and the Pareto front; None below two repairs."""
-    repairs = [r for r in found.repairs if r.id]
+    repairs = [r for r in found.checkpoints if r.id]
     if len(repairs) < 2:
         return None
     figure = Figure(figsize=(7, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title(found), fontsize=9)
-    points: list[tuple[End | Repair, str, Look, str]] = [
+    points: list[tuple[Reference | Recovered, str, Look, str]] = [
         (r, r.recipe.short, look_of(r.recipe.kind), r.recipe.kind) for r in repairs
     ]
     for what, end in (("source", found.source), ("target", found.target)):
@@ -110,7 +110,7 @@ def front_figure(found: Recovery) -> Figure | None:
     named = [
         (point, name, look)
         for point, name, look, _ in reversed(points)  # the ends first
-        if len(points) <= _NAMED_UP_TO or point.on_front or isinstance(point, End)
+        if len(points) <= _NAMED_UP_TO or point.on_front or isinstance(point, Reference)
     ]
     _name_points(figure, axes, named, [point for point, *_ in points])
     return figure
@@ -151,17 +151,17 @@ def write_recoveries(found: Sequence[Recovery], folder: Path) -> list[list[Path]
         return [save_all(figures, folder) for figures in recovery_figures(found)]
 
 
-def _rank_end(repair: Repair) -> str:
+def _rank_end(repair: Recovered) -> str:
     parts = repair.recipe.ranks.parts if repair.recipe.ranks else ()
     return " + ".join(sorted({end for end, _ in parts}, reverse=True))
 
 
 def _series(
-    repairs: Sequence[Repair], x: Callable[[Repair], float | None], end: Callable[[Repair], str]
+    repairs: Sequence[Recovered], x: Callable[[Recovered], float | None], end: Callable[[Recovered], str]
 ) -> list[Series]:
     """A series per kind, variant and end; what is restored wholly (x = 1) closes every line of its kind."""
-    groups: dict[tuple[str, str], dict[str, list[tuple[float, Repair]]]] = defaultdict(dict)
-    whole: dict[tuple[str, str], list[tuple[float, Repair]]] = defaultdict(list)
+    groups: dict[tuple[str, str], dict[str, list[tuple[float, Recovered]]]] = defaultdict(dict)
+    whole: dict[tuple[str, str], list[tuple[float, Recovered]]] = defaultdict(list)
     for repair in repairs:
         if (at := x(repair)) is None:
             continue
@@ -328,11 +328,11 @@ def _rank(kind: str) -> int:
     return kinds.index(kind) if kind in kinds else len(kinds)
 
 
-def _of(point: End | Repair, side: str) -> Score | None:
+def _of(point: Reference | Recovered, side: str) -> Score | None:
     return point.ood if side == "ood" else point.id
 
 
-def _cross(axes: Axes, point: End | Repair, look: Look) -> None:
+def _cross(axes: Axes, point: Reference | Recovered, look: Look) -> None:
     """A point with its interval in both directions; hollow where it is not on the front."""
     if point.id is None:
         return
@@ -357,8 +357,8 @@ def _cross(axes: Axes, point: End | Repair, look: Look) -> None:
 def _name_points(
     figure: Figure,
     axes: Axes,
-    named: Sequence[tuple[End | Repair, str, Look]],
-    points: Sequence[End | Repair],
+    named: Sequence[tuple[Reference | Recovered, str, Look]],
+    points: Sequence[Reference | Recovered],
 ) -> None:
     """Names beside their points, each in the first place that covers no other name, point or interval arm."""
     figure.draw_without_rendering()  # puts the axes where they will be
@@ -406,7 +406,7 @@ def _places() -> Iterable[tuple[tuple[float, float], str, str]]:
                 yield place, "left" if right > 0 else "right", "bottom" if up > 0 else "top"
 
 
-def _boxes(axes: Axes, point: End | Repair) -> list[Bbox]:
+def _boxes(axes: Axes, point: Reference | Recovered) -> list[Bbox]:
     """What a point with its interval arms covers, in pixels."""
     if point.id is None:
         return []

@@ -13,17 +13,17 @@ from tabulate import tabulate
 
 from points24.harness.analysis import formats
 from points24.harness.analysis.statistics import Interval
-from points24.harness.experiment.findings import ABOVE_RULE, Finding, Part, findings, of_repair
+from points24.harness.experiment.findings import ABOVE_RULE, Claim, Finding, findings, of_repair
 from points24.harness.experiment.manifest import Manifest, Seed, manifest_of
 from points24.harness.experiment.measures import (
     FLEXIBLE,
     STRICT,
-    Experiment,
     Measure,
+    Reproduction,
     Value,
     accuracy,
-    experiment,
     plain_hands,
+    reproduction_of,
     verdict_share,
 )
 from points24.harness.files import replacing
@@ -69,7 +69,7 @@ _LIMITS = (
 )
 
 
-def markdown(found: Experiment, *, figures: bool = True) -> str:
+def markdown(found: Reproduction, *, figures: bool = True) -> str:
     """The report.
 
     Args:
@@ -101,7 +101,7 @@ def markdown(found: Experiment, *, figures: bool = True) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def figure_names(found: Experiment) -> list[str]:
+def figure_names(found: Reproduction) -> list[str]:
     """The figures that a reproduction gives."""
     names = [OVERVIEW, FORMAT]
     if found.drift_pairs():
@@ -124,7 +124,7 @@ def write_reproduction(manifest: Mapping[str, Any], records: Iterable[Record], f
     Raises:
         InputError: a bad manifest, a missing record, or a file that cannot be written.
     """
-    found = experiment(manifest_of(manifest), records)
+    found = reproduction_of(manifest_of(manifest), records)
     try:
         paths, note = write_figures(found, folder), ""
     except ModuleNotFoundError as e:
@@ -141,7 +141,7 @@ def write_reproduction(manifest: Mapping[str, Any], records: Iterable[Record], f
     return [report, *paths]
 
 
-def write_figures(found: Experiment, folder: Path) -> list[Path]:
+def write_figures(found: Reproduction, folder: Path) -> list[Path]:
     """Write the figures below a report's folder, and return their paths.
 
     Raises:
@@ -156,7 +156,7 @@ def write_figures(found: Experiment, folder: Path) -> list[Path]:
 # -- words -----------------------------------------------------------------------------------------------
 
 
-def _about(found: Experiment) -> str:
+def _about(found: Reproduction) -> str:
     manifest = found.manifest
     seeds = "one seed" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds"
     starts = ", ".join(f"{name} ({_steps(found, found.seeds[:1], name)})" for name in found.starts)
@@ -176,14 +176,14 @@ def _took(manifest: Manifest) -> str:
     return duration(whole) if seeds == 1 else f"{duration(whole / seeds)} a seed, {duration(whole)} in all,"
 
 
-def _steps(found: Experiment, seeds: Sequence[Seed], part: str) -> str:
+def _steps(found: Reproduction, seeds: Sequence[Seed], part: str) -> str:
     """The step of a part's checkpoint: ``step 20``, or where seeds differ ``steps 20, 30, 20 by seed``."""
     names = [seed.ppo[part].start if part in seed.ppo else getattr(seed, part) for seed in seeds]
     steps = [str(found.get(name, "ood").step) for name in names]
     return f"step {steps[0]}" if len(set(steps)) == 1 else f"steps {', '.join(steps)} by seed"
 
 
-def _reading(found: Experiment) -> list[str]:
+def _reading(found: Reproduction) -> list[str]:
     over = (
         "There is one seed: every interval is over the deals, and none says anything about another run."
         if len(found.seeds) == 1
@@ -205,7 +205,7 @@ def _summary(found: Finding) -> str:
     return f"- {'; '.join(said)}"
 
 
-def _key_figures(part: Part) -> str:
+def _key_figures(part: Claim) -> str:
     """The first deciding number that leaves the claim open or contradicts it, else the first; and `also`."""
     key = next((m for m in part.decides if not m.is_above(0)), part.decides[0])
     also = part.also if part.also and part.also.mean is not None else None
@@ -225,7 +225,7 @@ def _lacking(found: Measure) -> str:
     return _UNBOUNDED if is_unbounded else _UNKNOWN
 
 
-def _section(found: Finding, experiment_: Experiment) -> list[str]:
+def _section(found: Finding, experiment_: Reproduction) -> list[str]:
     lines = [f"## {found.title}", f"The paper ({found.source}): {found.claim}"]
     for part in found.parts:
         lines += [
@@ -235,7 +235,7 @@ def _section(found: Finding, experiment_: Experiment) -> list[str]:
     return [*lines, found.note] if found.note else lines
 
 
-def _measures(part: Part, found: Experiment) -> str:
+def _measures(part: Claim, found: Reproduction) -> str:
     several = len(found.seeds) > 1
     means = ["mean, over seeds", "over deals"] if several else []
     headers = ["", *means, *(f"seed {seed.seed}" for seed in found.seeds)]
@@ -252,7 +252,7 @@ def _measures(part: Part, found: Experiment) -> str:
     return _table(headers, rows)
 
 
-def _repairs(found: Experiment) -> list[str]:
+def _repairs(found: Reproduction) -> list[str]:
     """A row for every repair."""
     rows = []
     for label in found.recipes():
@@ -267,7 +267,7 @@ def _repairs(found: Experiment) -> list[str]:
     ]
 
 
-def _instrument(found: Experiment) -> list[str]:
+def _instrument(found: Reproduction) -> list[str]:
     """What points24 shows besides the paper's accuracies."""
 
     def played(hand_set: str, name: str = STRICT) -> Callable[[str], Record | None]:
@@ -310,7 +310,7 @@ def _instrument(found: Experiment) -> list[str]:
 
 
 def _parts_table(
-    found: Experiment, columns: Mapping[str, tuple[Callable[[str], Record | None], _Cell]]
+    found: Reproduction, columns: Mapping[str, tuple[Callable[[str], Record | None], _Cell]]
 ) -> str:
     rows = []
     for part in found.parts(found.seeds[0]):

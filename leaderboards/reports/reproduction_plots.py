@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
-from points24.harness.analysis.recovery import Repair
+from points24.harness.analysis.recovery import Recovered
 from points24.harness.analysis.statistics import t_interval
 from points24.harness.experiment.findings import RECIPES
 from points24.harness.experiment.manifest import TENTHS, Drift
-from points24.harness.experiment.measures import FLEXIBLE, STRICT, Experiment
+from points24.harness.experiment.measures import FLEXIBLE, STRICT, Reproduction
 from points24.harness.records.record import Record
 from points24.leaderboards.render.drawing import COLOURS, STYLE, look_of, save, scale_steps
 from points24.leaderboards.reports.reproduction import DRIFT, FORMAT, OVERVIEW, RECOVERIES
@@ -52,13 +52,13 @@ Points = Mapping[int, float]
 """Step -> percent."""
 
 
-def write(found: Experiment, names: Iterable[str], folder: Path) -> list[Path]:
+def write(found: Reproduction, names: Iterable[str], folder: Path) -> list[Path]:
     """Write figures as SVG by their names, and return their paths.
 
     Raises:
         InputError: a file cannot be written.
     """
-    draw: dict[str, Callable[[Experiment], Figure]] = {
+    draw: dict[str, Callable[[Reproduction], Figure]] = {
         OVERVIEW: overview_figure,
         FORMAT: format_figure,
         DRIFT: drift_figure,
@@ -74,7 +74,7 @@ def write(found: Experiment, names: Iterable[str], folder: Path) -> list[Path]:
 # -- the overview ----------------------------------------------------------------------------------------
 
 
-def overview_figure(found: Experiment) -> Figure:
+def overview_figure(found: Reproduction) -> Figure:
     """ID, OOD and wrong_rule over the SFT steps, where PPO ends, and what the repairs bring back."""
     repaired = any(found.recoveries)
     figure = Figure(figsize=(8.8 if repaired else 6.4, 7), layout="constrained")
@@ -146,7 +146,7 @@ def _mean(seeds: Sequence[Points]) -> tuple[list[int], list[float]]:
     return common, [fmean(each[step] for each in seeds) for step in common]
 
 
-def _mark_ppo(axes: Axes, found: Experiment, hand_set: str) -> None:
+def _mark_ppo(axes: Axes, found: Reproduction, hand_set: str) -> None:
     """From each start an arrow to the end of PPO, a little to the right of it; a small diamond per seed."""
     figure = axes.figure.get_figure(root=True)
     beside = offset_copy(axes.transData, fig=figure, x=_BESIDE, units="points")
@@ -177,7 +177,7 @@ def _mark_ppo(axes: Axes, found: Experiment, hand_set: str) -> None:
         axes.update_datalim([(step, _percent(last)) for last in lasts])
 
 
-def _repairs_beside(axes: Axes, found: Experiment, hand_set: str) -> None:
+def _repairs_beside(axes: Axes, found: Reproduction, hand_set: str) -> None:
     """The repairs that the findings speak of, as columns of dots with the mean as a bar."""
     for place, label in enumerate(_repaired(found)):
         shares = _repair_shares(found, label, hand_set)
@@ -203,7 +203,7 @@ def _repairs_beside(axes: Axes, found: Experiment, hand_set: str) -> None:
     axes.tick_params(labelleft=False)
 
 
-def _hang_labels(axes: Axes, found: Experiment) -> None:
+def _hang_labels(axes: Axes, found: Reproduction) -> None:
     """The recipes' names, below the lower of the panels; the cell under it is empty and has room for them."""
     labels = [
         label.replace(", ", "\n", 1).replace(", first", "\nfirst").replace("all ranks\n", "")
@@ -217,7 +217,7 @@ def _hang_labels(axes: Axes, found: Experiment) -> None:
         text.set_in_layout(False)
 
 
-def _overview_handles(found: Experiment) -> list[Any]:
+def _overview_handles(found: Reproduction) -> list[Any]:
     several = len(found.seeds) > 1
     line = "mean over the seeds" if several else "the seed"
     star: dict[str, Any] = {"marker": "*", "ms": 10, "ls": "", "label": "best OOD checkpoint"}
@@ -245,7 +245,7 @@ def _limits(row: Sequence[Axes]) -> tuple[float, float]:
 # -- format ----------------------------------------------------------------------------------------------
 
 
-def format_figure(found: Experiment) -> Figure:
+def format_figure(found: Reproduction) -> Figure:
     """Strict against flexible over the SFT steps: what lies between is right, but not in the format."""
     figure = Figure(figsize=(7.6, 3.2), layout="constrained")
     panels = figure.subplots(1, 2)
@@ -275,7 +275,7 @@ def format_figure(found: Experiment) -> Figure:
 # -- drift -----------------------------------------------------------------------------------------------
 
 
-def drift_figure(found: Experiment) -> Figure:
+def drift_figure(found: Reproduction) -> Figure:
     """Misalignment by tenth of the ranks, a line for each pair of checkpoints, and over the SFT steps."""
     pairs = found.drift_pairs()
     figure = Figure(figsize=(8.8, 4.4), layout="constrained")
@@ -300,7 +300,7 @@ def drift_figure(found: Experiment) -> Figure:
     return figure
 
 
-def _drift_over_steps(axes: Axes, found: Experiment) -> None:
+def _drift_over_steps(axes: Axes, found: Reproduction) -> None:
     """How far SFT has turned the singular vectors, and changed the matrices and the singular values."""
     steps: set[int] = set()
     for first, stroke in _STROKES.items():
@@ -329,7 +329,7 @@ def _one_seed() -> Line2D:
 # -- recoveries ------------------------------------------------------------------------------------------
 
 
-def recoveries_figure(found: Experiment) -> Figure:
+def recoveries_figure(found: Reproduction) -> Figure:
     """OOD and ID accuracy of every recipe: a dot per seed, the mean with its 95 % interval over the seeds."""
     labels = found.recipes()[::-1]
     figure = Figure(figsize=(7.6, 1.4 + 0.26 * len(labels)), layout="constrained")
@@ -382,29 +382,29 @@ def recoveries_figure(found: Experiment) -> Figure:
     return figure
 
 
-def _end_lines(draw: Callable[..., Any], found: Experiment, hand_set: str) -> None:
+def _end_lines(draw: Callable[..., Any], found: Reproduction, hand_set: str) -> None:
     """Where the best OOD checkpoint and the end of SFT are, on the mean over the seeds."""
     for what, stroke in _ENDS.items():
         share = fmean(_percent(found.get(found.parts(seed)[what], hand_set)) for seed in found.seeds)
         draw(share, color="#222222", lw=1, ls=stroke, zorder=1)
 
 
-def _repaired(found: Experiment) -> list[str]:
+def _repaired(found: Reproduction) -> list[str]:
     """The recipes of the findings that some seed has."""
     return [label for label in RECIPES if any(_repairs(found, label))]
 
 
-def _repairs(found: Experiment, label: str) -> list[Repair]:
+def _repairs(found: Reproduction, label: str) -> list[Recovered]:
     every = [found.repair(place, label) for place in range(len(found.seeds))]
     return [repair for repair in every if repair is not None]
 
 
-def _repair_shares(found: Experiment, label: str, hand_set: str) -> list[float]:
+def _repair_shares(found: Reproduction, label: str, hand_set: str) -> list[float]:
     scores = [r.ood if hand_set == "ood" else r.id for r in _repairs(found, label)]
     return [100 * score.share for score in scores if score is not None]
 
 
-def _kind(found: Experiment, label: str) -> str:
+def _kind(found: Reproduction, label: str) -> str:
     return _repairs(found, label)[0].recipe.kind
 
 

@@ -42,7 +42,7 @@ _WRONG = [verdict.value for verdict in Verdict if verdict is not Verdict.CORRECT
 
 
 @dataclass
-class Dialogue:
+class OpenDialogue:
     """One deal as it is being played.
 
     Attributes:
@@ -105,7 +105,7 @@ class ReviseTask(Points24Task):
 
     def _play(self) -> None:
         playing = [
-            Dialogue(request, messages)
+            OpenDialogue(request, messages)
             for request, messages in zip(self.instances, self._first_messages, strict=True)
         ]
         for dialogue in playing:
@@ -130,7 +130,7 @@ class ReviseTask(Points24Task):
             )
             print(f"points24: {self.config.task}: {too_long} dialogues ended early: {why}", file=sys.stderr)
 
-    def _next(self, dialogue: Dialogue) -> Instance | None:
+    def _next(self, dialogue: OpenDialogue) -> Instance | None:
         """The request for a dialogue's next reply; None where the last one was correct."""
         request = dialogue.request
         reply = request.resps[-1]

@@ -30,7 +30,7 @@ from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.prompts import Template, json_reply, template
 from points24.tasks.replies import is_truncated
 from points24.tasks.solver import solutions
-from points24.tasks.verdict import Verdict, judge_reply
+from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict, judge_reply
 
 PLAIN_GEN_TOKS = 512
 """Reply limit for a model that is given plain text: the JSON reply takes under 100 tokens."""
@@ -157,7 +157,7 @@ def weighted_mean_stderr(items: Sequence[tuple[float, int]]) -> float:
 class VerdictFilter(Filter):
     """Replaces each reply by its judgement in JSON, so that the samples show formula and verdict."""
 
-    mode: str
+    extraction: str
 
     def apply(self, resps: Iterable[Any], docs: list[dict]) -> list[str]:
         """As in lm-eval: `resps` has a list of replies per document, of which there is one."""
@@ -165,7 +165,7 @@ class VerdictFilter(Filter):
 
     def judged(self, reply: str, doc: dict[str, Any]) -> dict[str, Any]:
         """What is made of one reply."""
-        verdict, formula, reason = judge_reply(deal_of(doc), reply, self.mode)
+        verdict, formula, reason = judge_reply(deal_of(doc), reply, self.extraction)
         return {
             "verdict": verdict.value,
             "formula": formula and formula[:SHOWN_FORMULA],
@@ -176,12 +176,12 @@ class VerdictFilter(Filter):
 
 @register_filter("points24_strict")
 class StrictMatch(VerdictFilter):
-    mode = "strict"
+    extraction = STRICT
 
 
 @register_filter("points24_flexible")
 class FlexibleExtract(VerdictFilter):
-    mode = "flexible"
+    extraction = FLEXIBLE
 
 
 @contextmanager

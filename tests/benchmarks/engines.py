@@ -3,7 +3,7 @@
     python tests/benchmarks/engines.py              every table below, each in a process of its own
     python tests/benchmarks/engines.py speed        tokens per second: transformers, vLLM, prefix caching
     python tests/benchmarks/engines.py overhead     lm-eval's model as we hold it, over the bare LLM.generate
-    python tests/benchmarks/engines.py sweep        24 cells by one engine, against 24 processes of lm_eval
+    python tests/benchmarks/engines.py sweep        24 jobs by one engine, against 24 processes of lm_eval
     python tests/benchmarks/engines.py agreement    the same checkpoint by both engines: which deals differ, and why
 
 All on the nano base, on one thread. `speed` and `overhead` count CPU seconds, since other work on the machine
@@ -40,7 +40,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.evaluation.engines import open_engine
-from points24.harness.evaluation.engines.engine import EngineConfig, Stored
+from points24.harness.evaluation.engines.engine import EngineConfig, FolderWeights
 from points24.tasks.lm_eval.files import TASK_FILES
 
 TABLES = ("speed", "overhead", "sweep", "agreement")
@@ -100,9 +100,9 @@ def speed() -> None:
             ("vLLM, blocks of 128, its default", "vllm", {"block_size": 128}),
         ):
             engine = engine_of(name, "float32", **settings)
-            lm = engine.load(Stored(NANO))
+            lm = engine.load(FolderWeights(NANO))
             generated(lm, requests[:64])
-            lm = engine.load(Stored(NANO))  # with an empty cache
+            lm = engine.load(FolderWeights(NANO))  # with an empty cache
             began = time.process_time()
             tokens = count(generated(lm, requests))
             seconds = time.process_time() - began
@@ -117,7 +117,7 @@ def speed() -> None:
 def overhead() -> None:
     requests = requests_of("points24_ood")
     engine = engine_of("vllm", "float32")
-    lm = engine.load(Stored(NANO))
+    lm = engine.load(FolderWeights(NANO))
     llm, asked = lm.model, []
     bare = llm.generate
 
@@ -195,8 +195,8 @@ def _sweep(root: Path) -> None:
     began = time.perf_counter()
     starts = _run([sys.executable, __file__, "the-sweep", str(root / "sweep.json")]).rsplit("STARTS", 1)[1]
     ours = time.perf_counter() - began
-    cells = [json.loads(path.read_text()) for path in (root / "sweep/cells").glob("*/cell.json")]
-    start, *beside = sorted((c["seconds"]["load"] + c["seconds"]["record"] for c in cells), reverse=True)
+    jobs = [json.loads(path.read_text()) for path in (root / "sweep/jobs").glob("*/job.json")]
+    start, *beside = sorted((c["seconds"]["load"] + c["seconds"]["record"] for c in jobs), reverse=True)
     stored = [json.loads(line) for line in (root / "sweep/records/records.jsonl").read_text().splitlines()]
     outcomes = {(row["model"], row["task"], row["filter"]): row["outcomes"] for row in stored}
 
@@ -214,16 +214,16 @@ def _sweep(root: Path) -> None:
             for record in records_of(read(), About()):
                 compared += 1
                 same += record.outcomes == outcomes[folder.name, record.task, record.filter]
-    every = statistics.mean(theirs) * len(cells)
+    every = statistics.mean(theirs) * len(jobs)
     rows = [
         ["points24 sweep, one process", ours, 1.0],
-        [f"lm_eval, {len(cells)} processes (from the mean of {len(theirs)})", every, every / ours],
+        [f"lm_eval, {len(jobs)} processes (from the mean of {len(theirs)})", every, every / ours],
     ]
-    headers = [f"{len(cells)} cells of 2 x {LIMIT} deals, start included", "s", "times the sweep's"]
+    headers = [f"{len(jobs)} jobs of 2 x {LIMIT} deals, start included", "s", "times the sweep's"]
     print(tabulate(rows, headers, tablefmt="github", floatfmt=("", ".1f", ".1f")))
     print(f"\nengine starts: {int(starts)}; lm_eval took {', '.join(f'{s:.1f}' for s in theirs)} s")
     print(
-        f"seconds beside generation and scoring: {start:.1f} for the cell that starts the engine; of the others "
+        f"seconds beside generation and scoring: {start:.1f} for the job that starts the engine; of the others "
         f"median {statistics.median(beside):.2f}, longest {max(beside):.2f}"
     )
     print(f"records with the outcomes of lm_eval's: {same} of {compared}")
@@ -263,7 +263,7 @@ def agreement() -> None:
     replies: dict[str, dict[str, str]] = {}
     for way, (name, dtype, batch_size, asked) in ways.items():
         engine = engine_of(name, dtype, batch_size)
-        found = generated(engine.load(Stored(NANO)), asked)
+        found = generated(engine.load(FolderWeights(NANO)), asked)
         replies[way] = {request.args[0]: reply for request, reply in zip(asked, found, strict=True)}
         engine.close()
     tokenizer = AutoTokenizer.from_pretrained(NANO)

@@ -17,7 +17,7 @@ from points24.tasks import solver
 from points24.tasks.cards import RULES, Deal, all_hands
 from points24.tasks.prompts import json_reply
 from points24.tasks.replies import is_truncated
-from points24.tasks.verdict import MODES, judge_reply
+from points24.tasks.verdict import FILTERS, judge_reply
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])
 HOSTILE = {
@@ -72,11 +72,16 @@ def judging_table() -> str:
     rows = []
     for about, reply in replies.items():
         row: list[str] = [about]
-        for mode in MODES:
-            times = [seconds(lambda mode=mode: judge_reply(DEAL, reply, mode)) for _ in range(5000)]  # noqa: B023
+        for extraction in FILTERS:
+            times = [
+                seconds(lambda extraction=extraction: judge_reply(DEAL, reply, extraction))
+                for _ in range(5000)
+            ]
             row.append(f"{1e6 * median(times):.1f}")
         rows.append(row)
-    return tabulate(rows, ["reply", *(f"{mode}, µs (median of 5,000)" for mode in MODES)], tablefmt="github")
+    return tabulate(
+        rows, ["reply", *(f"{extraction}, µs (median of 5,000)" for extraction in FILTERS)], tablefmt="github"
+    )
 
 
 def hostile_table() -> str:
@@ -85,7 +90,10 @@ def hostile_table() -> str:
         row: list[str] = [about]
         for length in (10**5, 10**6, 10**7):
             text = (piece * (length // len(piece) + 1))[:length]
-            worst = max(seconds(lambda mode=mode: judge_reply(DEAL, text, mode)) for mode in MODES)  # noqa: B023
+            worst = max(
+                seconds(lambda extraction=extraction: judge_reply(DEAL, text, extraction))
+                for extraction in FILTERS
+            )
             row.append(f"{1e3 * (worst + seconds(lambda: is_truncated(text))):.1f}")  # noqa: B023
         rows.append(row)
     return tabulate(rows, ["reply made of", "100 KB, ms", "1 MB, ms", "10 MB, ms"], tablefmt="github")
@@ -96,7 +104,7 @@ def main() -> None:
     print(f"List every solution of each after that: {seconds(list_every_solution):.2f} s\n")
     print("Judging one reply, extraction included\n")
     print(judging_table())
-    print("\nHostile replies: the slower mode, plus the check for truncation\n")
+    print("\nHostile replies: the slower extraction, plus the check for truncation\n")
     print(hostile_table())
 
 

@@ -93,7 +93,7 @@ def measure(method: str, folder: Path, count: int) -> None:
     import torch  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    from points24.harness.spectral import recover  # noqa: F401
+    from points24.harness.recovery import recover  # noqa: F401
 
     shares = SHARES if count > 1 else (20,)
     before, began = _memory("VmRSS"), time.process_time()
@@ -110,7 +110,7 @@ def _memory(key: str) -> float:
 def compare_estimate(folder: Path) -> None:
     """The estimate of one recipe beside what it takes, in this process and with its threads."""
     from points24.harness.cli import main
-    from points24.harness.spectral import recover  # noqa: F401
+    from points24.harness.recovery import recover  # noqa: F401
 
     pair = ["--source", str(folder / "source"), "--target", str(folder / "target"), "--ranks", "top 20%"]
     with contextlib.redirect_stdout(io.StringIO()) as printed:

@@ -14,11 +14,11 @@ import pytest
 from points24.harness.cli import main
 from points24.harness.records.ingest import About, records_of
 from points24.harness.records.lm_eval_output import runs
-from points24.harness.records.record import FILTERS
 from points24.harness.records.store import add_records, read_records
 from points24.tasks.cards import RULES
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.prompts import template
+from points24.tasks.verdict import FILTERS
 from tests.leaderboards.conftest import LIMIT, record, write_output
 from tests.tasks.test_lm_eval import memoriser, solver
 from tests.tasks.test_revise import ChatPlayer, turn

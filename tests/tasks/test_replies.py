@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from points24.tasks.cards import RULES, Deal
 from points24.tasks.replies import extract_flexible, extract_strict, is_truncated, without_thinking
-from points24.tasks.verdict import MODES, Verdict, judge_reply
+from points24.tasks.verdict import FILTERS, Verdict, judge_reply
 from tests.conftest import read_cases
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])  # 13 5 1 2, for which 13+5*2+1 = 24
@@ -12,8 +12,8 @@ DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])  # 13 5 1 2, for which 13+5*2+1 
 
 @pytest.mark.parametrize("case", read_cases("replies.jsonl"), ids=lambda case: case["about"])
 def test_replies_get_their_verdict(case):
-    found = {mode: judge_reply(DEAL, case["reply"], mode).verdict.value for mode in MODES}
-    assert found == {"strict": case["strict"], "flexible": case["flexible"]}
+    found = {extraction: judge_reply(DEAL, case["reply"], extraction).verdict.value for extraction in FILTERS}
+    assert found == {"strict-match": case["strict-match"], "flexible-extract": case["flexible-extract"]}
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,16 @@ def test_a_reply_that_ends_inside_what_it_opened_is_truncated(reply, truncated):
 
 
 @pytest.mark.parametrize("reply", [None, 24, 2.4, True, ["13+5*2+1"], {"formula": "13+5*2+1"}, b"13+5*2+1"])
-@pytest.mark.parametrize("mode", MODES)
-def test_what_is_not_text_is_no_answer(reply, mode):
-    assert judge_reply(DEAL, reply, mode).verdict is Verdict.NO_ANSWER
+@pytest.mark.parametrize("extraction", FILTERS)
+def test_what_is_not_text_is_no_answer(reply, extraction):
+    assert judge_reply(DEAL, reply, extraction).verdict is Verdict.NO_ANSWER
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("extraction", FILTERS)
 @given(raw=st.binary(max_size=300))
-def test_arbitrary_bytes_get_a_verdict(mode, raw):
+def test_arbitrary_bytes_get_a_verdict(extraction, raw):
     for text in (raw.decode("latin-1"), raw.decode("utf-8", "surrogateescape")):
-        assert judge_reply(DEAL, text, mode).verdict in Verdict
+        assert judge_reply(DEAL, text, extraction).verdict in Verdict
         is_truncated(text)
 
 
@@ -73,13 +73,14 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("extraction", FILTERS)
 @given(pieces=st.lists(PIECES, max_size=40))
-def test_hostile_mixtures_get_a_verdict(mode, pieces):
+def test_hostile_mixtures_get_a_verdict(extraction, pieces):
     text = "".join(pieces)
-    assert judge_reply(DEAL, text, mode).verdict in Verdict
+    assert judge_reply(DEAL, text, extraction).verdict in Verdict
     assert (
-        judge_reply(DEAL, '{"cards": [], "number": [], "formula": "' + text + '"}', mode).verdict in Verdict
+        judge_reply(DEAL, '{"cards": [], "number": [], "formula": "' + text + '"}', extraction).verdict
+        in Verdict
     )
 
 
@@ -91,5 +92,5 @@ def test_both_extractions_agree_on_a_well_formed_reply(formula):
 
 
 def test_very_long_replies_are_read_from_their_end():
-    assert judge_reply(DEAL, "x " * 5_000_000 + "\n13+5*2+1", "flexible").verdict is Verdict.CORRECT
-    assert judge_reply(DEAL, "x " * 5_000_000 + "\n13+5*2+1", "strict").verdict is Verdict.NO_ANSWER
+    assert judge_reply(DEAL, "x " * 5_000_000 + "\n13+5*2+1", "flexible-extract").verdict is Verdict.CORRECT
+    assert judge_reply(DEAL, "x " * 5_000_000 + "\n13+5*2+1", "strict-match").verdict is Verdict.NO_ANSWER

@@ -4,7 +4,7 @@ import pytest
 
 from points24.tasks.cards import RULES, Deal, all_hands
 from points24.tasks.solver import solutions, solvable
-from points24.tasks.verdict import MODES, Verdict, judge
+from points24.tasks.verdict import FILTERS, Verdict, judge
 from tests.tasks.oracle import is_correct, numbers_and_value
 
 
@@ -36,10 +36,10 @@ def test_solvable_means_that_there_is_a_solution(known_counts):
 
 
 def test_every_solution_of_every_hand_is_correct_in_both_modes():
-    for hand, rule, mode in product(all_hands(), RULES.values(), MODES):
+    for hand, rule, extraction in product(all_hands(), RULES.values(), FILTERS):
         deal = Deal(hand, rule)
         for formula in solutions(deal.values, deal.target):
-            assert judge(deal, formula, mode).verdict is Verdict.CORRECT, (deal, formula)
+            assert judge(deal, formula, extraction).verdict is Verdict.CORRECT, (deal, formula)
 
 
 def test_every_solution_satisfies_the_oracle_and_is_listed_once():

@@ -5,12 +5,12 @@ import pytest
 
 from points24.tasks.cards import RULES, Deal, all_hands
 from points24.tasks.solver import solutions
-from points24.tasks.verdict import MODES, Verdict, judge, judge_reply
+from points24.tasks.verdict import FILTERS, Verdict, judge, judge_reply
 from tests.conftest import read_cases
 from tests.tasks import oracle
 
 RANK = {1: "A", 11: "J", 12: "Q", 13: "K"}
-# Conventions of the flexible mode; every other adversarial answer keeps its truth.
+# Conventions of the flexible extraction; every other adversarial answer keeps its truth.
 TRUE_WHEN_FLEXIBLE = {"C:latex", "C:bracket"}
 
 
@@ -22,10 +22,13 @@ def deal(cards: str, rule: str = "ood") -> Deal:
 def test_adversarial_answers_get_their_truth(case):
     dealt = Deal(tuple(RANK.get(n, str(n)) for n in case["hand"]), RULES["ood"])
     truth = {
-        mode: case["truth"] or (mode == "flexible" and case["cls"] in TRUE_WHEN_FLEXIBLE) for mode in MODES
+        extraction: case["truth"] or (extraction == "flexible-extract" and case["cls"] in TRUE_WHEN_FLEXIBLE)
+        for extraction in FILTERS
     }
-    assert (judge(dealt, case["answer"]).verdict is Verdict.CORRECT) is truth["strict"]
-    assert (judge_reply(dealt, case["answer"], "flexible").verdict is Verdict.CORRECT) is truth["flexible"]
+    assert (judge(dealt, case["answer"]).verdict is Verdict.CORRECT) is truth["strict-match"]
+    assert (judge_reply(dealt, case["answer"], "flexible-extract").verdict is Verdict.CORRECT) is truth[
+        "flexible-extract"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +77,8 @@ def test_without_face_cards_no_rule_can_be_wrong():
 
 
 def test_card_letters_count_under_the_deals_own_rule():
-    assert judge(deal("K 5 A 2"), "K+5*2+A", "flexible").verdict is Verdict.CORRECT
-    assert judge(deal("K 5 A 2", "id"), "K+5*2+A", "flexible").verdict is Verdict.WRONG_VALUE
+    assert judge(deal("K 5 A 2"), "K+5*2+A", "flexible-extract").verdict is Verdict.CORRECT
+    assert judge(deal("K 5 A 2", "id"), "K+5*2+A", "flexible-extract").verdict is Verdict.WRONG_VALUE
 
 
 def random_answer(rng: random.Random, dealt: Deal) -> str:

@@ -34,7 +34,7 @@ from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HandSet, hand_set, held_out_numbers
 from points24.tasks.prompts import json_reply, template
 from points24.tasks.solver import solutions
-from points24.tasks.verdict import Verdict, judge_reply
+from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict, judge_reply
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer
 from points24.trainers.run.folder import RunFolder
 
@@ -139,9 +139,9 @@ def train(config: NanoConfig) -> Path:
         done = step + 1
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if done % config.eval_steps == 0 or done == config.max_steps:
-            mode = "strict" if config.json_share == 1 else "flexible"
+            extraction = STRICT if config.json_share == 1 else FLEXIBLE
             scores = {
-                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, mode)
+                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, extraction)
                 for name in ("id", "id_heldout", "ood")
             }
             row = {"step": done, "loss": round(loss, 4), **scores}
@@ -226,15 +226,17 @@ def batch(
 
 @torch.inference_mode()
 def accuracy(
-    model: Any, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int, mode: str = "strict"
+    model: Any, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int, extraction: str = STRICT
 ) -> float:
-    """Share of the first n deals solved greedily; `mode` is that of `judge_reply`."""
+    """Share of the first n deals solved greedily; `extraction` is that of `judge_reply`."""
     model.eval()
     deals = hands.deals[:n]
     prompts = tokenizer([template().render(deal) for deal in deals], padding=True, return_tensors="pt")
     tokens = model.generate(**prompts, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False)
     replies = tokenizer.batch_decode(tokens[:, prompts.input_ids.shape[1] :], skip_special_tokens=True)
-    verdicts = [judge_reply(deal, reply, mode).verdict for deal, reply in zip(deals, replies, strict=True)]
+    verdicts = [
+        judge_reply(deal, reply, extraction).verdict for deal, reply in zip(deals, replies, strict=True)
+    ]
     return verdicts.count(Verdict.CORRECT) / len(deals)
 
 

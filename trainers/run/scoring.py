@@ -16,12 +16,12 @@ from transformers.trainer_callback import CallbackHandler, PrinterCallback, Prog
 from points24.harness.analysis.formats import percent
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.checkpoints.read import locate
-from points24.harness.evaluation.engines.engine import EngineConfig, Stored
+from points24.harness.evaluation.engines.engine import EngineConfig, FolderWeights
 from points24.harness.evaluation.engines.hf import HF
 from points24.harness.evaluation.score import score
 from points24.harness.records.ingest import About
-from points24.harness.records.record import FILTERS, Record
-from points24.tasks.verdict import Verdict
+from points24.harness.records.record import Record
+from points24.tasks.verdict import FILTERS, Verdict
 from points24.trainers.run.config import RunConfig
 from points24.trainers.run.folder import RunFolder
 
@@ -103,7 +103,7 @@ class ScoreCheckpoints(TrainerCallback):
             EngineConfig(model_args=settings, batch_size=self.config.score_batch_size, device=str(device))
         )
         records = score(
-            engine.load(Stored(locate(str(model)))),
+            engine.load(FolderWeights(locate(str(model)))),
             self.config.score_tasks,
             folder,
             about,

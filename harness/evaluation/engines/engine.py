@@ -52,7 +52,7 @@ class ModelWeights(Protocol):
         ...
 
 
-class Stored:
+class FolderWeights:
     """A checkpoint as its folder holds it."""
 
     def __init__(self, folder: Path):
@@ -75,7 +75,7 @@ class Stored:
         return ((name, checkpoint.read(name)) for name in checkpoint.tensors)
 
 
-class Served:
+class ServedWeights:
     """A model behind a server, by the name that the server knows."""
 
     digest = None

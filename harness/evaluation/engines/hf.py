@@ -13,7 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
-from points24.harness.evaluation.engines.engine import Engine, EngineConfig, ModelWeights, Stored
+from points24.harness.evaluation.engines.engine import Engine, EngineConfig, FolderWeights, ModelWeights
 from points24.harness.evaluation.random_state import undisturbed_random_state
 
 _HF: Any = HFLM  # its registry's decorator hides the signature
@@ -56,7 +56,7 @@ def build(model: ModelWeights, dtype: str) -> Any:
         model: the weights.
         dtype: as in ``--model_args``: ``auto`` is the one they are stored in.
     """
-    if isinstance(model, Stored):
+    if isinstance(model, FolderWeights):
         return AutoModelForCausalLM.from_pretrained(model.folder, dtype=dtype)
     config = AutoConfig.from_pretrained(model.folder)
     with torch.device("meta"):

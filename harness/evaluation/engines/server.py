@@ -7,7 +7,7 @@ from typing import Any
 from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
-from points24.harness.evaluation.engines.engine import Engine, ModelWeights, Served
+from points24.harness.evaluation.engines.engine import Engine, ModelWeights, ServedWeights
 from points24.tasks.errors import InputError
 
 
@@ -18,7 +18,7 @@ class Server(Engine):
         Raises:
             InputError: a model that lies on this side, or no ``base_url``.
         """
-        if not isinstance(model, Served):
+        if not isinstance(model, ServedWeights):
             raise InputError(f"{self.name}: a server holds its own models; found {model.folder}")
         if "base_url" not in self.config.model_args:
             raise InputError(f"{self.name}: base_url is missing from model_args")

@@ -30,7 +30,7 @@ from points24.harness.evaluation.engines.engine import Engine, EngineConfig, Eng
 from points24.harness.evaluation.engines.hf import build, wrapped
 from points24.harness.evaluation.random_state import undisturbed_random_state
 from points24.harness.files import sha256
-from points24.harness.recovery.recovered import Repaired
+from points24.harness.recovery.recovered import RecoveredWeights
 from points24.tasks.errors import InputError
 
 _PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
@@ -123,7 +123,7 @@ class VLLM(Engine):
         self.starts += 1
         with tempfile.TemporaryDirectory(prefix="points24-") as scratch, undisturbed_random_state():
             folder = model.folder
-            if isinstance(model, Repaired) and (as_folder or not self._swaps_in_place):
+            if isinstance(model, RecoveredWeights) and (as_folder or not self._swaps_in_place):
                 folder = Path(scratch) / model.folder.name
                 model.write(folder, {"source": "", "target": str(model.folder), "command": ""})
             try:

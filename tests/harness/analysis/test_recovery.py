@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from points24.harness.analysis.comparison import difference, interval_of, recovered
-from points24.harness.analysis.recovery import against_baseline, missing_ends, recipe_of, recoveries
+from points24.harness.analysis.recovery import against_baseline, missing_references, recipe_of, recoveries
 from points24.harness.analysis.recovery_report import sentence, summary, table
 from points24.harness.analysis.statistics import holm
 from points24.tasks.cards import RULES
@@ -42,13 +42,13 @@ def repaired(model, ood, of_id=None, recipe=DIRECTIONS, pair=("early", "late"), 
 
 
 def names(found):
-    return [repair.ood.record.model for repair in found.repairs]
+    return [repair.ood.record.model for repair in found.checkpoints]
 
 
 def test_a_repair_is_measured_between_its_target_and_its_source():
     found = recoveries([*repaired("mended", 9, 12), *ends()])
     (pair,) = found
-    (mended,) = pair.repairs
+    (mended,) = pair.checkpoints
     source, target, repair = pair.source.ood.record, pair.target.ood.record, mended.ood.record
     assert (source.model, target.model, repair.model) == ("early", "late", "mended")
     assert (mended.ood.share, mended.ood.interval) == (9 / 20, interval_of(repair))
@@ -65,12 +65,12 @@ def test_a_repair_is_measured_between_its_target_and_its_source():
 
 def test_a_repair_that_equals_an_end_recovers_all_or_nothing():
     (pair,) = recoveries([*repaired("all", 15), *repaired("none", 3, recipe=INTERPOLATE), *ends()])
-    assert [(r.recovered, r.interval) for r in pair.repairs] == [(1, (1, 1)), (0, (0, 0))]
+    assert [(r.recovered, r.interval) for r in pair.checkpoints] == [(1, (1, 1)), (0, (0, 0))]
 
 
 def test_a_target_that_lost_nothing_has_nothing_to_recover():
     (pair,) = recoveries([*repaired("mended", 9, pair=("late", "early")), *ends()])
-    assert (pair.repairs[0].recovered, pair.repairs[0].interval) == (None, None)
+    assert (pair.checkpoints[0].recovered, pair.checkpoints[0].interval) == (None, None)
     assert sentence(pair).startswith("Nothing to recover: on OOD the target is not below the source (75.0 %")
 
 
@@ -111,23 +111,23 @@ def test_of_several_records_of_one_checkpoint_the_newest_counts():
 
 def test_one_recipe_of_other_weights_is_another_repair():
     one, other = (repaired(name, 9, weights_sha256=name * 64) for name in "ab")
-    assert len(recoveries([*one, *other, *ends()])[0].repairs) == 2
+    assert len(recoveries([*one, *other, *ends()])[0].checkpoints) == 2
 
 
 def test_what_was_scored_on_other_deals_is_no_end():
     records = [*repaired("mended", 9), *ends(30), *scored("late", 3)]
     assert recoveries(records) == []
-    assert missing_ends(records) == ["early"]
-    assert missing_ends([*records, *scored("early", 15)]) == []
+    assert missing_references(records) == ["early"]
+    assert missing_references([*records, *scored("early", 15)]) == []
 
 
 def test_id_goes_with_ood_where_the_limit_is_the_same():
     (pair,) = recoveries([*repaired("mended", 9, 12), *ends(), *ends(30), *repaired("mended", 9, 25, n=30)])[
         1:
     ]
-    assert [score.record.n for score in (pair.source.id, pair.target.id, pair.repairs[0].id) if score] == [
-        20
-    ] * 3
+    assert [
+        score.record.n for score in (pair.source.id, pair.target.id, pair.checkpoints[0].id) if score
+    ] == [20] * 3
     full = {"n": len(hand_set("ood", RULES["ood"]))}
     of_id = {**ON_ID, "n": len(hand_set("id", RULES["id"]))}
 
@@ -141,13 +141,17 @@ def test_id_goes_with_ood_where_the_limit_is_the_same():
     (pair,) = recoveries(
         [*whole("early", 90, 500), *whole("late", 9, 900), *whole("m", 50, 700, recipe=recipe)]
     )
-    assert pair.repairs[0].id is not None
-    assert pair.repairs[0].id.record.k == 700
+    assert pair.checkpoints[0].id is not None
+    assert pair.checkpoints[0].id.record.k == 700
 
 
 def test_without_id_a_repair_is_on_no_front():
     (pair,) = recoveries([*repaired("mended", 9), *ends()])
-    assert (pair.repairs[0].id, pair.repairs[0].id_gain, pair.repairs[0].on_front) == (None, None, False)
+    assert (pair.checkpoints[0].id, pair.checkpoints[0].id_gain, pair.checkpoints[0].on_front) == (
+        None,
+        None,
+        False,
+    )
 
 
 def test_the_front_is_what_nothing_is_better_than_on_both():
@@ -162,16 +166,16 @@ def test_the_front_is_what_nothing_is_better_than_on_both():
     (pair,) = recoveries([*mended, *ends()])
     assert pair.source.on_front
     assert pair.target.on_front
-    assert [r.ood.record.model for r in pair.repairs if r.on_front] == ["a", "b"]
+    assert [r.ood.record.model for r in pair.checkpoints if r.on_front] == ["a", "b"]
     # An end may be dominated, too.
     (pair,) = recoveries([*repaired("better", 16, 19), *ends()])
-    assert (pair.source.on_front, pair.target.on_front, pair.repairs[0].on_front) == (False, False, True)
+    assert (pair.source.on_front, pair.target.on_front, pair.checkpoints[0].on_front) == (False, False, True)
 
 
 def test_tests_are_adjusted_over_every_gain_of_the_pair():
     mended = [*repaired("a", 9, 12), *repaired("b", 12, 10, INTERPOLATE)]
     (pair,) = recoveries([*mended, *ends()])
-    gains = [gain for r in pair.repairs for gain in (r.ood_gain, r.id_gain) if gain]
+    gains = [gain for r in pair.checkpoints for gain in (r.ood_gain, r.id_gain) if gain]
     assert [gain.p_holm for gain in gains] == holm([gain.p for gain in gains])
     assert len(gains) == 4
 
@@ -233,7 +237,7 @@ def test_without_the_other_kind_the_sentence_says_so():
 def test_a_loss_that_is_hardly_seen_leaves_what_is_recovered_unbounded():
     records = [*scored("early", 5), *scored("late", 4), *repaired("mended", 5)]
     (pair,) = recoveries(records)
-    assert (pair.repairs[0].recovered, pair.repairs[0].interval) == (1, None)
+    assert (pair.checkpoints[0].recovered, pair.checkpoints[0].interval) == (1, None)
     assert table(pair)[2]["recovered %"] == "100 [unbounded]"
     assert "interval unbounded: these deals hardly tell the target from the source" in sentence(pair)
 

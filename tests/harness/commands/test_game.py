@@ -49,7 +49,7 @@ def test_solve_as_json(capsys):
         (["--rule", "ood", "--target", "22", "13+5*2-1"], "correct"),
         (["--rule", "ood", '{"cards": [], "number": [], "formula": "13+5*2+1"}'], "correct"),
         (["--rule", "ood", "I say 13+5*2+1"], "illegal"),
-        (["--rule", "ood", "--mode", "flexible", "I say 13+5*2+1"], "correct"),
+        (["--rule", "ood", "--filter", "flexible-extract", "I say 13+5*2+1"], "correct"),
         (["--rule", "ood", ""], "no_answer"),
     ],
 )

@@ -25,10 +25,10 @@ from points24.harness.experiment.measures import (
     Measure,
     Value,
     at_picks,
-    experiment,
     peak_picks,
     plain_hands,
     ratio,
+    reproduction_of,
 )
 from points24.harness.records.record import record_of
 from points24.tasks.cards import RULES, has_face
@@ -158,7 +158,7 @@ def world(
 
 def found(*args, **kwargs):
     manifest, records = world(*args, **kwargs)
-    return experiment(manifest_of(manifest), records)
+    return reproduction_of(manifest_of(manifest), records)
 
 
 def verdicts(made):
@@ -244,14 +244,14 @@ def test_a_record_that_is_missing_is_named(model, hand_set, mode):
     with pytest.raises(
         InputError, match=f"reproduction: no record of {model} on hand set {hand_set} under {mode}"
     ):
-        experiment(manifest_of(manifest), kept)
+        reproduction_of(manifest_of(manifest), kept)
 
 
 def test_a_run_of_another_base_is_bad_input():
     manifest, records = world(1, n=8)
     other = scored("other", {"ood": 0.1, "id": 0.1}, 8)
     with pytest.raises(InputError, match="sft-0: expected the parent other, found nano"):
-        experiment(manifest_of(manifest | {"base": "other"}), [*records, *other])
+        reproduction_of(manifest_of(manifest | {"base": "other"}), [*records, *other])
 
 
 def test_the_record_of_a_checkpoints_own_run_counts():
@@ -262,8 +262,8 @@ def test_the_record_of_a_checkpoints_own_run_counts():
         for model in ("nano", "sft-0/checkpoint-10", "sft-0/checkpoint-100")
         for r in scored(model, {"ood": 1, "id": 1}, 8, date="2027-01-01T00:00:00Z", parent="sft-0")
     ]
-    made = experiment(manifest_of(manifest), [*again, *records])
-    assert made.curves == experiment(manifest_of(manifest), records).curves
+    made = reproduction_of(manifest_of(manifest), [*again, *records])
+    assert made.curves == reproduction_of(manifest_of(manifest), records).curves
     assert made.get("sft-0/checkpoint-10", "ood").stage == "SFT"
 
 
@@ -288,7 +288,7 @@ def test_other_protocols_and_older_records_are_left_out():
     manifest, records = world(1, n=8)
     shorter = scored("nano", {"ood": 1, "id": 1}, 4, date="2027-01-01T00:00:00Z")
     older = scored("nano", {"ood": 1, "id": 1}, 8, date="2025-01-01T00:00:00Z")
-    made = experiment(manifest_of(manifest), [*shorter, *records, *older])
+    made = reproduction_of(manifest_of(manifest), [*shorter, *records, *older])
     assert made.get("nano", "ood").n == 8
     assert made.get("nano", "ood").k == 0
 
@@ -458,7 +458,7 @@ def test_a_bulk_that_turns_more_than_an_end_does_not_sit_at_both():
     manifest, records = world(3, n=40)
     for row_ in manifest["drift"]:
         row_["alignment"][0] = 0.98
-    made = experiment(manifest_of(manifest), records)
+    made = reproduction_of(manifest_of(manifest), records)
     assert verdicts(made)["2b"] == FAILS
 
 

@@ -14,8 +14,8 @@ from points24.harness.cli import main
 from points24.harness.files import sha256
 from points24.harness.recovery.architecture import family_of
 from points24.harness.recovery.plan import recipes_of
-from points24.harness.recovery.recover import Job
-from points24.harness.recovery.recovered import Repaired
+from points24.harness.recovery.recover import CheckedPair
+from points24.harness.recovery.recovered import RecoveredWeights
 from points24.harness.recovery.spectral.factor_store import FactorStore
 from points24.tasks.errors import InputError
 from tests.harness.recovery.models import make_pair
@@ -34,9 +34,9 @@ RECORD = {"source": "a", "target": "b", "base": None, "command": "test", "versio
 def repaired(source, target, folder, grid=GRID):
     """Every recipe in memory, all of them sharing factors below the folder."""
     recipes = [recipe for entry in grid for recipe in recipes_of(**entry)]
-    job = Job.open(source, target, recipes, family_of(read_config(target), None))
+    job = CheckedPair.open(source, target, recipes, family_of(read_config(target), None))
     store = FactorStore(folder / "factors")
-    return [Repaired(job, i, torch.device("cpu"), store) for i in range(len(recipes))]
+    return [RecoveredWeights(job, i, torch.device("cpu"), store) for i in range(len(recipes))]
 
 
 def recover(source, target, out, entry):

@@ -41,7 +41,7 @@ def target(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def settings(target, tmp_path) -> dict[str, Any]:
-    """A sweep of four cells: two ends, two recipes."""
+    """A sweep of four jobs: two ends, two recipes."""
     return {
         "pairs": [{"source": str(model_folder("nano-base")), "target": str(target)}],
         "grid": [{"ranks": ["top 20%", "top 60%"], "restore": "both"}],

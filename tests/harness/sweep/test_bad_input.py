@@ -104,7 +104,7 @@ def failing(folder, capsys, *arguments):
             "attempts: expected a whole number",
         ),
         ({"executor": "slrum"}, "executor: expected local or slurm or ray, found 'slrum'"),
-        ({"jobs": 2}, "jobs and executor_args go with executor slurm or ray"),
+        ({"jobs": 2}, "workers and executor_args go with executor slurm or ray"),
         ({"executor": "ray", "jobs": 0}, "jobs: expected at least 1, found 0"),
     ],
 )
@@ -139,7 +139,7 @@ def test_an_output_folder_that_is_a_file(refused, tmp_path):
 
 
 def test_flags_and_overrides(refused):
-    assert "jobs: expected at least 1, found 0" in refused("--executor", "ray", "--jobs", "0")
+    assert "jobs: expected at least 1, found 0" in refused("--executor", "ray", "--workers", "0")
     assert "unknown key 'limt'" in refused("limt=3")
     assert "expected key=value, found 'limit'" in refused("limit")
 

@@ -1,4 +1,4 @@
-"""Shares of the cells in other processes give what one process gives."""
+"""Shares of the jobs in other processes give what one process gives."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from points24.harness.sweep import campaign
 from points24.harness.sweep.campaign import conduct
-from points24.harness.sweep.run import run_cells
+from points24.harness.sweep.run import run_jobs
 from points24.tasks.errors import InputError
 from tests.harness.sweep.conftest import undated
 
@@ -23,16 +23,16 @@ def expected(config, tmp_path):
     return undated(conduct(config(limit=2, output_dir=str(tmp_path / "alone"))).records)
 
 
-def breaks_off_once(config, cells):
-    """Ends its process on the share with the repaired cells, the first time."""
+def breaks_off_once(config, jobs):
+    """Ends its process on the share with the repaired jobs, the first time."""
     flag = Path(config.output_dir) / "broken-off"
-    if cells[0].pair is not None and not flag.exists():
+    if jobs[0].pair is not None and not flag.exists():
         flag.touch()
         os._exit(3)
-    run_cells(config, cells)
+    run_jobs(config, jobs)
 
 
-def fails(config, cells):
+def fails(config, jobs):
     raise InputError("nothing\nto do")
 
 
@@ -58,19 +58,19 @@ def test_several_processes_give_the_same_records(config, expected, executor):
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", [LOCAL, RAY], ids=["submitit", "ray"])
 def test_a_share_that_breaks_off_is_reported_and_tried_again(config, expected, executor, monkeypatch, capsys):
-    monkeypatch.setattr(campaign, "run_cells", breaks_off_once)
+    monkeypatch.setattr(campaign, "run_jobs", breaks_off_once)
     outcome = conduct(config(limit=2, **executor))
     assert not outcome.failed
     assert undated(outcome.records) == expected
     broken, again = messages(capsys)
     assert "broke off" in broken
-    assert again == "points24: trying 2 cells again"
+    assert again == "points24: trying 2 jobs again"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", [LOCAL, RAY], ids=["submitit", "ray"])
 def test_what_a_share_raises_is_shown_in_one_line(config, executor, monkeypatch, capsys):
-    monkeypatch.setattr(campaign, "run_cells", fails)
+    monkeypatch.setattr(campaign, "run_jobs", fails)
     outcome = conduct(config(retries=0, **executor))
     assert set(outcome.failed.values()) == {"its process broke off"}
     lines = messages(capsys)

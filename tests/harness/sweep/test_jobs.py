@@ -1,4 +1,4 @@
-"""What is a cell, and which cells are the same."""
+"""What is a job, and which jobs are the same."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import pytest
 
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.sweep.config import EvalConfig
-from points24.harness.sweep.jobs import cells_of, jobs_of
+from points24.harness.sweep.jobs import jobs_of, shares_of
 from points24.tasks.errors import InputError
 from tests.harness.sweep.conftest import LIMIT, perturbed
 
@@ -15,7 +15,7 @@ SAMPLING = {"gen_kwargs": {"do_sample": True}, "seeds": [0]}
 
 
 def keys(config):
-    return [cell.key for cell in cells_of(config)]
+    return [job.key for job in jobs_of(config)]
 
 
 def evaluation(folder, *models, **others):
@@ -113,43 +113,43 @@ def test_a_templates_text_is_in_the_key_and_not_its_place(config, tmp_path):
 def test_ends_are_scored_once_however_many_pairs_share_them(config, settings, target, tmp_path):
     other = perturbed(tmp_path / "other", 0.3, seed=1)
     (pair,) = settings["pairs"]
-    found = cells_of(
+    found = jobs_of(
         config(pairs=[pair, pair | {"target": str(other)}, {"source": str(target), "target": str(other)}])
     )
-    ends = [cell.model for cell in found if cell.pair is None]
+    ends = [job.model for job in found if job.pair is None]
     assert ends == ["nano-base", "target", "other"]
     assert len(found) == 3 + 3 * 2
 
 
 def test_copies_under_two_names_are_scored_under_both(tmp_path):
     copy = shutil.copytree(model_folder("nano-base"), tmp_path / "copy")
-    found = cells_of(evaluation(tmp_path, model_folder("nano-base"), copy))
-    assert [cell.model for cell in found] == ["nano-base", "copy"]
+    found = jobs_of(evaluation(tmp_path, model_folder("nano-base"), copy))
+    assert [job.model for job in found] == ["nano-base", "copy"]
 
 
 def test_a_folder_named_twice_is_scored_once(tmp_path):
     base = model_folder("nano-base")
-    assert len(cells_of(evaluation(tmp_path, base, base / ".." / "nano-base"))) == 1
+    assert len(jobs_of(evaluation(tmp_path, base, base / ".." / "nano-base"))) == 1
 
 
 def test_two_checkpoints_of_one_name_are_refused(tmp_path):
     folders = [perturbed(tmp_path / str(i) / "end", 0.1, seed=i) for i in range(2)]
     with pytest.raises(InputError, match="two different checkpoints are called end"):
-        cells_of(evaluation(tmp_path, *folders))
+        jobs_of(evaluation(tmp_path, *folders))
 
 
 def test_checkpoints_of_a_training_run_are_called_by_run_and_step(tmp_path):
     folders = [perturbed(tmp_path / f"run{i}" / "checkpoint-4", 0.1, seed=i) for i in range(2)]
-    found = cells_of(evaluation(tmp_path, *folders))
-    assert [cell.model for cell in found] == ["run0/checkpoint-4", "run1/checkpoint-4"]
+    found = jobs_of(evaluation(tmp_path, *folders))
+    assert [job.model for job in found] == ["run0/checkpoint-4", "run1/checkpoint-4"]
 
 
 def test_a_model_of_the_hub_is_called_by_its_id(config, target, tmp_path, monkeypatch):
     snapshot = shutil.copytree(target, tmp_path / "snapshots" / "0123abcd")
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
     base = str(model_folder("nano-base"))
-    found = cells_of(config(pairs=[{"source": base, "target": "owner/model"}], grid=[{"ranks": "all"}]))
-    assert [cell.model for cell in found] == [
+    found = jobs_of(config(pairs=[{"source": base, "target": "owner/model"}], grid=[{"ranks": "all"}]))
+    assert [job.model for job in found] == [
         "nano-base",
         "owner/model",
         "directions-all-layers-all_of_nano-base_in_owner-model",
@@ -157,12 +157,12 @@ def test_a_model_of_the_hub_is_called_by_its_id(config, target, tmp_path, monkey
     assert found[2].pair
     assert found[2].pair.names == ("nano-base", "owner/model")
     assert found[2].pair.given == (base, "owner/model")
-    assert cells_of(evaluation(tmp_path, "owner/model"))[0].model == "owner/model"
+    assert jobs_of(evaluation(tmp_path, "owner/model"))[0].model == "owner/model"
 
 
 def test_a_seed_makes_a_cell_of_its_own(config):
-    found = cells_of(config(gen_kwargs={"do_sample": True}, seeds=[3, 5]))
-    assert [cell.seed for cell in found] == [3, 5] * 4
+    found = jobs_of(config(gen_kwargs={"do_sample": True}, seeds=[3, 5]))
+    assert [job.seed for job in found] == [3, 5] * 4
 
 
 def test_a_folder_that_changes_within_a_process_is_read_again(tmp_path):
@@ -179,29 +179,29 @@ def test_a_folder_that_changes_within_a_process_is_read_again(tmp_path):
 def test_shares_hold_every_cell_once_and_never_two_pairs(config, settings):
     (pair,) = settings["pairs"]
     back = {"source": pair["target"], "target": pair["source"]}
-    found = cells_of(config(pairs=[pair, back], grid=[{"ranks": [f"top {i}0%" for i in range(1, 6)]}]))
+    found = jobs_of(config(pairs=[pair, back], grid=[{"ranks": [f"top {i}0%" for i in range(1, 6)]}]))
     for jobs in range(1, 12):
-        shares = jobs_of(found, jobs)
-        assert sorted((cell for share in shares for cell in share), key=found.index) == found
-        assert all(len({cell.pair for cell in share}) == 1 for share in shares)
+        shares = shares_of(found, jobs)
+        assert sorted((job for share in shares for job in share), key=found.index) == found
+        assert all(len({job.pair for job in share}) == 1 for share in shares)
         assert all(shares)
-    assert [len(jobs_of(found, jobs)) for jobs in (1, 3, 4, 6)] == [3, 3, 6, 6]
+    assert [len(shares_of(found, jobs)) for jobs in (1, 3, 4, 6)] == [3, 3, 6, 6]
 
 
 def test_nothing_left_to_do_makes_no_share():
-    assert jobs_of([], 3) == []
+    assert shares_of([], 3) == []
 
 
 def test_one_job_takes_each_pair_as_a_whole(config):
-    assert [len(share) for share in jobs_of(cells_of(config()), 1)] == [2, 2]
+    assert [len(share) for share in shares_of(jobs_of(config()), 1)] == [2, 2]
 
 
 def test_the_plan_counts_cells_deals_and_bytes(config, target):
     from points24.harness.sweep.cost import plan_of
 
-    plan = plan_of(config(keep="best"), cells_of(config()))
-    assert (plan["cells"], plan["pairs"], plan["deals_per_cell"], plan["deals"]) == (4, 1, LIMIT, 4 * LIMIT)
-    assert plan["models"] == [cell.model for cell in cells_of(config())]
+    plan = plan_of(config(keep="best"), jobs_of(config()))
+    assert (plan["jobs"], plan["pairs"], plan["deals_per_job"], plan["deals"]) == (4, 1, LIMIT, 4 * LIMIT)
+    assert plan["models"] == [job.model for job in jobs_of(config())]
     assert plan["kept_bytes"] == pytest.approx((target / "model.safetensors").stat().st_size, rel=0.05)
     assert plan["recover_seconds"] > 0
     assert json.dumps(plan)

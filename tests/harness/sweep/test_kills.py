@@ -40,8 +40,8 @@ def finish(config: SweepConfig) -> list[dict]:
     out = Path(config.output_dir)
     assert not list(out.rglob("*.partial"))
     assert not (out / "factors").exists()
-    assert len(list((out / "cells").iterdir())) == 4
-    for folder in (out / "cells").iterdir():
+    assert len(list((out / "jobs").iterdir())) == 4
+    for folder in (out / "jobs").iterdir():
         assert len(list(json_lines(folder / "records.jsonl"))) == 2
     (kept,) = (out / "kept").iterdir()
     assert (kept / "recovery.json").exists()
@@ -55,10 +55,10 @@ def killed(config: SweepConfig, after: float) -> bool:
     return kill(process)
 
 
-def killed_in(config: SweepConfig, cell: int) -> bool:
-    """Start it, and kill it once so many cells are begun; whether it was still at work."""
+def killed_in(config: SweepConfig, job: int) -> bool:
+    """Start it, and kill it once so many jobs are begun; whether it was still at work."""
     process = start(config)
-    while process.is_alive() and len(list(Path(config.output_dir, "cells").glob("*"))) < cell:
+    while process.is_alive() and len(list(Path(config.output_dir, "jobs").glob("*"))) < job:
         time.sleep(0.001)
     return kill(process)
 
@@ -91,7 +91,7 @@ def undisturbed(folders):
 def test_killed_again_and_again_it_ends_with_the_same_records(folders, undisturbed):
     records, _ = undisturbed
     config = folders("killed")
-    assert all(killed_in(config, cell) for cell in (1, 2, 3, 4))
+    assert all(killed_in(config, job) for job in (1, 2, 3, 4))
     assert finish(config) == records
 
 

@@ -16,18 +16,18 @@ from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.evaluation.engines import open_engine
-from points24.harness.evaluation.engines.engine import EngineConfig, Stored
+from points24.harness.evaluation.engines.engine import EngineConfig, FolderWeights
 from points24.harness.evaluation.engines.hf import HF
 from points24.harness.evaluation.score import score
 from points24.harness.records.ingest import About
 from points24.harness.records.record import Record
 from points24.harness.records.store import read_records
-from points24.harness.recovery.recovered import Repaired
+from points24.harness.recovery.recovered import RecoveredWeights
 from points24.harness.sweep import campaign, run
 from points24.harness.sweep.campaign import conduct
 from points24.harness.sweep.config import SweepConfig
 from points24.harness.sweep.cost import plan_text
-from points24.harness.sweep.jobs import cells_of
+from points24.harness.sweep.jobs import jobs_of
 from points24.tasks.errors import InputError
 from tests.harness.sweep.conftest import GREEDY, LIMIT, undated
 
@@ -40,7 +40,7 @@ SAMPLING = ONE | {"gen_kwargs": {"do_sample": True, "temperature": 0.5, "max_gen
 
 @pytest.fixture(scope="module")
 def undisturbed(target, tmp_path_factory) -> list[Record]:
-    """The records of the four cells of `settings`."""
+    """The records of the four jobs of `settings`."""
     folder = tmp_path_factory.mktemp("undisturbed")
     outcome = conduct(
         SweepConfig(
@@ -79,7 +79,7 @@ def scored(folder) -> list[Record]:
     """A folder by a fresh engine, with no sweep around it."""
     engine = open_engine(EngineConfig(model_args={"dtype": "float32"}, device="cpu"))
     return score(
-        engine.load(Stored(folder)),
+        engine.load(FolderWeights(folder)),
         ["points24_ood"],
         folder.parent / f"{folder.name}-scores",
         About(folder.name),
@@ -144,12 +144,12 @@ def test_a_sweep_ends_with_its_report_and_prints_its_records(sweep, undisturbed,
 
 def test_a_cell_leaves_what_lm_eval_writes_and_what_it_took(config, tmp_path):
     outcome = conduct(config(**ONE))
-    for cell in outcome.cells:
-        folder = tmp_path / "out" / "cells" / cell.key[:16]
-        about = json.loads((folder / "cell.json").read_text())
-        assert about["model"] == cell.model
+    for job in outcome.jobs:
+        folder = tmp_path / "out" / "jobs" / job.key[:16]
+        about = json.loads((folder / "job.json").read_text())
+        assert about["model"] == job.model
         assert about["seconds"].keys() == {"load", "score", "record"}
-        assert bool(about["repair"]) == (cell.pair is not None)
+        assert bool(about["repair"]) == (job.pair is not None)
         assert len(list(folder.rglob("samples_points24_ood_*.jsonl"))) == 1
     assert not list((tmp_path / "out").rglob("*.partial"))
     assert not (tmp_path / "out" / "factors").exists()
@@ -158,10 +158,8 @@ def test_a_cell_leaves_what_lm_eval_writes_and_what_it_took(config, tmp_path):
 def test_a_dry_run_prints_the_plan_and_writes_nothing(sweep, capsys, tmp_path):
     assert sweep("--dry-run", "--json", keep="all") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert (plan["cells"], plan["deals"], plan["models"]) == (4, 4 * LIMIT, MODELS)
-    assert plan_text(plan).startswith(
-        f"4 cells of {LIMIT} deals, {4 * LIMIT} in all\n  nano-base\n  target\n"
-    )
+    assert (plan["jobs"], plan["deals"], plan["models"]) == (4, 4 * LIMIT, MODELS)
+    assert plan_text(plan).startswith(f"4 jobs of {LIMIT} deals, {4 * LIMIT} in all\n  nano-base\n  target\n")
     assert {path.name for path in tmp_path.iterdir()} == {"recipe.yaml"}
 
 
@@ -170,7 +168,7 @@ def test_of_a_file_with_a_section_sweep_that_section_is_read(settings, tmp_path,
     file.write_text(yaml.safe_dump({"sft": {"max_steps": 1}, "sweep": settings}))
     assert main(["sweep", str(file), "limit=3", "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert (plan["cells"], plan["deals"]) == (4, 12)
+    assert (plan["jobs"], plan["deals"]) == (4, 12)
 
 
 def test_eval_of_several_folders_gives_what_each_gives_alone(target, tmp_path, capsys):
@@ -229,19 +227,19 @@ def test_the_best_is_that_of_the_ood_task_and_of_equals_the_first(config, tmp_pa
         def __init__(self, won):
             self.won = won
 
-        def records(self, cell):
+        def records(self, job):
             found = []
-            for rule, k in self.won[cell.recipe]:
+            for rule, k in self.won[job.recipe]:
                 found.append(type("R", (), {"filter": "strict-match", "rule": rule, "k": k}))
             return found
 
-    cells = cells_of(config())
+    jobs = jobs_of(config())
     for won, best in (
         ({0: [("id", 8), ("ood", 1)], 1: [("id", 2), ("ood", 3)]}, 1),
         ({0: [("id", 1), ("ood", 3)], 1: [("id", 8), ("ood", 3)]}, 0),
         ({0: [("id", 1)], 1: [("id", 8)]}, 1),
     ):
-        (chosen,) = campaign.best_cells(cells, Results(won))  # pyright: ignore[reportArgumentType]
+        (chosen,) = campaign.best_jobs(jobs, Results(won))  # pyright: ignore[reportArgumentType]
         assert chosen.recipe == best
 
 
@@ -255,7 +253,7 @@ def test_what_is_done_is_not_done_again(config, loads, capsys):
     again = conduct(config(**ONE))
     assert not given
     assert again.records == first.records
-    assert "points24: 3 of 3 cells are done already" in messages(capsys)
+    assert "points24: 3 of 3 jobs are done already" in messages(capsys)
 
 
 def test_a_grid_that_grew_scores_its_new_cells_alone(config, undisturbed, loads):
@@ -263,30 +261,30 @@ def test_a_grid_that_grew_scores_its_new_cells_alone(config, undisturbed, loads)
     conduct(config(**ONE))
     given.clear()
     assert undated(conduct(config()).records) == undated(undisturbed)
-    assert given == ["Repaired target"]
+    assert given == ["RecoveredWeights target"]
 
 
 def test_a_cell_that_fails_is_no_end_of_the_others(sweep, undisturbed, loads, capsys, tmp_path):
     given, failing = loads
-    failing["Stored target"] = RuntimeError("out of\nmemory")
+    failing["FolderWeights target"] = RuntimeError("out of\nmemory")
     assert sweep("--json") == 1
-    assert given.count("Stored target") == 2  # retried once
+    assert given.count("FolderWeights target") == 2  # retried once
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 6
     lines = [line for line in captured.err.splitlines() if line.startswith("points24: ")]
     assert lines == [
-        "points24: trying 1 cells again",
+        "points24: trying 1 jobs again",
         "points24: target failed: RuntimeError: out of memory",
-        "points24: 1 of 4 cells failed; the same command tries them again",
+        "points24: 1 of 4 jobs failed; the same command tries them again",
     ]
-    (error,) = (tmp_path / "out" / "cells").glob("*.error")
+    (error,) = (tmp_path / "out" / "jobs").glob("*.error")
     assert error.read_text().startswith("RuntimeError: out of memory\n\nTraceback")
     assert (tmp_path / "out" / "factors").exists()
 
     failing.clear()
     given.clear()
     assert sweep("--json") == 0
-    assert given == ["Stored target"]
+    assert given == ["FolderWeights target"]
     found = [Record(**json.loads(line)) for line in capsys.readouterr().out.splitlines()]
     assert undated(found) == undated(undisturbed)
     assert not error.exists()
@@ -297,7 +295,7 @@ def test_a_failure_that_passes_is_retried_within_one_command(config, undisturbed
     load, reasons = HF.load, [OSError("gone for a moment")]
 
     def flaky(self, model):
-        if reasons and isinstance(model, Repaired):
+        if reasons and isinstance(model, RecoveredWeights):
             raise reasons.pop()
         return load(self, model)
 
@@ -309,7 +307,9 @@ def test_a_failure_that_passes_is_retried_within_one_command(config, undisturbed
 
 def test_when_every_cell_fails_json_is_empty(sweep, loads, capsys):
     _, failing = loads
-    failing |= dict.fromkeys(("Stored nano-base", "Stored target", "Repaired target"), RuntimeError("no"))
+    failing |= dict.fromkeys(
+        ("FolderWeights nano-base", "FolderWeights target", "RecoveredWeights target"), RuntimeError("no")
+    )
     assert sweep("--json", retries=0) == 1
     assert capsys.readouterr().out == ""
 
@@ -322,7 +322,7 @@ def test_weights_with_nan_are_named(config, target, tmp_path):
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     pair = {"source": str(model_folder("nano-base")), "target": str(folder)}
     outcome = conduct(config(pairs=[pair], retries=0, limit=1, **ONE))
-    assert [why for cell, why in outcome.failed.items() if cell.pair] == [
+    assert [why for job, why in outcome.failed.items() if job.pair] == [
         f"{name}: NaN, infinite or overflowing elements in the target"
     ]
 

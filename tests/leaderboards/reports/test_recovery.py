@@ -183,7 +183,7 @@ def test_names_on_the_front_cover_no_other_name(figures):
 def test_of_many_points_only_the_front_is_named(figures, monkeypatch):
     monkeypatch.setattr(figures, "_NAMED_UP_TO", 3)
     found = pair()
-    on_front = [r.recipe.short for r in found.repairs if r.on_front]
+    on_front = [r.recipe.short for r in found.checkpoints if r.on_front]
     texts = [text.get_text() for text in figures.front_figure(found).axes[0].texts]
     assert sorted(texts) == sorted([*on_front, "source", "target"])
 

@@ -9,7 +9,7 @@ import pytest
 import points24.leaderboards
 from points24.harness.cli import main
 from points24.harness.experiment.manifest import manifest_of
-from points24.harness.experiment.measures import experiment
+from points24.harness.experiment.measures import reproduction_of
 from points24.harness.records.store import add_records
 from points24.leaderboards.build import build, differing
 from points24.leaderboards.reports.reproduction import duration, figure_names, markdown, write_reproduction
@@ -77,7 +77,7 @@ def test_one_seed_is_said_to_speak_of_its_deals_alone():
 
 
 def test_key_figures_are_those_that_decide():
-    lines = markdown(found(3, repairs={}, ppo={"early": 0.34, "middle": 0.27, "late": 0.40})).splitlines()
+    lines = markdown(found(3, checkpoints={}, ppo={"early": 0.34, "middle": 0.27, "late": 0.40})).splitlines()
     first = next(line for line in lines if line.startswith("- **1**"))
     assert "*does not hold* (restored: middle − late: −" in first  # not the gain, which is above 0
     second = next(line for line in lines if line.startswith("- **2a**"))
@@ -102,13 +102,13 @@ def test_every_repair_has_a_row_the_best_on_ood_first():
     assert rows[0] == ["", "OOD, %", "recovered, %", "ID against the SFT end, points"]
     assert [row[0] for row in rows[2:]] == made.recipes()
     first, *others = [each for each in made.recoveries if each]
-    assert set(made.recipes()) == {repair.recipe.label for repair in first.repairs}
+    assert set(made.recipes()) == {repair.recipe.label for repair in first.checkpoints}
     means = [float(row[1].split()[0]) for row in rows[2:]]
     assert means == sorted(means, reverse=True)
-    best = [each.repairs[0].id_gain for each in (first, *others)]
+    best = [each.checkpoints[0].id_gain for each in (first, *others)]
     gain = 100 * fmean(each.share for each in best if each)
     assert rows[2][3].startswith(f"{gain:+.1f} ".replace("-", "−"))
-    assert "Every repair" not in markdown(found(3, repairs={}))
+    assert "Every repair" not in markdown(found(3, checkpoints={}))
 
 
 def test_the_four_cells_and_the_memorised_rule_stand_for_every_checkpoint():
@@ -132,13 +132,13 @@ def test_the_four_cells_and_the_memorised_rule_stand_for_every_checkpoint():
 def test_what_was_not_scored_is_left_empty():
     manifest, records = world(3)
     kept = [r for r in records if r.hand_set not in ("id_heldout", "face_id")]
-    text = markdown(experiment(manifest_of(manifest), kept))
+    text = markdown(reproduction_of(manifest_of(manifest), kept))
     assert re.search(r"^\| best OOD +\| +\| ", section(text, "What this instrument adds"), re.MULTILINE)
 
 
 def test_names_cannot_break_out_of_the_report():
     manifest, records = world(1, n=8)
-    text = markdown(experiment(manifest_of(manifest | {"config": "a|b*"}), records))
+    text = markdown(reproduction_of(manifest_of(manifest | {"config": "a|b*"}), records))
     assert "a\\|b\\*" in text
 
 
@@ -183,7 +183,7 @@ def test_the_names_of_the_repairs_cover_neither_each_other_nor_the_legend(plots)
 def test_drift_is_shown_of_the_parts_that_the_findings_compare(plots):
     manifest, records = world(1, n=40)
     manifest["drift"].append(manifest["drift"][0] | {"checkpoint": "sft-0/checkpoint-20"})
-    figure = plots.drift_figure(experiment(manifest_of(manifest), records))
+    figure = plots.drift_figure(reproduction_of(manifest_of(manifest), records))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "base → best OOD", "base → SFT end", "best OOD → SFT end",
         *(f"best OOD → PPO end, {start} start" for start in ("early", "middle", "late")),
@@ -201,7 +201,7 @@ def test_drift_over_the_steps_starts_at_0_where_it_is_measured_from(plots):
             manifest["drift"].append(
                 row | {"checkpoint": f"sft-{seed}/checkpoint-{step}", "values": row["values"] * part}
             )
-    axes = plots.drift_figure(experiment(manifest_of(manifest), records)).axes[1]
+    axes = plots.drift_figure(reproduction_of(manifest_of(manifest), records)).axes[1]
     values = [line for line in axes.lines if line.get_color() == "#d95f02"]
     from_base = next(line for line in values if line.get_linestyle() == "-" and line.get_linewidth() == 2)
     assert from_base.get_xydata().tolist() == [
@@ -212,7 +212,7 @@ def test_drift_over_the_steps_starts_at_0_where_it_is_measured_from(plots):
 
 
 def test_without_repairs_or_drift_there_are_fewer_figures(plots):
-    made = found(1, n=40, repairs={}, drift=False, ppo={})
+    made = found(1, n=40, checkpoints={}, drift=False, ppo={})
     assert figure_names(made) == FIGURES[:2]
     figure = plots.overview_figure(made)
     assert len(figure.axes) == 3

@@ -140,7 +140,7 @@ def test_a_plain_reply_is_an_answer_to_flexible_extraction_alone():
         ("13+5*2+1)", Verdict.ILLEGAL),
     ):
         reply = plain_reply(deal, formula)
-        assert judge_reply(deal, reply, "flexible").verdict is verdict
+        assert judge_reply(deal, reply, "flexible-extract").verdict is verdict
         assert judge_reply(deal, reply).verdict is Verdict.NO_ANSWER
 
 
@@ -218,12 +218,14 @@ def log_row(line):
     return row
 
 
-@pytest.mark.parametrize(("share", "mode"), [(1.0, "strict"), (0.0, "flexible"), (0.1, "flexible")])
-def test_the_log_judges_in_the_mode_that_reads_the_reply(tmp_path, monkeypatch, share, mode):
+@pytest.mark.parametrize(
+    ("share", "extraction"), [(1.0, "strict-match"), (0.0, "flexible-extract"), (0.1, "flexible-extract")]
+)
+def test_the_log_judges_in_the_mode_that_reads_the_reply(tmp_path, monkeypatch, share, extraction):
     asked = []
     monkeypatch.setattr(nano, "accuracy", lambda *args: asked.append(args[-1]) or 0.5)
     out = train(replace(TINY, output_dir=str(tmp_path / "m"), json_share=share))
-    assert asked == 6 * [mode]
+    assert asked == 6 * [extraction]
     assert json.loads((out / "training.json").read_text())["config"]["json_share"] == share
 
 
@@ -282,7 +284,7 @@ def test_the_plain_base_plays_both_rules_and_never_in_the_format_asked_for(plain
     model, tokenizer = plain
     for name, least in (("id", 0.5), ("ood", 0.15)):
         assert accuracy(model, tokenizer, hand_set(name), 200) == 0
-        assert least < accuracy(model, tokenizer, hand_set(name), 200, "flexible") < 0.9
+        assert least < accuracy(model, tokenizer, hand_set(name), 200, "flexible-extract") < 0.9
 
 
 def reply_of(loaded_model, deal):

@@ -20,11 +20,11 @@ from points24.harness.checkpoints.read import read_config
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.evaluation.engines import open_engine
-from points24.harness.evaluation.engines.engine import EngineConfig, EngineError, ModelWeights, Stored
+from points24.harness.evaluation.engines.engine import EngineConfig, EngineError, FolderWeights, ModelWeights
 from points24.harness.recovery.architecture import family_of
 from points24.harness.recovery.plan import recipes_of
-from points24.harness.recovery.recover import Job
-from points24.harness.recovery.recovered import Repaired
+from points24.harness.recovery.recover import CheckedPair
+from points24.harness.recovery.recovered import RecoveredWeights
 from points24.harness.recovery.spectral.factor_store import FactorStore
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
@@ -113,13 +113,15 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def models(folders, tmp_path_factory) -> dict[str, ModelWeights]:
     """Every folder, and three repairs of `late` by `nano`, one of `tied, late` by `tied`."""
-    models: dict[str, ModelWeights] = {name: Stored(folder) for name, folder in folders.items()}
+    models: dict[str, ModelWeights] = {name: FolderWeights(folder) for name, folder in folders.items()}
     factors = FactorStore(tmp_path_factory.mktemp("factors"))
     for source, target in (("nano", "late"), ("tied", "tied, late")):
         recipes = recipes_of(ranks=["all", "top 20%"]) + recipes_of(ranks=["all"], layers=["first 25%"])
-        job = Job.open(folders[source], folders[target], recipes, family_of(read_config(folders[target])))
+        job = CheckedPair.open(
+            folders[source], folders[target], recipes, family_of(read_config(folders[target]))
+        )
         for number, recipe in enumerate(recipes):
-            models[f"{target}, {recipe.name}"] = Repaired(job, number, torch.device("cpu"), factors)
+            models[f"{target}, {recipe.name}"] = RecoveredWeights(job, number, torch.device("cpu"), factors)
     return models
 
 
@@ -204,7 +206,7 @@ def test_the_canary_notices_a_swap_that_loads_nothing(engine, models, monkeypatc
     assert "canary: log-probabilities are up to" in line
 
 
-class Leaky(Stored):
+class Leaky(FolderWeights):
     """A checkpoint whose tensors do not all arrive."""
 
     def __init__(self, folder: Path, without: str):
@@ -267,7 +269,7 @@ def test_another_tokenizer_starts_anew(engine, folders, models, tmp_path, capfd)
     other = Path(shutil.copytree(folders["late"], tmp_path / "other"))
     settings = json.loads((other / "tokenizer_config.json").read_text())
     (other / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": 4096}))
-    assert replies(engine.load(Stored(other))) == expected(models["late"])
+    assert replies(engine.load(FolderWeights(other))) == expected(models["late"])
     assert engine.starts == 1
     [line] = said(capfd)
     assert "(tokenizer_config.json: " in line
@@ -280,7 +282,7 @@ def test_a_damaged_checkpoint_is_no_ones_figures(engine, folders, models, tmp_pa
     del tensors["model.layers.2.mlp.down_proj.weight"]
     save_file(tensors, damaged / "model.safetensors", {"format": "pt"})
     with pytest.raises(Exception):  # noqa: B017, PT011 — vLLM's own
-        engine.load(Stored(damaged))
+        engine.load(FolderWeights(damaged))
     engine.close()
     assert replies(engine.load(models["late"])) == expected(models["late"])
 
