@@ -7,14 +7,17 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import NamedTuple
+
+from packaging.requirements import Requirement
 
 from points24.harness.cli import Command
 from points24.tasks.lm_eval.files import TASK_FILES, task_names
 
 _OPTIONAL = {"trl": "train", "matplotlib": "plots"}
+_EXTRAS = ("train", "vllm", "plots", "slurm", "ray")
 
 
 class Check(NamedTuple):
@@ -36,6 +39,25 @@ def examine() -> Iterator[Check]:
     for package, extra in _OPTIONAL.items():
         found = _version(package)
         yield Check(package, found or f"not installed (optional; pip install 'points24[{extra}]')")
+    yield from _bounds()
+
+
+def _bounds() -> Iterator[Check]:
+    """Installed versions against the bounds that points24 declares; of the extras, what is installed."""
+    wrong = []
+    for requirement in map(Requirement, requires("points24") or ()):
+        marker = requirement.marker
+        needed = marker is None or marker.evaluate({"extra": ""})
+        if marker and not needed and not any(marker.evaluate({"extra": each}) for each in _EXTRAS):
+            continue
+        found = _version(requirement.name)
+        bounds = str(requirement.specifier)
+        mend = f"pip install '{requirement.name}{bounds}'"
+        if found is None and needed:
+            wrong.append(Check(requirement.name, f"not installed; needed: {bounds or 'any'}", True, mend))
+        elif found is not None and not requirement.specifier.contains(found, prereleases=True):
+            wrong.append(Check(requirement.name, f"{found}, outside {bounds}", True, mend))
+    yield from wrong or [Check("versions", "every package is within its bounds")]
 
 
 def _lm_eval() -> Iterator[Check]:

@@ -78,6 +78,12 @@ class RecoveredWeights:
                 copy.write(name, tensor)
             copy.finish(record | self.report, model_card(record, self.report))
 
+    def as_folder(self, scratch: Path) -> Path:
+        """The same as a folder below `scratch`, for an engine that reads files alone."""
+        out = scratch / self.folder.name
+        self.write(out, {"source": "", "target": str(self.folder), "command": ""})
+        return out
+
     def _repaired(self, name: str, reports: list[dict]) -> Tensor:
         patch = _Patch(self._job.target.read(name))
         sinks = {self._number: patch}

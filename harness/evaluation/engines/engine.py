@@ -1,4 +1,4 @@
-"""What an engine is: one of lm-eval's models, given one checkpoint after the other."""
+"""The interface of an engine: one of lm-eval's models that holds one checkpoint after another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from points24.tasks.errors import InputError
 
 
 class EngineError(RuntimeError):
-    """An engine that does not do what it was told."""
+    """An engine that does not hold the weights it was given."""
 
 
 @dataclass(kw_only=True)
@@ -36,19 +36,27 @@ class EngineConfig:
     """Start vLLM anew for every checkpoint instead of swapping weights in place."""
 
 
-class ModelWeights(Protocol):
-    """A checkpoint, on disk or in the making."""
+class Tensors(Protocol):
+    """Weights by name, and the configuration that they belong to."""
 
     folder: Path
     """Where config.json and the tokenizer are."""
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor by its name in a checkpoint's files."""
+        ...
+
+
+class ModelWeights(Tensors, Protocol):
+    """A checkpoint, on disk or in memory."""
 
     @property
     def digest(self) -> str | None:
         """SHA-256 over the weights."""
         ...
 
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor by its name in a checkpoint's files."""
+    def as_folder(self, scratch: Path) -> Path:
+        """A folder with these weights: their own, or one that is written below `scratch`."""
         ...
 
 
@@ -64,6 +72,9 @@ class FolderWeights:
         """SHA-256 over the weights; None of a folder without any."""
         self._digest = self._digest or weights_digest(self.folder)
         return self._digest
+
+    def as_folder(self, scratch: Path) -> Path:
+        return self.folder
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor by its name.
@@ -85,7 +96,10 @@ class ServedWeights:
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Raises: InputError: only its server has them."""
-        raise InputError(f"{self.folder}: the weights of a model behind a server are not at hand")
+        raise InputError(f"{self.folder}: the weights of a model behind a server are not available here")
+
+    def as_folder(self, scratch: Path) -> Path:
+        return self.folder
 
 
 class Engine(ABC):
@@ -93,7 +107,7 @@ class Engine(ABC):
 
     Attributes:
         name: lm-eval's.
-        starts: how many times something was started.
+        starts: how many times a model or engine was started.
     """
 
     def __init__(self, config: EngineConfig):
@@ -103,12 +117,12 @@ class Engine(ABC):
 
     @abstractmethod
     def load(self, model: ModelWeights) -> LM:
-        """lm-eval's model with these weights; the one returned before holds them too, or is dead.
+        """lm-eval's model with these weights; one returned before must no longer be used.
 
         Raises:
             InputError: it cannot hold them.
-            EngineError: it says that it does, and does not.
+            EngineError: it reports success, but does not hold them.
         """
 
-    def close(self) -> None:  # noqa: B027 — most have nothing to give back
-        """Give back what it holds; `load` starts it again."""
+    def close(self) -> None:  # noqa: B027 — most have nothing to free
+        """Free what it holds; `load` starts it again."""

@@ -13,7 +13,13 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
-from points24.harness.evaluation.engines.engine import Engine, EngineConfig, FolderWeights, ModelWeights
+from points24.harness.evaluation.engines.engine import (
+    Engine,
+    EngineConfig,
+    FolderWeights,
+    ModelWeights,
+    Tensors,
+)
 from points24.harness.evaluation.random_state import undisturbed_random_state
 
 _HF: Any = HFLM  # its registry's decorator hides the signature
@@ -42,14 +48,14 @@ def wrapped(model: Any, tokenizer: Any, batch_size: int | str, **settings: Any) 
     """A transformers model as lm-eval's."""
     logger = logging.getLogger(HFLM.__module__)
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of what is meant: a model object
+    logger.setLevel(logging.ERROR)  # it warns about model objects, which we pass on purpose
     try:
         return _HF(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **settings)
     finally:
         logger.setLevel(level)
 
 
-def build(model: ModelWeights, dtype: str) -> Any:
+def build(model: Tensors, dtype: str) -> Any:
     """A transformers model with these weights, on the CPU.
 
     Args:

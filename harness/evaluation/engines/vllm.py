@@ -1,7 +1,7 @@
-"""vLLM in this process, started once for an architecture: other weights are put in place in milliseconds.
+"""vLLM in this process, started once for each architecture; weights are swapped in place in milliseconds.
 
-Where vLLM spreads a model over several processes (tensor, pipeline or data parallelism) no tensor of ours
-reaches them, and every checkpoint goes by way of a folder.
+Where vLLM spreads a model over several processes (tensor, pipeline or data parallelism), our tensors cannot
+reach them, and every checkpoint is loaded from a folder.
 """
 
 from __future__ import annotations
@@ -26,11 +26,16 @@ from transformers import AutoTokenizer
 from points24.harness.checkpoints.digest import BESIDE
 from points24.harness.checkpoints.read import open_checkpoint
 from points24.harness.evaluation.engines import canary
-from points24.harness.evaluation.engines.engine import Engine, EngineConfig, EngineError, ModelWeights
+from points24.harness.evaluation.engines.engine import (
+    Engine,
+    EngineConfig,
+    EngineError,
+    ModelWeights,
+    Tensors,
+)
 from points24.harness.evaluation.engines.hf import build, wrapped
 from points24.harness.evaluation.random_state import undisturbed_random_state
 from points24.harness.files import sha256
-from points24.harness.recovery.recovered import RecoveredWeights
 from points24.tasks.errors import InputError
 
 _PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
@@ -72,7 +77,7 @@ class VLLM(Engine):
             if self._swaps_in_place:
                 self._forget_prompts()  # a seed's replies must not depend on what was asked before
             return self._lm
-        self._holds = None  # whatever fails from here on, nobody knows what is in there
+        self._holds = None  # after a failure from here on, the content is unknown
         shape = shape_of(model.folder)
         if self._lm is not None and not self._swaps_in_place:
             self.close()
@@ -115,17 +120,15 @@ class VLLM(Engine):
 
     def _started(self, model: ModelWeights, as_folder: bool = False) -> Any:
         """A new vLLM: in the folder of the model's configuration, or with the model itself as a folder."""
-        # Set, not proposed: no tensor of ours reaches an engine in a process of its own.
+        # Overrides the user's setting: our tensors cannot reach an engine in another process.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if self._swaps_in_place else "1"
         size = self.config.batch_size
-        # Its CPU build takes this function away, and gives its libraries to every process that we start.
+        # Its CPU build replaces this function, and preloads its libraries in every process that we start.
         self._process_was = torch.set_num_threads, {k: v for k, v in os.environ.items() if k == "LD_PRELOAD"}
         self.starts += 1
         with tempfile.TemporaryDirectory(prefix="points24-") as scratch, undisturbed_random_state():
-            folder = model.folder
-            if isinstance(model, RecoveredWeights) and (as_folder or not self._swaps_in_place):
-                folder = Path(scratch) / model.folder.name
-                model.write(folder, {"source": "", "target": str(model.folder), "command": ""})
+            whole = as_folder or not self._swaps_in_place
+            folder = model.as_folder(Path(scratch)) if whole else model.folder
             try:
                 return _lm_eval_class()(pretrained=str(folder), batch_size=size, **self._args)
             except (ValueError, TypeError) as e:  # what vLLM's own checks of its arguments raise
@@ -162,7 +165,7 @@ class VLLM(Engine):
         if not self._lm.model.reset_prefix_cache():
             raise EngineError("prefix cache: could not be dropped")
 
-    def _expected(self, model: ModelWeights) -> list[float]:
+    def _expected(self, model: Tensors) -> list[float]:
         """The canary's figures by transformers."""
         tokenizer = AutoTokenizer.from_pretrained(model.folder)
         reference = wrapped(build(model, self._dtype).eval(), tokenizer, 1)
@@ -175,9 +178,7 @@ class VLLM(Engine):
 
 
 class _Given:
-    """Tensors at hand, as a model."""
-
-    digest = None
+    """Tensors in memory, with the folder of their configuration."""
 
     def __init__(self, folder: Path, tensors: dict[str, Tensor]):
         self.folder, self._tensors = folder, tensors
@@ -187,7 +188,7 @@ class _Given:
 
 
 def shape_of(folder: Path) -> dict[str, Any]:
-    """What two checkpoints must share to take turns in one engine: all but the values of the weights."""
+    """What two checkpoints must share to be swapped in one engine: all but the values of the weights."""
     checkpoint = open_checkpoint(folder)
     config = {key: value for key, value in checkpoint.config.items() if key not in _NOT_THE_MODEL}
     files = {name: sha256(folder / name) for name in BESIDE if (folder / name).exists()}
@@ -203,7 +204,7 @@ def _unlike(new: dict[str, Any], old: dict[str, Any]) -> str:
 
 
 def _repack_tied_head(model: Any) -> None:
-    """The CPU build packs the output layer's weights; where they are the embeddings', the old pack stays."""
+    """Pack the output layer again: where it is tied to the embeddings, the CPU build keeps the old pack."""
     head = getattr(model, "lm_head", None)
     if getattr(model.config, "tie_word_embeddings", False) and next(model.parameters()).device.type == "cpu":
         method = getattr(head, "quant_method", None)
@@ -217,7 +218,7 @@ def _lm_eval_class() -> Any:
     parent: Any = LMEvalVLLM
 
     class EachItsSeed(parent):
-        """Lm-eval's, but where a seed is given, no two prompts share the random numbers that it leads to."""
+        """lm-eval's, except that each prompt derives its own random numbers from a given seed."""
 
         def _model_generate(
             self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None
@@ -232,7 +233,7 @@ def _lm_eval_class() -> Any:
 
 
 def _need_vllm() -> None:
-    # By default it logs to where our data goes.
+    # By default it logs to standard output, which is for data.
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     try:

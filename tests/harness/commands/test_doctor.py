@@ -65,3 +65,23 @@ def test_tasks_lists_tasks_and_groups(capsys):
         "points24_id_paper", "points24_id_revise", "points24_ood", "points24_ood_paper", "points24_ood_revise",
         "points24_plain_ood", "points24_revise",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("requirement", "found", "mend"),
+    [
+        ("numpy>=99", r"numpy: \S+, outside >=99", "pip install 'numpy>=99'"),
+        ("no-such>=1", "no-such: not installed; needed: >=1", "pip install 'no-such>=1'"),
+        ("numpy<1; extra == 'train'", r"numpy: \S+, outside <1", "pip install 'numpy<1'"),
+        ("torch>=2.0,<3", "versions: every package is within its bounds", ""),
+        ("no-such>=1; extra == 'train'", "versions: every package is within its bounds", ""),
+        ("numpy<1; extra == 'dev'", "versions: every package is within its bounds", ""),
+    ],
+)
+def test_a_version_outside_the_bounds_comes_with_the_command_that_mends_it(
+    monkeypatch, requirement, found, mend
+):
+    monkeypatch.setattr(doctor, "requires", lambda package: [requirement])
+    (check,) = doctor._bounds()
+    assert re.fullmatch(found, f"{check.subject}: {check.found}")
+    assert (check.broken, check.mend) == (bool(mend), mend)
