@@ -61,7 +61,7 @@ def _gone(name: str) -> str | None:
     found: Any = getattr(cls, attribute, None)
     if found is None and attribute not in vars(cls) and attribute not in _set_by(cls):
         return f"{path}: {installed} has no such attribute"
-    if not parameters:
+    if not parameters or found is None:
         return None
     expected = [word for word in parameters.rstrip(")").split(", ") if word]
     there = [parameter for parameter in inspect.signature(found).parameters if parameter != "self"]
