@@ -1,7 +1,7 @@
 """``points24``: finds the installed commands, runs one, and turns its outcome into an exit status.
 
 Commands register under the entry-point group ``points24.commands`` (see pyproject.toml), so this module
-knows none of them and the layers above `harness` can bring their own.
+knows none of them, and the layers above `harness` can add theirs.
 
 Exit status: 0 done, 1 some of the work failed, 2 bad input, 3 integrity, 130 interrupted. Data goes to
 standard output, progress and messages to standard error.

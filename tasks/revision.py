@@ -1,8 +1,8 @@
 """The revision protocol: several attempts at a deal, with the verifier's message after each that fails.
 
 The same in evaluation (`points24.tasks.lm_eval.revise`) and in training (`points24.trainers.ppo`). The
-verifier reads the reply format that the prompt asks for and nothing else (``strict-match``): a dialogue has
-one course, whatever else its replies are scored by.
+verifier reads the reply format that the prompt asks for and nothing else (``strict-match``): a dialogue
+takes the same course whichever filter scores it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def verify(deal: Deal, reply: object) -> tuple[Judgement, str | None]:
 
 
 def deciding(verdicts: Sequence[str]) -> int:
-    """Place of the reply that says what a dialogue is worth: the first correct one, else the last.
+    """Index of the reply by which a dialogue is judged: the first correct one, else the last.
 
     Args:
         verdicts: of each reply, by one extraction; at least one.

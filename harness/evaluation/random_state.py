@@ -1,4 +1,4 @@
-"""Global random numbers, kept from what others do to them."""
+"""Protects the global random generators from code that seeds them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @contextmanager
 def undisturbed_random_state() -> Iterator[None]:
-    """Give every global random generator back as it was; lm-eval seeds them all at each evaluation."""
+    """Restore every global random generator on exit; lm-eval seeds them all at each evaluation."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
     try:

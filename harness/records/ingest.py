@@ -28,7 +28,7 @@ _PACKAGE_LINES = {"torch": r"PyTorch version: (\S+)", "python": r"Python version
 
 
 class About(NamedTuple):
-    """What lm-eval cannot know about a checkpoint; None leaves what its folder says."""
+    """What lm-eval cannot know about a checkpoint; None takes what its folder says."""
 
     model: str | None = None
     parent: str | None = None
@@ -39,7 +39,7 @@ class About(NamedTuple):
 
 
 def records_of(run: Run, about: About) -> list[Record]:
-    """The records of a run, as lm-eval judged it.
+    """The records of a run, with the verdicts that lm-eval's filters gave.
 
     Raises:
         InputError: the samples hold what no record may hold.
@@ -49,11 +49,11 @@ def records_of(run: Run, about: About) -> list[Record]:
 
 
 def rescored(run: Run) -> Run:
-    """The run with its stored replies judged by the present checker.
+    """The run with its stored replies judged again, by the installed checker.
 
     Raises:
-        InputError: the present checker would have led a dialogue elsewhere, where nobody knows what the model
-            would have replied.
+        InputError: the installed checker would have sent another message in a dialogue, and the model's reply
+            to that is unknown.
     """
     lengths = [_length(dialogue, place, run.attempts) for place, dialogue in enumerate(run.dialogues[STRICT])]
     return replace(
@@ -71,7 +71,7 @@ def rescored(run: Run) -> Run:
 
 
 def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
-    """Replies that the dialogue would have by the present checker.
+    """How many replies the dialogue would have with the installed checker.
 
     Args:
         dialogue: as the verifier judged it.
@@ -85,8 +85,8 @@ def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
         then = Judgement(reply.verdict, None, reply.reason)
         if then.verdict is Verdict.CORRECT or message != feedback(then):
             raise InputError(
-                f"deal {place}: the verifier would answer reply {number} otherwise ({now.reason}; then: "
-                f"{then.reason}), and what the model would say to that is not known"
+                f"deal {place}: the verifier would now answer reply {number} differently ({now.reason}; "
+                f"then: {then.reason}), and the model's reply to that is unknown"
             )
     return len(dialogue.replies)  # the next prompt did not fit the model's context
 
@@ -104,8 +104,8 @@ def check_against_results(run: Run) -> None:
     """
     for name, dialogues in run.dialogues.items():
         stated = run.results["results"][run.task].get(f"acc,{name}", math.nan)
-        won = [dialogue.deciding.verdict == Verdict.CORRECT for dialogue in dialogues]
-        found = sum(won) / len(won)
+        correct = [dialogue.deciding.verdict == Verdict.CORRECT for dialogue in dialogues]
+        found = sum(correct) / len(correct)
         if not math.isclose(stated, found, abs_tol=1e-9):
             raise InputError(f"{run.task}, {name}: results say acc {stated:.6f}, samples {found:.6f}")
 
@@ -176,7 +176,7 @@ def model_name(pretrained: str) -> str:
 
 
 def _recipe(folder: Path) -> dict[str, Any] | None:
-    """How a folder was made: repaired, as its ``recovery.json`` says, or else trained (``training.json``)."""
+    """How a checkpoint was made: by recovery (``recovery.json``), or else by training (``training.json``)."""
     for name, key in (("recovery.json", "recipe"), ("training.json", "config")):
         path = folder / name
         if path.exists():
@@ -201,7 +201,7 @@ def _decoding(run: Run) -> dict[str, Any]:
 
 
 def _versions(results: dict[str, Any]) -> dict[str, str]:
-    """What lm-eval recorded of the run, and the points24 that reads it."""
+    """Versions that lm-eval recorded, and that of the points24 that reads them."""
     found = {"points24": version("points24"), "lm_eval": results.get("lm_eval_version")}
     found["transformers"] = results.get("transformers_version")
     for package, pattern in _PACKAGE_LINES.items():

@@ -28,7 +28,7 @@ _METADATA = {"version", "hand_set", "rule", "target", "hand_set_digest", "templa
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, and what lm-eval's filter made of it then."""
+    """A reply, and how lm-eval's filter judged it during the run."""
 
     text: str
     verdict: Verdict
@@ -45,7 +45,7 @@ class Dialogue:
 
     @property
     def deciding(self) -> Reply:
-        """The reply that says what the dialogue is worth."""
+        """The reply by which the dialogue is judged: the first correct one, else the last."""
         return self.replies[deciding([reply.verdict for reply in self.replies])]
 
 
@@ -81,7 +81,7 @@ class Run:
 def runs(folder: Path, *, any_version: bool = False) -> Iterator[Callable[[], Run]]:
     """Every points24 run below a folder, each as a function that reads it and may raise `InputError`.
 
-    One run that cannot be read is thus no reason to lose the others.
+    So one run that cannot be read does not stop the others.
 
     Args:
         folder: where lm-eval wrote, or a folder above.
@@ -174,7 +174,7 @@ def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> R
 
 
 def _hands(path: Path, task: str, metadata: dict[str, Any]) -> HandSet:
-    """What was asked, where the digests say that it is what is installed."""
+    """The hand set that was asked, provided that its digests are those of the installed one."""
     hands = hand_set(metadata["hand_set"], parse_rule(metadata["rule"]), metadata["target"])
     if metadata["hand_set_digest"] != hands.digest:
         raise InputError(
@@ -184,7 +184,7 @@ def _hands(path: Path, task: str, metadata: dict[str, Any]) -> HandSet:
     worded = metadata.get("feedback_digest", feedback.DIGEST)
     if worded != feedback.DIGEST:
         raise InputError(
-            f"{path}: the verifier of {task} spoke by wording {worded[:12]}…, but the installed one is "
+            f"{path}: {task} used the verifier's wording {worded[:12]}…, but the installed one is "
             f"{feedback.DIGEST[:12]}…"
         )
     return hands
@@ -196,7 +196,7 @@ def _dialogue(row: dict[str, Any]) -> tuple[str, Dialogue]:
     judged = judged if isinstance(judged, list) else [judged]
     if row["filter"] not in FILTERS:
         raise InputError(f"filter: expected {' or '.join(FILTERS)}, found {row['filter']!r}")
-    # There may be more replies: lm-eval pads the work of several processes by asking a deal again.
+    # There may be more replies than judgements: with several processes lm-eval pads by repeating a deal.
     if not 1 <= len(judged) <= len(texts):
         raise InputError(f"{len(texts)} replies, of which {len(judged)} are judged")
     deal = Deal(tuple(doc["cards"]), parse_rule(doc["rule"]), doc["target"])

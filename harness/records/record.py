@@ -119,7 +119,7 @@ class Record:
     filter: Annotated[str, _one_of(*FILTERS)] | None = None
     """``strict-match`` or ``flexible-extract``."""
     k: Count
-    """Deals won."""
+    """Deals answered correctly."""
     n: AtLeastOne
     """Deals played: the first n of the hand set."""
     verdicts: dict[VerdictName, Count] | None = None
@@ -128,7 +128,7 @@ class Record:
     truncated: Count | None = None
     """How many of these replies end inside something they opened."""
     outcomes: Bits | None = None
-    """One character per deal in hand-set order: 1 won, 0 not."""
+    """One character per deal in hand-set order: 1 correct, 0 not."""
 
     versions: dict[str, str] | None = None
     """Python and packages."""
@@ -156,8 +156,8 @@ class Record:
     def key(self) -> str:
         """SHA-256 that identifies the run: a run that is ingested twice has one key.
 
-        Over what happened, not over what is said about it: a checkpoint whose parent is named only the
-        second time, or whose weights have gone since, is still the same run.
+        Over the outcome, not over facts about the checkpoint: if its parent is named only the second time, or
+        its weights have been deleted since, it is still the same run.
         """
         names = _IDENTITY if self.status == "measured" else (*_IDENTITY, *_REPORTED_IDENTITY)
         content = json.dumps([getattr(self, name) for name in names], sort_keys=True)

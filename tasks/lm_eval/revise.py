@@ -43,11 +43,11 @@ _WRONG = [verdict.value for verdict in Verdict if verdict is not Verdict.CORRECT
 
 @dataclass
 class OpenDialogue:
-    """One deal as it is being played.
+    """A dialogue in progress: one deal.
 
     Attributes:
         request: lm-eval's, whose `resps` hold the replies so far.
-        messages: what is said before the next reply.
+        messages: the conversation before the next reply.
     """
 
     request: Instance
@@ -61,7 +61,7 @@ class ReviseTask(Points24Task):
         with errors_in_one_line():
             attempts = self.attempts = attempts_in(config.get("metadata") or {})
 
-        # No method: lm-eval copies what its configuration holds, and a method would take the model along.
+        # Not a method: lm-eval deep-copies the configuration, and a method would copy the model with it.
         def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
             return dialogue_metrics(doc, json.loads(results[0]), attempts)
 
@@ -72,7 +72,7 @@ class ReviseTask(Points24Task):
         super().__init__(config | {"metric_list": metric_list, "process_results": process_results})
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """As for a single attempt; the verifier's wording is part of what was asked."""
+        """As for a single attempt; the digest of the verifier's wording is recorded as well."""
         super().download(dataset_kwargs, **kwargs)
         self.config.metadata["feedback_digest"] = feedback.DIGEST
 
@@ -140,13 +140,13 @@ class ReviseTask(Points24Task):
         said = [{"role": "assistant", "content": reply}, {"role": "user", "content": message}]
         dialogue.messages = dialogue.messages + said
         prompt = self._lm.apply_chat_template(dialogue.messages)
-        settings = deepcopy(self.config.generation_kwargs)  # lm-eval's models may take things out
+        settings = deepcopy(self.config.generation_kwargs)  # lm-eval's models may pop entries
         return Instance(
             "generate_until", request.doc, (prompt, settings), request.idx, metadata=request.metadata
         )
 
     def _fits(self, request: Instance) -> bool:
-        """Whether prompt and reply fit the context: of a longer prompt, lm-eval would cut off the cards."""
+        """Whether prompt and reply fit the context; lm-eval would cut the cards off a longer prompt."""
         prompt, context = request.args[0], known_context(self._lm)
         if context is None or not isinstance(prompt, str):
             return True
@@ -175,15 +175,15 @@ def dialogue_metrics(doc: dict[str, Any], judged: list[dict[str, Any]], attempts
 
     Args:
         doc: a row of `documents`.
-        judged: what the filter made of each reply.
+        judged: the filter's judgement of each reply.
         attempts: how many replies there might have been.
     """
     verdicts = [reply["verdict"] for reply in judged]
     place = deciding(verdicts)
-    won = verdicts[place] == Verdict.CORRECT
+    correct = verdicts[place] == Verdict.CORRECT
     return {
         **metrics(doc, judged[place]),
-        **{f"acc@{k}": float(won and place < k) for k in range(1, attempts + 1)},
+        **{f"acc@{k}": float(correct and place < k) for k in range(1, attempts + 1)},
         **{f"{verdict}@1": float(verdicts[0] == verdict) for verdict in _WRONG},
         "attempts_used": float(place + 1),
     }
@@ -206,4 +206,4 @@ class StrictEach(_EachAttempt, StrictMatch):
 
 @register_filter("points24_flexible_each")
 class FlexibleEach(_EachAttempt, FlexibleExtract):
-    """By the formula that a reply commits to, whatever the verifier made of it."""
+    """By the formula that a reply commits to, however the verifier judged it."""

@@ -75,7 +75,7 @@ class Points24Task(ConfigurableTask):
 
 
 def documents(hands: HandSet, wording: Template) -> list[dict[str, Any]]:
-    """One row per deal: what is asked, the reply that would be right, and the deal's weight."""
+    """One row per deal: the prompt, a right reply, and the deal's weight."""
     return [
         {
             "cards": list(deal.cards),
@@ -100,13 +100,13 @@ def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, An
 
     Args:
         doc: a row of `documents`.
-        results: what the filter made of the replies; there is one reply.
+        results: the filter's judgements, of which there is one.
     """
     return metrics(doc, json.loads(results[0]))
 
 
 def metrics(doc: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
-    """The metrics of one reply, from what a filter made of it."""
+    """The metrics of one reply, from its judgement by a filter."""
     shares = {verdict.value: float(judged["verdict"] == verdict.value) for verdict in Verdict}
     acc = shares.pop(Verdict.CORRECT.value)
     return {
@@ -164,7 +164,7 @@ class VerdictFilter(Filter):
         return [json.dumps(self.judged(replies[0], doc)) for replies, doc in zip(resps, docs, strict=True)]
 
     def judged(self, reply: str, doc: dict[str, Any]) -> dict[str, Any]:
-        """What is made of one reply."""
+        """The judgement of one reply."""
         verdict, formula, reason = judge_reply(deal_of(doc), reply, self.extraction)
         return {
             "verdict": verdict.value,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 from tabulate import tabulate
@@ -73,10 +74,7 @@ def judging_table() -> str:
     for about, reply in replies.items():
         row: list[str] = [about]
         for extraction in FILTERS:
-            times = [
-                seconds(lambda extraction=extraction: judge_reply(DEAL, reply, extraction))
-                for _ in range(5000)
-            ]
+            times = [seconds(partial(judge_reply, DEAL, reply, extraction)) for _ in range(5000)]
             row.append(f"{1e6 * median(times):.1f}")
         rows.append(row)
     return tabulate(
@@ -90,11 +88,8 @@ def hostile_table() -> str:
         row: list[str] = [about]
         for length in (10**5, 10**6, 10**7):
             text = (piece * (length // len(piece) + 1))[:length]
-            worst = max(
-                seconds(lambda extraction=extraction: judge_reply(DEAL, text, extraction))
-                for extraction in FILTERS
-            )
-            row.append(f"{1e3 * (worst + seconds(lambda: is_truncated(text))):.1f}")  # noqa: B023
+            worst = max(seconds(partial(judge_reply, DEAL, text, extraction)) for extraction in FILTERS)
+            row.append(f"{1e3 * (worst + seconds(partial(is_truncated, text))):.1f}")
         rows.append(row)
     return tabulate(rows, ["reply made of", "100 KB, ms", "1 MB, ms", "10 MB, ms"], tablefmt="github")
 

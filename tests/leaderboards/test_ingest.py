@@ -357,7 +357,7 @@ def test_a_dialogue_that_would_go_elsewhere_today_is_refused(dialogues, place, n
     rejudged(place, otherwise)(only(dialogues, "samples_*"))
     assert leaderboard("rescore", dialogues) == 2
     error = capsys.readouterr().err
-    assert f"deal {place}: the verifier would answer reply {number} otherwise" in error
+    assert f"deal {place}: the verifier would now answer reply {number} differently" in error
     assert error.count("\n") == 1
 
 
@@ -367,4 +367,4 @@ def test_another_wording_of_the_verifier_is_refused(tmp_path, dialogues, capsys)
 
     edit(only(dialogues, "results_*.json"), other)
     assert ingest(tmp_path, dialogues) == 2
-    assert "spoke by wording 000000000000…" in capsys.readouterr().err
+    assert "used the verifier's wording 000000000000…" in capsys.readouterr().err

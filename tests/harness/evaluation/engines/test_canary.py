@@ -36,7 +36,7 @@ def test_rounding_passes(dtype, nats, sign, which):
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("which", range(len(LENGTHS)))
 def test_one_figure_beyond_rounding_is_caught(dtype, nats, sign, which):
-    with pytest.raises(EngineError, match=r"log-probabilities are up to .* nats a character off"):
+    with pytest.raises(EngineError, match=r"log-probabilities are up to .* nats per character off"):
         canary.check((off(sign * nats, which), FIGURES), None, dtype)
 
 
