@@ -181,6 +181,7 @@ def model_size(config: Any) -> Size:
     """
     try:
         model_config = AutoConfig.from_pretrained(config.parent)
+        stored: Any = model_config.dtype or torch.float32  # before building, which changes it
         with torch.device("meta"):
             model = auto_class(model_config).from_config(model_config)
     except (OSError, ValueError) as e:
@@ -193,7 +194,7 @@ def model_size(config: Any) -> Size:
             model = get_peft_model(model, config.peft_config)
     critic = model_config.get_text_config().hidden_size + 1 if isinstance(config, PPOConfig) else 0
     trained = critic + sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return Size(parameters, trained, parameters * (model_config.dtype or torch.float32).itemsize)
+    return Size(parameters, trained, parameters * stored.itemsize)
 
 
 def _lengths(config: Any, tokenizer: Any) -> list[tuple[int, int]]:
