@@ -159,7 +159,7 @@ def test_tokens_and_bytes_are_those_of_a_run(trainer, changed, capsys, tmp_path,
         assert 0 <= written - expected["checkpoint_bytes"] < 10_000  # the header
     names = ("optimizer.pt", "adapter_model.safetensors")
     states = sum(path.stat().st_size for path in run.state.rglob("*") if path.name in names)
-    assert 0 <= states - expected["states_bytes"] < 100_000  # names of tensors, twice
+    assert 0 <= states - expected["states_bytes"] < 150_000  # headers of the files
     if trainer == "sft":
         rows = [json.loads(line) for line in run.log.read_text().splitlines()]
         assert expected["work"]["tokens"] == max(row.get("num_tokens", 0) for row in rows)
