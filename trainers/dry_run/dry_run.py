@@ -28,7 +28,7 @@ from points24.tasks.hand_sets import hand_set
 from points24.tasks.prompts import template
 from points24.tasks.solver import solutions
 from points24.trainers.deals import completion_row, examples, prompt_row
-from points24.trainers.ppo import PPOConfig
+from points24.trainers.ppo_config import PPOConfig
 from points24.trainers.run.models import auto_class, load_tokenizer
 from points24.trainers.run.run import need_output_dir
 from points24.trainers.sft import SFTConfig
