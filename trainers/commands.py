@@ -71,7 +71,7 @@ def _fine_tune(args: argparse.Namespace) -> int:
 
 def _is_dry(args: argparse.Namespace) -> bool:
     if not args.dry_run and (args.json or args.processes is not None):
-        raise InputError("--json and --processes need --dry-run")
+        raise InputError("--json and --processes go with --dry-run")
     return args.dry_run
 
 

@@ -56,7 +56,7 @@ class PPOConfig(RunConfig, GRPOConfig):
         if self.max_turns < 1:
             raise InputError(f"max_turns: expected at least 1, found {self.max_turns}")
         if self.max_turns > 1 and not self.apply_chat_template:
-            raise InputError("max_turns: more than one attempt needs apply_chat_template: true")
+            raise InputError("max_turns: several attempts need apply_chat_template: true")
         for name in ("gamma", "lam", "turn_gamma", "turn_lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
