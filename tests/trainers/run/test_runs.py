@@ -195,7 +195,7 @@ def test_killed_after_its_last_step_a_run_is_only_finished(run, trainer, tmp_pat
             TRAIN[trainer](settings)
     finished = TRAIN[trainer](settings)
     assert sorted(path.name for path in finished.path.glob("*oint-*")) == ["checkpoint-4", "checkpoint-8"]
-    assert weights_digest(finished.path / "end") == weights_digest(run.checkpoint(8))
+    assert weights_digest(finished.path / "final") == weights_digest(run.checkpoint(8))
     assert losses(finished.path) == losses(run.path)
 
 
@@ -215,7 +215,7 @@ def test_killed_a_little_later_each_time_until_it_is_done_equals_undisturbed(run
         assert kills < 60
     assert kills
     for name in ("model.safetensors", VALUE_HEAD) if trainer == "ppo" else ("model.safetensors",):
-        assert sha256(folder / "end" / name) == sha256(run.checkpoint(8) / name)
+        assert sha256(folder / "final" / name) == sha256(run.checkpoint(8) / name)
     assert losses(folder) == losses(run.path)
     assert [r.outcomes for r in RunFolder(folder).records()] == [r.outcomes for r in run.records()]
 
@@ -260,7 +260,7 @@ def test_two_processes_train_as_one(trainer, tmp_path):
     ):
         assert loss == pytest.approx(their_loss, abs=1e-5), step
         assert norm == pytest.approx(their_norm, rel=1e-4), step
-    ours, theirs = (load_file(tmp_path / name / "end" / "model.safetensors") for name in ("one", "two"))
+    ours, theirs = (load_file(tmp_path / name / "final" / "model.safetensors") for name in ("one", "two"))
     # Adam divides a first gradient by itself: a rounding of it can turn into a share of one learning rate.
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in ours)
 
