@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,27 +27,29 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--config",
             metavar="FILE.yaml",
-            help=f"settings under the key {name}; these come along: {shipped}",
+            help=f"settings, under the key {name}; these are shipped: {shipped}",
         )
-        sub.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+        sub.add_argument(
+            "overrides", nargs="*", metavar="key=value", help="settings that replace those of the file"
+        )
         sub.set_defaults(run_trainer=trainer, trainer=name)
         return sub
 
-    add("nano", _nano, "the nano base model, from nothing")
+    add("nano", _nano, "a nano base model, from scratch")
     for sub in (
-        add("sft", _fine_tune, "supervised fine-tuning on solved deals (TRL), each checkpoint scored"),
+        add("sft", _fine_tune, "supervised fine-tuning on solved deals (TRL), with every checkpoint scored"),
         add(
             "ppo",
             _fine_tune,
-            "reinforcement learning with verdicts as rewards and a critic (on TRL), scored likewise",
+            "PPO with verdicts as rewards and a learned critic (on TRL), with every checkpoint scored",
         ),
     ):
         sub.add_argument(
             "--dry-run",
             action="store_true",
-            help="print settings, steps, disk, memory and commands; train nothing",
+            help="print settings, steps, tokens, disk and commands; train nothing",
         )
-        sub.add_argument("--processes", type=int, metavar="N", help="with --dry-run: for so many devices")
+        sub.add_argument("--processes", type=int, metavar="N", help="with --dry-run: for N processes")
         sub.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
 
 
@@ -73,18 +76,18 @@ def _is_dry(args: argparse.Namespace) -> bool:
 
 
 def _dry_run(args: argparse.Namespace, settings: dict[str, Any]) -> int:
-    from points24.trainers.dry_run.dry_run import as_json, dry_run
+    from points24.trainers.dry_run.dry_run import dry_run
     from points24.trainers.dry_run.report import as_text
 
     arguments = [*(["--config", args.config] if args.config else []), *args.overrides]
-    shape = _grandparent(args, settings) if args.trainer == "ppo" else None
-    found = dry_run(args.trainer, settings, arguments, args.processes, shape)
-    print(json.dumps(as_json(found), indent=2, default=str) if args.json else as_text(found))
+    stand_in = _grandparent(args, settings) if args.trainer == "ppo" else None
+    found = dry_run(args.trainer, settings, arguments, args.processes, stand_in)
+    print(json.dumps(asdict(found), indent=2, default=str) if args.json else as_text(found))
     return 0
 
 
 def _grandparent(args: argparse.Namespace, settings: dict[str, Any]) -> str | None:
-    """What the file's SFT run starts from, where PPO starts from a checkpoint of that run."""
+    """The parent of the file's SFT run, if PPO starts from a checkpoint of that run."""
     try:
         sft = read_settings(config_file(args.config), section="sft")
     except InputError:
@@ -95,7 +98,7 @@ def _grandparent(args: argparse.Namespace, settings: dict[str, Any]) -> str | No
 
 
 def _reported(run: RunFolder) -> int:
-    """Print the curve, and last the run's folder; once, whatever the number of processes."""
+    """Print the curve and then the run's folder, on the main process."""
     from accelerate import PartialState
     from tabulate import tabulate
 

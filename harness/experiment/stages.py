@@ -134,11 +134,11 @@ class Experiment:
         return sorted(folders, key=lambda folder: int(folder.name.removeprefix("checkpoint-")))
 
     def marked(self, run: str, mark: str) -> Path:
-        """A run's checkpoint ``best-ood`` or ``end``."""
+        """A run's checkpoint ``best-ood`` or ``final``."""
         return (self.out / run / mark).resolve()
 
     def ppo_ends(self, seed: int) -> dict[str, Path]:
-        return {name: self.marked(f"ppo-{name}-{seed}", "end") for name in self.config.ppo_from}
+        return {name: self.marked(f"ppo-{name}-{seed}", "final") for name in self.config.ppo_from}
 
     def manifest(self) -> dict[str, Any]:
         """What the report needs to know beside the records."""
@@ -151,7 +151,7 @@ class Experiment:
                     "seed": seed,
                     "sft": run,
                     "best_ood": model_name(str(self.marked(run, "best-ood"))),
-                    "end": model_name(str(self.marked(run, "end"))),
+                    "end": model_name(str(self.marked(run, "final"))),
                     "ppo": {
                         name: {"start": f"{run}/checkpoint-{step}", "end": model_name(str(ends[name]))}
                         for name, step in self.config.ppo_from.items()
@@ -209,13 +209,13 @@ class Experiment:
 
     def _sweep(self, seed: int) -> list[str]:
         run = f"sft-{seed}"
-        pair = {"source": str(self.marked(run, "best-ood")), "target": str(self.marked(run, "end"))}
+        pair = {"source": str(self.marked(run, "best-ood")), "target": str(self.marked(run, "final"))}
         command = ["points24", "sweep", self.file, *self._overrides("sweep")]
         return [*command, f"output_dir={self.out / f'sweep-{seed}'}", override("pairs", [pair])]
 
     def _cells(self, seed: int) -> list[str]:
         run = f"sft-{seed}"
-        ends = [self.marked(run, "best-ood"), self.marked(run, "end"), *self.ppo_ends(seed).values()]
+        ends = [self.marked(run, "best-ood"), self.marked(run, "final"), *self.ppo_ends(seed).values()]
         models = dict.fromkeys([self.base, *map(str, ends)])
         command = ["points24", "eval", *models, "-o", str(self.out / f"cells-{seed}")]
         command += ["--tasks", ",".join(CELLS_OF_RULE)]

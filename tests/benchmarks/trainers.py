@@ -2,9 +2,9 @@
 
     python tests/benchmarks/trainers.py
 
-Both on the nano base with the settings of `nano.yaml`, without saving and scoring. SFT and the bare loop
-take turns, and the faster of each one's runs counts; seconds are CPU seconds over all threads, since other
-work on the machine stretches the clock. Prints two Markdown tables.
+Both run on the nano base with the settings of `nano.yaml`, without saving and scoring. SFT and the bare loop
+alternate, and the fastest run of each counts. Seconds are CPU seconds over all threads, which other work on
+the machine does not inflate. Prints two Markdown tables.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from transformers import TrainerCallback, get_cosine_schedule_with_warmup
 
 from points24.harness.config import config_file, configured, read_settings
 from points24.trainers import ppo, sft
-from points24.trainers.run.run import load_model, load_tokenizer, on_this_machine
+from points24.trainers.run.models import load_model, load_tokenizer
+from points24.trainers.run.run import on_this_machine
 
 SFT_STEPS, SFT_ROUNDS, PPO_STEPS = 40, 3, 16
 
@@ -41,7 +42,7 @@ def settings(trainer: str, folder: str, steps: int) -> dict[str, Any]:
 
 
 class Clock(TrainerCallback):
-    """CPU seconds from the first step's end to the last's: what starts up and warms up stays out."""
+    """CPU seconds from the end of the first step to the end of the last, without start-up and warm-up."""
 
     began = ended = 0.0
 
@@ -51,7 +52,7 @@ class Clock(TrainerCallback):
 
 
 def trl_seconds(folder: str) -> tuple[float, list[dict[str, torch.Tensor]]]:
-    """CPU seconds of SFT as users run it, and the batches it took."""
+    """CPU seconds of SFT as users run it, and its batches."""
     config = configured(sft.SFTConfig, settings("sft", folder, SFT_STEPS))
     clock, tokenizer = Clock(), load_tokenizer(config.parent, chat=False)
     trainer = sft.build_trainer(config, load_model(config), tokenizer, [clock])

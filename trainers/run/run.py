@@ -1,4 +1,4 @@
-"""What an SFT and a PPO run have in common: claim the folder, load the parent, train, mark, tidy up."""
+"""A run of SFT or PPO: claim the folder, load the parent, train, mark the checkpoints, tidy up."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import contextlib
 import sys
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import AutoConfig, AutoTokenizer, Trainer
+from transformers import Trainer
 
 from points24.harness.config import configured
 from points24.tasks.errors import InputError
-from points24.trainers.dry_run.shape import auto_class
 from points24.trainers.run.folder import RunFolder, parent_of
+from points24.trainers.run.models import load_model, load_tokenizer
 from points24.trainers.run.scoring import ScoreCheckpoints
 
 Build = Callable[[Any, Any, Any, list[Any]], Trainer]
@@ -24,11 +23,11 @@ Build = Callable[[Any, Any, Any, list[Any]], Trainer]
 
 
 def train_run(stage: str, config_class: type, settings: dict[str, Any], build: Build) -> RunFolder:
-    """Train one run to its end, from its parent or from where it was killed.
+    """Train one run to its last step, from its parent or from where it was killed.
 
     Args:
         stage: ``SFT`` or ``PPO``.
-        config_class: a dataclass made of `RunConfig` and TRL's configuration.
+        config_class: a dataclass that combines `RunConfig` and TRL's configuration.
         settings: what differs from its defaults.
         build: makes the trainer.
 
@@ -56,11 +55,11 @@ def train_run(stage: str, config_class: type, settings: dict[str, Any], build: B
             "config": {key: value for key, value in settings.items() if key != "output_dir"},
         }
         run.claim(about, config)
-        run.last_state()  # clears what was not completed, before anybody reads
+        run.last_state()  # removes incomplete states before any process reads them
     processes.wait_for_everyone()
     if not run.is_trained():
         config.output_dir = str(run.state)
-        config.save_total_limit = 2  # the new one is complete only when it has been scored
+        config.save_total_limit = 2  # a new state is complete only after scoring, so the one before stays
         scoring = ScoreCheckpoints(run, config, stage, parent)
         with contextlib.redirect_stdout(sys.stderr):  # transformers prints progress there
             trainer = build(config, load_model(config), tokenizer, [scoring])
@@ -75,47 +74,12 @@ def train_run(stage: str, config_class: type, settings: dict[str, Any], build: B
 
 
 def need_output_dir(settings: dict[str, Any]) -> None:
-    """Raise `InputError` where there is none: TRL would write into the current folder."""
+    """Raise `InputError` if there is no output_dir: TRL would write into the current folder."""
     if "output_dir" not in settings:
         raise InputError("output_dir: missing; give output_dir=FOLDER")
 
 
 def on_this_machine(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with the CPU asked for where there is nothing else: transformers wants to be told."""
+    """The settings, with `use_cpu` on a machine without accelerator, as transformers requires."""
     here = {} if torch.accelerator.is_available() else {"use_cpu": True}
     return here | deepcopy(settings)  # transformers writes into fsdp_config
-
-
-def load_model(config: Any) -> Any:
-    """The parent, in `config.dtype`; one of text and images whole, though only text is trained."""
-    with _readable(config.parent):
-        return auto_class(AutoConfig.from_pretrained(config.parent)).from_pretrained(
-            config.parent, dtype=config.dtype, attn_implementation=config.attn_implementation
-        )
-
-
-def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
-    """The parent's tokenizer.
-
-    Raises:
-        InputError: the parent has none, or not what training needs.
-    """
-    if isinstance(parent, Path) and not any(parent.glob("token*")):
-        raise InputError(f"{parent} holds no tokenizer; copy that of the model it comes from into it")
-    with _readable(parent):
-        tokenizer = AutoTokenizer.from_pretrained(parent)
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer of {parent} has no end-of-sequence token")
-    if chat and not tokenizer.chat_template:
-        raise InputError(f"apply_chat_template: the tokenizer of {parent} has no chat template")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-@contextlib.contextmanager
-def _readable(model: str | Path) -> Any:
-    try:
-        yield
-    except (OSError, ValueError) as e:
-        raise InputError(f"model_name_or_path: cannot load {model}: {' '.join(str(e).split())[:300]}") from e

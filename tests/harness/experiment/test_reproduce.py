@@ -46,7 +46,7 @@ def ran(monkeypatch, experiment):
             for step in (20, 40):
                 (experiment.out / out / f"checkpoint-{step}").mkdir(parents=True, exist_ok=True)
             (experiment.out / out / "best-ood").symlink_to("checkpoint-20")
-            (experiment.out / out / "end").symlink_to("checkpoint-40")
+            (experiment.out / out / "final").symlink_to("checkpoint-40")
         return subprocess.CompletedProcess(command, status)
 
     monkeypatch.setattr(reproduce.subprocess, "run", run)

@@ -94,7 +94,7 @@ def test_training_has_changed_the_weights(run):
 
 def test_a_finished_run_leaves_nothing_to_resume_from_and_names_its_checkpoints(run):
     assert not run.state.exists()
-    assert (run.path / "end").resolve() == run.checkpoint(8).resolve()
+    assert (run.path / "final").resolve() == run.checkpoint(8).resolve()
     assert (run.path / "best-ood").resolve().name in {"checkpoint-4", "checkpoint-8"}
     assert json.loads((run.path / "curve.json").read_text())["end"] == 8
 
@@ -174,7 +174,7 @@ def test_killed_and_resumed_equals_undisturbed(run, trainer, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert complete.exists()
-    assert not (folder / "end").exists()
+    assert not (folder / "final").exists()
 
     resumed = TRAIN[trainer](settings)
     for name in ("model.safetensors", VALUE_HEAD) if trainer == "ppo" else ("model.safetensors",):
@@ -195,7 +195,7 @@ def test_killed_after_its_last_step_a_run_is_only_finished(run, trainer, tmp_pat
             TRAIN[trainer](settings)
     finished = TRAIN[trainer](settings)
     assert sorted(path.name for path in finished.path.glob("*oint-*")) == ["checkpoint-4", "checkpoint-8"]
-    assert weights_digest(finished.path / "end") == weights_digest(run.checkpoint(8))
+    assert weights_digest(finished.path / "final") == weights_digest(run.checkpoint(8))
     assert losses(finished.path) == losses(run.path)
 
 
@@ -204,7 +204,7 @@ def test_killed_a_little_later_each_time_until_it_is_done_equals_undisturbed(run
     folder = tmp_path / trainer
     settings = SETTINGS[trainer] | {"output_dir": str(folder)}
     kills = 0
-    while not (folder / "end").exists():
+    while not (folder / "final").exists():
         process = subprocess.Popen([sys.executable, *command(trainer, settings)], stderr=subprocess.DEVNULL)
         try:
             process.wait(4 + 0.4 * kills)
@@ -215,7 +215,7 @@ def test_killed_a_little_later_each_time_until_it_is_done_equals_undisturbed(run
         assert kills < 60
     assert kills
     for name in ("model.safetensors", VALUE_HEAD) if trainer == "ppo" else ("model.safetensors",):
-        assert sha256(folder / "end" / name) == sha256(run.checkpoint(8) / name)
+        assert sha256(folder / "final" / name) == sha256(run.checkpoint(8) / name)
     assert losses(folder) == losses(run.path)
     assert [r.outcomes for r in RunFolder(folder).records()] == [r.outcomes for r in run.records()]
 
@@ -260,7 +260,7 @@ def test_two_processes_train_as_one(trainer, tmp_path):
     ):
         assert loss == pytest.approx(their_loss, abs=1e-5), step
         assert norm == pytest.approx(their_norm, rel=1e-4), step
-    ours, theirs = (load_file(tmp_path / name / "end" / "model.safetensors") for name in ("one", "two"))
+    ours, theirs = (load_file(tmp_path / name / "final" / "model.safetensors") for name in ("one", "two"))
     # Adam divides a first gradient by itself: a rounding of it can turn into a share of one learning rate.
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in ours)
 
