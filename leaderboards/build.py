@@ -20,7 +20,7 @@ from points24.leaderboards.reports.recovery import markdown as recovery_markdown
 from points24.tasks.errors import InputError
 
 REPRODUCTION = "reproduction"
-"""The subfolder with a manifest and records of `points24 reproduce`."""
+"""The subfolder with, for each `points24 reproduce`, a folder of its manifest and records."""
 TABLES = "tables"
 """The subfolder that belongs to the generated tables: whatever else lies in it is taken away."""
 
@@ -28,8 +28,8 @@ TABLES = "tables"
 def generated(records: Path) -> dict[str, bytes]:
     """File name below the leaderboards folder -> its content.
 
-    A function of the records, and of the folder ``reproduction`` beside theirs if there is one: its manifest
-    and its own records, which are too many for the tables. Figures are not among it.
+    A function of the records, and of the folder ``reproduction`` beside theirs if there is one: manifests
+    and their own records, which are too many for the tables. Figures are not among it.
 
     Raises:
         InputError: a bad record, or none; a bad manifest, or a record missing that it speaks of.
@@ -43,8 +43,10 @@ def _generated(records: Path) -> tuple[dict[str, bytes], Reproduction | None]:
         raise InputError(f"{records}: no records; points24 leaderboard ingest DIR makes them")
     all_tables = tables(found)
     repaired = recoveries(found)
-    home = records.parent / REPRODUCTION
-    made = reproduction_of(read_manifest(home / MANIFEST), read_records(home)) if home.is_dir() else None
+    manifests = sorted((records.parent / REPRODUCTION).glob(f"*/{MANIFEST}"))
+    made = (
+        reproduction_of(read_manifest(manifests[0]), read_records(manifests[0].parent)) if manifests else None
+    )
     readme = markdown(all_tables, REPORT if repaired else None, reproduction.REPORT if made else None)
     texts = {"README.md": readme, "index.html": page(all_tables)}
     if made:
