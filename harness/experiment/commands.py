@@ -38,7 +38,7 @@ def conduct(experiment: Experiment, jobs: int, only: Sequence[str] = ()) -> None
     Args:
         experiment: what to do.
         jobs: how many at a time.
-        only: kinds of stages (sft, ppo, drift, sweep, cells); none means all.
+        only: kinds of stages (sft, ppo, drift, sweep, 2x2); none means all.
 
     Raises:
         InputError: a stage failed; what is done stays.
@@ -148,16 +148,16 @@ def _demo(args: argparse.Namespace) -> int:
     seed = experiment.config.seeds[0]
     of_sft, of_sweep = (read_records(experiment.out / f"{name}-{seed}" / "records") for name in _STAGES)
     found = curve(of_sft)
-    (repaired,) = (each for each in recoveries(of_sweep) if each.filter == FILTERS[0])
+    (recovered,) = (each for each in recoveries(of_sweep) if each.filter == FILTERS[0])
     print(f"Fine-tuning {experiment.config.base} on hands where J, Q and K count as 10:\n")
     print(tabulate(curve_table(found), headers="keys", tablefmt="github", disable_numparse=True))
-    print(f"\n{curve_sentence(forgetting(found))}\n\nRepaired without training:\n")
-    rows = [{column: row[column] for column in _COLUMNS} for row in recovery_table(repaired)]
+    print(f"\n{curve_sentence(forgetting(found))}\n\nRecovered without training:\n")
+    rows = [{column: row[column] for column in _COLUMNS} for row in recovery_table(recovered)]
     print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
-    print(f"\n{recovery_sentence(repaired)}")
+    print(f"\n{recovery_sentence(recovered)}")
     return 0
 
 
 demo = Command(
-    "fine-tune a small model until it forgets, repair it, and show the table", _demo_arguments, _demo
+    "fine-tune a small model until it forgets, recover it, and show the table", _demo_arguments, _demo
 )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from points24.tasks.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 """Goes up whenever a field is added, removed or changes its meaning."""
 MANIFEST = "manifest.json"
 STARTS = ("early", "middle", "late")
@@ -28,7 +28,7 @@ class Ppo(NamedTuple):
     """One PPO run, by the models of its records."""
 
     start: str
-    end: str
+    final: str
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Seed:
     sft: str
     """The SFT run: its checkpoints are ``<sft>/checkpoint-N``."""
     best_ood: str
-    """Its checkpoint with the highest OOD accuracy: the source of the repairs."""
-    end: str
-    """Its last checkpoint: the target of the repairs."""
+    """Its checkpoint with the highest OOD accuracy: the source of the recovered checkpoints."""
+    final: str
+    """Its last checkpoint: the target of the recovered checkpoints."""
     ppo: dict[str, Ppo]
     """By `STARTS`; the same of them for every seed, or none."""
 
@@ -132,11 +132,11 @@ def manifest_of(value: object) -> Manifest:
 
 
 def _seed(value: object, where: str) -> Seed:
-    kinds = {"seed": int, "sft": str, "best_ood": str, "end": str, "ppo": dict}
+    kinds = {"seed": int, "sft": str, "best_ood": str, "final": str, "ppo": dict}
     row = _object(value, where, kinds)
     runs = _object(row["ppo"], f"{where}.ppo", {}, dict.fromkeys(STARTS, dict))
     row["ppo"] = {
-        name: Ppo(**_object(run, f"{where}.ppo.{name}", {"start": str, "end": str}))
+        name: Ppo(**_object(run, f"{where}.ppo.{name}", {"start": str, "final": str}))
         for name, run in runs.items()
     }
     return Seed(**row)

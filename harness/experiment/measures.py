@@ -121,7 +121,7 @@ class Reproduction:
     curves: tuple[dict[str, Curve], ...]
     """For each seed: filter -> SFT curve, with the base as step 0."""
     recoveries: tuple[Recovery | None, ...]
-    """For each seed: the repairs of the last SFT checkpoint from the best on OOD, strict."""
+    """For each seed: the checkpoints recovered from the best on OOD into the last, strict."""
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
@@ -136,9 +136,9 @@ class Reproduction:
         """The record of a checkpoint that PPO starts from."""
         return self.get(seed.ppo[name].start, hand_set) if name in seed.ppo else None
 
-    def end(self, seed: Seed, name: str, hand_set: str) -> Record | None:
+    def final(self, seed: Seed, name: str, hand_set: str) -> Record | None:
         """The record of PPO's last checkpoint from a start."""
-        return self.get(seed.ppo[name].end, hand_set) if name in seed.ppo else None
+        return self.get(seed.ppo[name].final, hand_set) if name in seed.ppo else None
 
     def find(self, model: str, hand_set: str, name: str = STRICT) -> Record | None:
         return self.records.get((model, hand_set, name))
@@ -160,17 +160,17 @@ class Reproduction:
         chosen = list(enumerate(self.seeds))[:seeds]
         return Measure(name, unit, tuple(value(i, seed) for i, seed in chosen))
 
-    def repair(self, place: int, label: str) -> Recovered | None:
-        """A seed's repair by the label of its recipe."""
+    def recovered(self, place: int, label: str) -> Recovered | None:
+        """A seed's recovered checkpoint by the label of its recipe."""
         found = self.recoveries[place]
         return next((r for r in found.checkpoints if r.recipe.label == label), None) if found else None
 
     def recipes(self) -> list[str]:
-        """The labels of the repairs' recipes, the best mean of OOD accuracy over the seeds first."""
+        """The labels of all recipes, the best mean of OOD accuracy over the seeds first."""
         shares: dict[str, list[float]] = {}
         for each in self.recoveries:
-            for repair in each.checkpoints if each else ():
-                shares.setdefault(repair.recipe.label, []).append(repair.ood.share)
+            for checkpoint in each.checkpoints if each else ():
+                shares.setdefault(checkpoint.recipe.label, []).append(checkpoint.ood.share)
         return sorted(shares, key=lambda label: (-fmean(shares[label]), label))
 
     def drift(self, seed: Seed, first: str, checkpoint: str) -> Drift | None:
@@ -179,8 +179,8 @@ class Reproduction:
 
     def drift_pairs(self) -> dict[str, list[Drift]]:
         """Two parts in words -> the drift from one to the other, of each seed that has it."""
-        wanted = [("base", "best OOD"), ("base", "SFT end"), ("best OOD", "SFT end")]
-        wanted += [("best OOD", f"PPO end, {start} start") for start in self.starts]
+        wanted = [("base", "best OOD"), ("base", "SFT final"), ("best OOD", "SFT final")]
+        wanted += [("best OOD", f"PPO final, {start} start") for start in self.starts]
         pairs: dict[str, list[Drift]] = {}
         for first, last in wanted:
             each = [self.drift(seed, self.parts(seed)[first], self.parts(seed)[last]) for seed in self.seeds]
@@ -200,8 +200,8 @@ class Reproduction:
 
     def parts(self, seed: Seed) -> dict[str, str]:
         """What a table calls a seed's checkpoints -> model."""
-        ends = {f"PPO end, {start} start": seed.ppo[start].end for start in self.starts}
-        return {"base": self.manifest.base, "best OOD": seed.best_ood, "SFT end": seed.end} | ends
+        finals = {f"PPO final, {start} start": seed.ppo[start].final for start in self.starts}
+        return {"base": self.manifest.base, "best OOD": seed.best_ood, "SFT final": seed.final} | finals
 
 
 def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproduction:
@@ -215,15 +215,15 @@ def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproducti
     """
     every = sorted(records, key=lambda r: (r.stage is not None, r.date or "", r.key))
     own = [r for r in every if _RULES.get(r.hand_set) == r.rule and (r.status, r.attempts) == ("measured", 1)]
-    end = manifest.seeds[0].end
+    final = manifest.seeds[0].final
     protocols: dict[tuple[str, str | None], Protocol] = {
-        (r.hand_set, r.filter): protocol_of(r) for r in own if end in (r.model, r.label)
+        (r.hand_set, r.filter): protocol_of(r) for r in own if final in (r.model, r.label)
     }
     own = [r for r in own if protocols.get((r.hand_set, r.filter)) == protocol_of(r)]
     chosen = {(r.model, r.hand_set, r.filter or ""): r for r in own}
     found = {(r.label, r.hand_set, r.filter or ""): r for r in chosen.values()} | chosen
-    repaired = recoveries(own)
-    made = Reproduction(manifest, found, (), tuple(_recovery(repaired, seed) for seed in manifest.seeds))
+    pairs = recoveries(own)
+    made = Reproduction(manifest, found, (), tuple(_recovery(pairs, seed) for seed in manifest.seeds))
     for seed in manifest.seeds:
         _check(made, seed)
     played = list(chosen.values())
@@ -238,7 +238,7 @@ def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproducti
 
 def _check(made: Reproduction, seed: Seed) -> None:
     """That what no report can do without is there."""
-    for model in (made.manifest.base, seed.best_ood, seed.end):
+    for model in (made.manifest.base, seed.best_ood, seed.final):
         for hand_set in ("id", "ood"):
             for name in FILTERS:
                 made.get(model, hand_set, name)
@@ -258,9 +258,9 @@ def _curve(own: Sequence[Record], seed: Seed, base: str, name: str) -> Curve:
     return curve([*start, *run], name)
 
 
-def _recovery(repaired: Sequence[Recovery], seed: Seed) -> Recovery | None:
-    pair = (seed.best_ood, seed.end)
-    return next((r for r in repaired if (r.source.name, r.target.name, r.filter) == (*pair, STRICT)), None)
+def _recovery(pairs: Sequence[Recovery], seed: Seed) -> Recovery | None:
+    pair = (seed.best_ood, seed.final)
+    return next((r for r in pairs if (r.source.name, r.target.name, r.filter) == (*pair, STRICT)), None)
 
 
 # -- values ----------------------------------------------------------------------------------------------
@@ -318,19 +318,19 @@ def less(a: Value | None, b: Value | None) -> Value | None:
     return Value(share, t_interval(deals.tolist()), deals)
 
 
-def ratio(mended: Record | None, source: Record | None, target: Record | None) -> Value | None:
-    """The share of what the target lost against the source that a checkpoint brings back: see `recovered`.
+def ratio(checkpoint: Record | None, source: Record | None, target: Record | None) -> Value | None:
+    """The share of what the target lost against the source that a checkpoint recovers: see `recovered`.
 
     Per deal, the ratio R of the means of g and l is linearised: R + (g − R l) / mean(l), whose mean is R and
     whose spread is that of R to first order (Taylor linearisation; Cochran 1977, Sampling Techniques, 2.11).
     """
-    if mended is None or source is None or target is None:
+    if checkpoint is None or source is None or target is None:
         return None
-    found = recovered(mended, source, target)
+    found = recovered(checkpoint, source, target)
     if found is None:
         return None
     share, interval = found
-    gains, losses = bits(mended) - bits(target), bits(source) - bits(target)
+    gains, losses = bits(checkpoint) - bits(target), bits(source) - bits(target)
     return Value(share, interval, share + (gains - share * losses) / losses.mean())
 
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import Any
 
-from points24.harness.experiment.stages import CELLS_OF_RULE, Experiment, runnable
+from points24.harness.experiment.stages import TWO_BY_TWO, Experiment, runnable
 from points24.harness.sweep.jobs import recipes_in
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
@@ -28,7 +28,7 @@ def plan_text(experiment: Experiment) -> str:
     recipes = len(recipes_in(sweep["grid"]))
     tasks = sweep.get("tasks", ["points24_id", "points24_ood"])
     rows.append(("recovery sweep", 1, _scoring(sft, tasks, sweep.get("limit")) * (recipes + 2), 0.0))
-    rows.append(("hands x rule", 1, _scoring(sft, CELLS_OF_RULE, sweep.get("limit")) * cells, 0.0))
+    rows.append(("hands x rule", 1, _scoring(sft, TWO_BY_TWO, sweep.get("limit")) * cells, 0.0))
     lines = [f"seeds: {', '.join(map(str, seeds))}; from {experiment.base}", ""]
     hours = disk = 0.0
     for name, count, each_hours, each_disk in rows:

@@ -31,7 +31,7 @@ _SCORING = (
 )
 """What `points24 eval` takes from the section sweep."""
 
-CELLS_OF_RULE = ("points24_face_id", "points24_plain_ood")
+TWO_BY_TWO = ("points24_face_id", "points24_plain_ood")
 """With ID and OOD: hands with and without face cards under either rule."""
 
 
@@ -79,7 +79,7 @@ class Experiment:
     """What is to be done, and where it goes.
 
     <output_dir>/sft-<seed>, ppo-<start>-<seed>   training runs      stages/<name>.json   what is done
-    <output_dir>/drift-…, sweep-…, cells-<seed>   what follows       logs/<name>.log      what stages print
+    <output_dir>/drift-…, sweep-…, 2x2-<seed>   what follows       logs/<name>.log      what stages print
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Experiment:
             partial = self.out / f"{name}.partial"
             found.append(Stage(name, lambda first=first, name=name: self._drift(first, name, seed), partial))
         found.append(Stage(f"sweep-{seed}", lambda: self._sweep(seed)))
-        found.append(Stage(f"cells-{seed}", lambda: self._cells(seed)))
+        found.append(Stage(f"2x2-{seed}", lambda: self._two_by_two(seed)))
         return found
 
     def done(self, stage: str) -> Path:
@@ -135,26 +135,26 @@ class Experiment:
         return sorted(folders, key=lambda folder: int(folder.name.removeprefix("checkpoint-")))
 
     def marked(self, run: str, mark: str) -> Path:
-        """A run's checkpoint ``best-ood`` or ``end``."""
+        """A run's checkpoint ``best-ood`` or ``final``."""
         return (self.out / run / mark).resolve()
 
-    def ppo_ends(self, seed: int) -> dict[str, Path]:
-        return {name: self.marked(f"ppo-{name}-{seed}", "end") for name in self.config.ppo_from}
+    def ppo_finals(self, seed: int) -> dict[str, Path]:
+        return {name: self.marked(f"ppo-{name}-{seed}", "final") for name in self.config.ppo_from}
 
     def manifest(self) -> dict[str, Any]:
         """What the report needs to know beside the records."""
         seeds, drift = [], []
         for seed in self.config.seeds:
             run = f"sft-{seed}"
-            ends = self.ppo_ends(seed)
+            finals = self.ppo_finals(seed)
             seeds.append(
                 {
                     "seed": seed,
                     "sft": run,
                     "best_ood": model_name(str(self.marked(run, "best-ood"))),
-                    "end": model_name(str(self.marked(run, "end"))),
+                    "final": model_name(str(self.marked(run, "final"))),
                     "ppo": {
-                        name: {"start": f"{run}/checkpoint-{step}", "end": model_name(str(ends[name]))}
+                        name: {"start": f"{run}/checkpoint-{step}", "final": model_name(str(finals[name]))}
                         for name, step in self.config.ppo_from.items()
                     },
                 }
@@ -163,7 +163,7 @@ class Experiment:
         stages = sorted(stage.name for seed in self.config.seeds for stage in self.stages(seed))
         done = {name: json.loads(self.done(name).read_text("utf-8")) for name in stages}
         return {
-            "schema": 1,
+            "schema": 2,
             "config": Path(self.file).name,
             "settings": self.settings | {"reproduce": asdict(self.config) | {"output_dir": self.out.name}},
             "base": model_name(self.base),
@@ -190,7 +190,7 @@ class Experiment:
         start = Path(self.base) if first == "base" else self.marked(run, "best-ood")
         checkpoints = self.checkpoints(seed) or [self.out / run / "checkpoint-*"]
         others = [folder for folder in checkpoints if folder != start]
-        return [str(folder) for folder in (start, *others, *self.ppo_ends(seed).values())]
+        return [str(folder) for folder in (start, *others, *self.ppo_finals(seed).values())]
 
     def _drift(self, first: str, name: str, seed: int) -> list[str]:
         return ["points24", "drift", *self._drift_folders(first, seed), "-o", str(self.out / name)]
@@ -210,16 +210,16 @@ class Experiment:
 
     def _sweep(self, seed: int) -> list[str]:
         run = f"sft-{seed}"
-        pair = {"source": str(self.marked(run, "best-ood")), "target": str(self.marked(run, "end"))}
+        pair = {"source": str(self.marked(run, "best-ood")), "target": str(self.marked(run, "final"))}
         command = ["points24", "sweep", self.file, *self._overrides("sweep")]
         return [*command, f"output_dir={self.out / f'sweep-{seed}'}", override("pairs", [pair])]
 
-    def _cells(self, seed: int) -> list[str]:
+    def _two_by_two(self, seed: int) -> list[str]:
         run = f"sft-{seed}"
-        ends = [self.marked(run, "best-ood"), self.marked(run, "end"), *self.ppo_ends(seed).values()]
-        models = dict.fromkeys([self.base, *map(str, ends)])
-        command = ["points24", "eval", *models, "-o", str(self.out / f"cells-{seed}")]
-        command += ["--tasks", ",".join(CELLS_OF_RULE)]
+        finals = [self.marked(run, "best-ood"), self.marked(run, "final"), *self.ppo_finals(seed).values()]
+        models = dict.fromkeys([self.base, *map(str, finals)])
+        command = ["points24", "eval", *models, "-o", str(self.out / f"2x2-{seed}")]
+        command += ["--tasks", ",".join(TWO_BY_TWO)]
         for name in _SCORING:
             value = self.settings["sweep"].get(name)
             if isinstance(value, dict):

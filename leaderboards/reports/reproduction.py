@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from points24.harness.analysis import formats
 from points24.harness.analysis.statistics import Interval
-from points24.harness.experiment.findings import ABOVE_RULE, Claim, Finding, findings, of_repair
+from points24.harness.experiment.findings import ABOVE_RULE, Claim, Finding, findings, of_recipe
 from points24.harness.experiment.manifest import Manifest, Seed, manifest_of
 from points24.harness.experiment.measures import (
     FLEXIBLE,
@@ -39,29 +39,29 @@ OVERVIEW, FORMAT, DRIFT, RECOVERIES = (
     f"reproduction_{name}.svg" for name in ("overview", "format", "drift", "recoveries")
 )
 _ABOUT = {
-    OVERVIEW: "ID accuracy, OOD accuracy and the share of wrong_rule over the SFT steps, with the ends of "
-    "PPO and the repaired checkpoints",
+    OVERVIEW: "ID accuracy, OOD accuracy and the share of wrong_rule over the SFT steps, with the final "
+    "checkpoints of PPO and the recovered ones",
     FORMAT: "strict-match against flexible-extract over the SFT steps",
     DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
-    RECOVERIES: "OOD and ID accuracy of every repaired checkpoint",
+    RECOVERIES: "OOD and ID accuracy of every recovered checkpoint",
 }
 _BELONGS = {"0": FORMAT, "2a": DRIFT, "3a": RECOVERIES}
 """The first part of a finding -> the figure that it shows."""
 _UNITS = {"points": "points", "percent": "%", "number": ""}
-_UNKNOWN, _UNBOUNDED = "not measured", "unbounded"
+_UNKNOWN, _UNDEFINED = "not measured", "not defined"
 _Cell = Callable[[Record | None], Value | None]
 
 _LIMITS = (
     "Seeds vary the fine-tuning, not the base: all runs start from one set of weights, so nothing here "
     "speaks of other bases or sizes.",
     "A small base wins most hands because it was shown them, not because it searches; the held-out column "
-    "says how much is left on numbers that no trainer draws. What forgetting, RL and repairs do to "
+    "says how much is left on numbers that no trainer draws. What forgetting, RL and recovery do to "
     "memorised hands need not be what they do to reasoning.",
     "How long PPO runs, and from which checkpoints, is the config's choice. A start from which it gains "
     "nothing might gain with more steps or other rewards.",
     "Every reply is a single attempt; the paper counts up to five with feedback, on 234 deals.",
-    "With few seeds the intervals over the seeds are wide. *Cannot be told* is not evidence that there is "
-    "nothing.",
+    "With few seeds the intervals over the seeds are wide. *Inconclusive* is not evidence that there is "
+    "no effect.",
     "The best OOD checkpoint is picked by the deals that also measure the losses against it, which flatters "
     "them (the first finding alone is freed of that), and so lowers the shares that come back.",
     "Each verdict stands alone: none is adjusted for the number of findings.",
@@ -92,10 +92,10 @@ def markdown(found: Reproduction, *, figures: bool = True) -> str:
     ]
     for each in every:
         parts += _section(each, found)
-        figure = _BELONGS.get(each.parts[0].label, "")
+        figure = _BELONGS.get(each.claims[0].label, "")
         parts += shown(figure)
         if figure == RECOVERIES:
-            parts += _repairs(found)
+            parts += _recipes(found)
     parts += _instrument(found)
     parts += ["## Limits", "\n".join(f"- {line}" for line in _LIMITS)]
     return "\n\n".join(parts) + "\n"
@@ -165,8 +165,9 @@ def _about(found: Reproduction) -> str:
         "Generated from [`reproduction/`](reproduction) by points24; edit neither text nor figures. The "
         "experiment of [arXiv:2508.16546](https://arxiv.org/abs/2508.16546) with the base "
         f"{escape(manifest.base)} and the config {escape(manifest.config)}, {seeds}: SFT on the ID rule "
-        f"alone{ppo}, and the last SFT checkpoint ({_steps(found, found.seeds, 'end')}) repaired from the "
-        f"one that is best on OOD ({_steps(found, found.seeds, 'best_ood')}). "
+        f"alone{ppo}, and recovery from the SFT checkpoint that is best on OOD "
+        f"({_steps(found, found.seeds, 'best_ood')}) into the final one "
+        f"({_steps(found, found.seeds, 'final')}). "
         f"{_took(manifest)} of computing on {escape(manifest.machine)}."
     )
 
@@ -201,15 +202,15 @@ def _reading(found: Reproduction) -> list[str]:
 
 
 def _summary(found: Finding) -> str:
-    said = [f"**{part.label}** {part.what}: *{part.verdict}* ({_key_figures(part)})" for part in found.parts]
+    said = [f"**{part.label}** {part.what}: *{part.verdict}* ({_key_figures(part)})" for part in found.claims]
     return f"- {'; '.join(said)}"
 
 
 def _key_figures(part: Claim) -> str:
-    """The first deciding number that leaves the claim open or contradicts it, else the first; and `also`."""
+    """The first deciding number that is not above 0, else the first; then the caveat."""
     key = next((m for m in part.decides if not m.is_above(0)), part.decides[0])
-    also = part.also if part.also and part.also.mean is not None else None
-    return "; ".join(map(_figure, filter(None, (key, also))))
+    caveat = part.caveat if part.caveat and part.caveat.mean is not None else None
+    return "; ".join(map(_figure, filter(None, (key, caveat))))
 
 
 def _figure(found: Measure) -> str:
@@ -222,12 +223,12 @@ def _figure(found: Measure) -> str:
 
 def _lacking(found: Measure) -> str:
     is_unbounded = any(value is not None and value.is_unbounded for value in found.values)
-    return _UNBOUNDED if is_unbounded else _UNKNOWN
+    return _UNDEFINED if is_unbounded else _UNKNOWN
 
 
 def _section(found: Finding, experiment_: Reproduction) -> list[str]:
-    lines = [f"## {found.title}", f"The paper ({found.source}): {found.claim}"]
-    for part in found.parts:
+    lines = [f"## {found.title}", f"The paper ({found.source}): {found.paper}"]
+    for part in found.claims:
         lines += [
             f"**{part.label} {part.verdict}.** It holds if {part.rule}.",
             _measures(part, experiment_),
@@ -240,7 +241,7 @@ def _measures(part: Claim, found: Reproduction) -> str:
     means = ["mean, over seeds", "over deals"] if several else []
     headers = ["", *means, *(f"seed {seed.seed}" for seed in found.seeds)]
     rows = []
-    for measure in (*part.decides, *part.beside):
+    for measure in (*part.decides, *part.context):
         unit = f", {_UNITS[measure.unit]}" if _UNITS[measure.unit] else ""
         name = escape(measure.name) + unit
         row = [f"**{name}**" if measure in part.decides else name]
@@ -252,18 +253,18 @@ def _measures(part: Claim, found: Reproduction) -> str:
     return _table(headers, rows)
 
 
-def _repairs(found: Reproduction) -> list[str]:
-    """A row for every repair."""
+def _recipes(found: Reproduction) -> list[str]:
+    """A row for every recipe."""
     rows = []
     for label in found.recipes():
-        ood, recovered, against_end = of_repair(found, label)
-        rows.append([escape(label), _share(ood), _mean(recovered), _mean(against_end)])
+        ood, recovered, against_final = of_recipe(found, label)
+        rows.append([escape(label), _share(ood), _mean(recovered), _mean(against_final)])
     if not rows:
         return []
     return [
-        "Every repair of the SFT end, the best on OOD first. Sorted by what they are measured by, the first "
-        "flatter themselves a little.",
-        _table(["", "OOD, %", "recovered, %", "ID against the SFT end, points"], rows),
+        "Every recipe, the best on OOD first. The order follows the same deals, which flatters the first a "
+        "little.",
+        _table(["", "OOD, %", "recovered, %", "ID against SFT final, points"], rows),
     ]
 
 
@@ -298,12 +299,12 @@ def _instrument(found: Reproduction) -> list[str]:
     )
     return [
         "## What this instrument adds",
-        f"Where everything ended, in percent ({over}). `wrong_rule`: OOD replies that are right if J, Q and "
+        f"Final accuracies, in percent ({over}). `wrong_rule`: OOD replies that are right if J, Q and "
         "K count as 10, the memorised rule seen directly. Flexible: the last formula that a reply commits "
         "to, in whatever format.",
         _parts_table(found, scores),
         "The OOD set differs from the ID set in two ways, the rule and a face card in every hand. The four "
-        "cells of hands and rule tell them apart: a memorised rule costs the second alone; a prompt that "
+        "cells of hands × rule tell them apart: a memorised rule costs the second alone; a prompt that "
         "confuses by itself costs the fourth too, where both rules give the same answers.",
         _parts_table(found, cells),
     ]
@@ -345,8 +346,9 @@ def _mean(measure: Measure) -> str:
 def _cell(value: Value | None, unit: str) -> str:
     if value is None:
         return ""
-    bounds = f" [{_UNBOUNDED}]" if value.is_unbounded else _bounds(value.interval, unit)
-    return escape(_number(value.share, unit) + bounds)
+    if value.is_unbounded:
+        return _UNDEFINED
+    return escape(_number(value.share, unit) + _bounds(value.interval, unit))
 
 
 def _bounds(found: Interval | None, unit: str) -> str:

@@ -30,9 +30,9 @@ from points24.tasks.verdict import Verdict
 _WRONG_RULE, _PPO = "#d95f02", "#222222"
 _FAINT, _THIN, _BOLD = 0.4, 0.8, 2.0
 _DASHED = (0, (4, 1.5))
-_ENDS = {"best OOD": (0, (6, 2)), "SFT end": (0, (1, 1.5))}
+_ENDS = {"best OOD": (0, (6, 2)), "SFT final": (0, (1, 1.5))}
 _BESIDE = 13
-"""Points (1/72 inch) from a start of PPO to its end, so that the arrow shows on the axis of SFT steps."""
+"""Points (1/72 inch) between the start of PPO and its final checkpoint, so that the arrow shows."""
 _GRID: dict[str, Any] = {"color": "#e9ebee", "lw": 0.7, "zorder": 0}
 _SHORT = {"OOD": "ood", "ID": "id"}
 _FARNESS: dict[str, tuple[str, Callable[[Drift], float]]] = {
@@ -75,16 +75,16 @@ def write(found: Reproduction, names: Iterable[str], folder: Path) -> list[Path]
 
 
 def overview_figure(found: Reproduction) -> Figure:
-    """ID, OOD and wrong_rule over the SFT steps, where PPO ends, and what the repairs bring back."""
-    repaired = any(found.recoveries)
-    figure = Figure(figsize=(8.8 if repaired else 6.4, 7), layout="constrained")
-    then = " or ".join(["PPO"] * bool(found.starts) + ["repair"] * repaired)
+    """ID, OOD and wrong_rule over the SFT steps, the final PPO checkpoints and the recovered ones."""
+    recovered = any(found.recoveries)
+    figure = Figure(figsize=(8.8 if recovered else 6.4, 7), layout="constrained")
+    then = " or ".join(["PPO"] * bool(found.starts) + ["recovery"] * recovered)
     figure.suptitle(
         f"SFT of {found.manifest.base} on the ID rule alone" + (f", then {then}" if then else ""), fontsize=11
     )
     grid = figure.subplots(
-        3, 2 if repaired else 1, sharex="col", sharey="row", squeeze=False,
-        height_ratios=(3, 3, 1.5), width_ratios=(2.7, 1) if repaired else (1,),
+        3, 2 if recovered else 1, sharex="col", sharey="row", squeeze=False,
+        height_ratios=(3, 3, 1.5), width_ratios=(2.7, 1) if recovered else (1,),
     )  # fmt: skip
     titles = ("ID: J, Q, K = 10, the rule of the training", "OOD: J, Q, K = 11, 12, 13, as the prompt says")
     for row, hand_set, title in zip(grid, ("id", "ood"), titles, strict=False):
@@ -100,9 +100,9 @@ def overview_figure(found: Reproduction) -> Figure:
             row[0].plot(
                 best.step or 0, _percent(best), "*", ms=11, mec="white", mew=0.6, color=_PPO, zorder=4
             )
-        if repaired:
-            _repairs_beside(row[1], found, hand_set)
-        row[0].set_ylabel("won, %")
+        if recovered:
+            _recovered_beside(row[1], found, hand_set)
+        row[0].set_ylabel("accuracy, %")
         row[0].set_ylim(*_limits(row))
         for axes in row:
             axes.grid(axis="y", **_GRID)
@@ -123,11 +123,11 @@ def overview_figure(found: Reproduction) -> Figure:
     below.grid(axis="y", **_GRID)
     below.set_ylim(*_limits([below]))
     scale_steps(below, sorted({step for each in found.curves for step in each[STRICT].steps}))
-    if repaired:
-        grid[0][1].set_title("SFT end, repaired\nfrom best OOD", loc="left", fontsize=9, fontweight="bold")
+    if recovered:
+        grid[0][1].set_title("recovered: best OOD\ninto SFT final", loc="left", fontsize=9, fontweight="bold")
         grid[2][1].set_axis_off()
         _hang_labels(grid[1][1], found)
-    figure.legend(handles=_overview_handles(found), loc="outside lower center", ncols=2 + repaired)
+    figure.legend(handles=_overview_handles(found), loc="outside lower center", ncols=2 + recovered)
     return figure
 
 
@@ -147,12 +147,12 @@ def _mean(seeds: Sequence[Points]) -> tuple[list[int], list[float]]:
 
 
 def _mark_ppo(axes: Axes, found: Reproduction, hand_set: str) -> None:
-    """From each start an arrow to the end of PPO, a little to the right of it; a small diamond per seed."""
+    """From each start an arrow to the final checkpoint, a little to its right; a small diamond per seed."""
     figure = axes.figure.get_figure(root=True)
     beside = offset_copy(axes.transData, fig=figure, x=_BESIDE, units="points")
     for start in found.starts:
         firsts = [found.get(seed.ppo[start].start, hand_set) for seed in found.seeds]
-        lasts = [found.get(seed.ppo[start].end, hand_set) for seed in found.seeds]
+        lasts = [found.get(seed.ppo[start].final, hand_set) for seed in found.seeds]
         steps = [first.step or 0 for first in firsts]
         if len(firsts) > 1:
             for step, last in zip(steps, lasts, strict=True):
@@ -177,10 +177,10 @@ def _mark_ppo(axes: Axes, found: Reproduction, hand_set: str) -> None:
         axes.update_datalim([(step, _percent(last)) for last in lasts])
 
 
-def _repairs_beside(axes: Axes, found: Reproduction, hand_set: str) -> None:
-    """The repairs that the findings speak of, as columns of dots with the mean as a bar."""
-    for place, label in enumerate(_repaired(found)):
-        shares = _repair_shares(found, label, hand_set)
+def _recovered_beside(axes: Axes, found: Reproduction, hand_set: str) -> None:
+    """The recipes of the findings, as columns of dots with the mean as a bar."""
+    for place, label in enumerate(_shown_recipes(found)):
+        shares = _recovered_shares(found, label, hand_set)
         if not shares:
             continue
         look = look_of(_kind(found, label))
@@ -199,7 +199,7 @@ def _repairs_beside(axes: Axes, found: Reproduction, hand_set: str) -> None:
             place, fmean(shares), look.marker, ms=7.5, color=look.colour, mec="white", mew=0.8, zorder=4
         )
     _end_lines(axes.axhline, found, hand_set)
-    axes.set_xlim(-0.6, len(_repaired(found)) - 0.4)
+    axes.set_xlim(-0.6, len(_shown_recipes(found)) - 0.4)
     axes.tick_params(labelleft=False)
 
 
@@ -207,7 +207,7 @@ def _hang_labels(axes: Axes, found: Reproduction) -> None:
     """The recipes' names, below the lower of the panels; the cell under it is empty and has room for them."""
     labels = [
         label.replace(", ", "\n", 1).replace(", first", "\nfirst").replace("all ranks\n", "")
-        for label in _repaired(found)
+        for label in _shown_recipes(found)
     ]
     axes.set_xticks(
         range(len(labels)), [label.replace("% of", " % of") for label in labels], rotation=90, fontsize=7.5
@@ -221,13 +221,19 @@ def _overview_handles(found: Reproduction) -> list[Any]:
     several = len(found.seeds) > 1
     line = "mean over the seeds" if several else "the seed"
     star: dict[str, Any] = {"marker": "*", "ms": 10, "ls": "", "label": "best OOD checkpoint"}
-    diamond = {"marker": "D", "mfc": "white", "ms": 5.5, "lw": 1.1, "label": "PPO, from its start to its end"}
+    diamond = {
+        "marker": "D",
+        "mfc": "white",
+        "ms": 5.5,
+        "lw": 1.1,
+        "label": "PPO, from start to final checkpoint",
+    }
     handles = [Line2D([], [], color="#222222", lw=_BOLD, label=line)]
     handles += [Line2D([], [], color="#222222", lw=1.2, ls=_DASHED, label=f"{line}, replies in any format")]
     handles += [_one_seed()] * several
     handles += [Line2D([], [], color=_PPO, **look) for look in (star, *[diamond] * bool(found.starts))]
     if any(found.recoveries):
-        labels = ("best OOD, source of the repairs", "SFT end, not repaired")
+        labels = ("best OOD, the source", "SFT final, the target")
         handles += [
             Line2D([], [], color="#222222", lw=1, ls=stroke, label=label)
             for stroke, label in zip(_ENDS.values(), labels, strict=True)
@@ -258,7 +264,7 @@ def format_figure(found: Reproduction) -> Figure:
         (xs, low), (_, high) = means
         axes.fill_between(xs, low, high, color=COLOURS[hand_set], alpha=0.15, lw=0)
         axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=COLOURS[hand_set])
-        axes.set(xlabel="SFT step", ylabel="won, %")
+        axes.set(xlabel="SFT step", ylabel="accuracy, %")
         axes.set_ylim(*_limits([axes]))
         scale_steps(axes, sorted({step for each in found.curves for step in each[STRICT].steps}), room=0.07)
         axes.tick_params(axis="x", labelsize=7.5)
@@ -336,7 +342,7 @@ def recoveries_figure(found: Reproduction) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (title, hand_set) in zip(panels, _SHORT.items(), strict=True):
         for place, label in enumerate(labels):
-            shares = _repair_shares(found, label, hand_set)
+            shares = _recovered_shares(found, label, hand_set)
             if not shares:
                 continue
             look = look_of(_kind(found, label))
@@ -355,7 +361,7 @@ def recoveries_figure(found: Reproduction) -> Figure:
         span = max(high - low, 1.0)
         axes.set_xlim(low - 0.04 * span, high + 0.06 * span)
         axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=COLOURS[hand_set])
-        axes.set_xlabel("won, %")
+        axes.set_xlabel("accuracy, %")
         axes.grid(axis="y", **_GRID)
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(len(labels)), labels, fontsize=8)
@@ -383,29 +389,29 @@ def recoveries_figure(found: Reproduction) -> Figure:
 
 
 def _end_lines(draw: Callable[..., Any], found: Reproduction, hand_set: str) -> None:
-    """Where the best OOD checkpoint and the end of SFT are, on the mean over the seeds."""
+    """Where the best OOD checkpoint and the final SFT checkpoint are, on the mean over the seeds."""
     for what, stroke in _ENDS.items():
         share = fmean(_percent(found.get(found.parts(seed)[what], hand_set)) for seed in found.seeds)
         draw(share, color="#222222", lw=1, ls=stroke, zorder=1)
 
 
-def _repaired(found: Reproduction) -> list[str]:
+def _shown_recipes(found: Reproduction) -> list[str]:
     """The recipes of the findings that some seed has."""
-    return [label for label in RECIPES if any(_repairs(found, label))]
+    return [label for label in RECIPES if any(_of_recipe(found, label))]
 
 
-def _repairs(found: Reproduction, label: str) -> list[Recovered]:
-    every = [found.repair(place, label) for place in range(len(found.seeds))]
-    return [repair for repair in every if repair is not None]
+def _of_recipe(found: Reproduction, label: str) -> list[Recovered]:
+    every = [found.recovered(place, label) for place in range(len(found.seeds))]
+    return [each for each in every if each is not None]
 
 
-def _repair_shares(found: Reproduction, label: str, hand_set: str) -> list[float]:
-    scores = [r.ood if hand_set == "ood" else r.id for r in _repairs(found, label)]
+def _recovered_shares(found: Reproduction, label: str, hand_set: str) -> list[float]:
+    scores = [r.ood if hand_set == "ood" else r.id for r in _of_recipe(found, label)]
     return [100 * score.share for score in scores if score is not None]
 
 
 def _kind(found: Reproduction, label: str) -> str:
-    return _repairs(found, label)[0].recipe.kind
+    return _of_recipe(found, label)[0].recipe.kind
 
 
 def _accuracies(records: Mapping[int, Record]) -> dict[int, float]:

@@ -4,7 +4,7 @@ from points24.harness.records.store import add_records
 from tests.harness.experiment.test_measures import world
 
 
-def test_the_demo_shows_the_fall_and_the_repairs(monkeypatch, capsys, tmp_path):
+def test_the_demo_shows_the_fall_and_the_recovery(monkeypatch, capsys, tmp_path):
     _, records = world(1, n=60)
 
     def conduct(experiment, jobs, only):

@@ -18,7 +18,7 @@ SECTIONS = {
     "ppo": {"max_steps": 8},
     "sweep": {"engine": "hf", "limit": 10, "model_args": {"dtype": "float32"}, "apply_chat_template": True},
 }
-NAMES = ["sft-0", "ppo-early-0", "ppo-late-0", "drift-base-0", "drift-best-ood-0", "sweep-0", "cells-0"]
+NAMES = ["sft-0", "ppo-early-0", "ppo-late-0", "drift-base-0", "drift-best-ood-0", "sweep-0", "2x2-0"]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def ran(monkeypatch, experiment):
             for step in (20, 40):
                 (experiment.out / out / f"checkpoint-{step}").mkdir(parents=True, exist_ok=True)
             (experiment.out / out / "best-ood").symlink_to("checkpoint-20")
-            (experiment.out / out / "end").symlink_to("checkpoint-40")
+            (experiment.out / out / "final").symlink_to("checkpoint-40")
         return subprocess.CompletedProcess(command, status)
 
     monkeypatch.setattr(reproduce.subprocess, "run", run)
@@ -68,18 +68,21 @@ def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
     assert sft[:4] == ["train", "sft", "--config", "nano.yaml"]
     assert {"max_steps=40", f"output_dir={experiment.out}/sft-0", "seed=0"} <= set(sft)
     assert f"model_name_or_path={experiment.out}/sft-0/checkpoint-20" in early
-    *_, from_base, from_best, sweep, cells = ran.commands
+    *_, from_base, from_best, sweep, two_by_two = ran.commands
     names = [
         [Path(word).parent.name + "/" + Path(word).name for word in words[2:-2]]
         for words in (from_base, from_best)
     ]
-    ends = [f"ppo-{start}-0/checkpoint-40" for start in ("early", "late")]
-    assert names == [["sft-0/checkpoint-20", "sft-0/checkpoint-40", *ends], ["sft-0/checkpoint-40", *ends]]
+    finals = [f"ppo-{start}-0/checkpoint-40" for start in ("early", "late")]
+    assert names == [
+        ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *finals],
+        ["sft-0/checkpoint-40", *finals],
+    ]
     assert (Path(from_base[1]).name, from_best[1]) == ("nano-plain", f"{experiment.out}/sft-0/checkpoint-20")
     (pairs,) = read_settings(None, [sweep[-1]])["pairs"]
     assert pairs["source"].endswith("sft-0/checkpoint-20")
     assert pairs["target"].endswith("sft-0/checkpoint-40")
-    assert cells[cells.index("--engine") :] == (
+    assert two_by_two[two_by_two.index("--engine") :] == (
         ["--engine", "hf", "--model_args", "dtype=float32", "--limit", "10", "--apply_chat_template"]
     )
     assert [p.name for p in sorted((experiment.out / "stages").iterdir())] == sorted(
@@ -196,10 +199,10 @@ def test_the_plan_has_hours_disk_and_commands(monkeypatch):
 
 def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
     conduct(experiment, 1)
-    ends = ["ppo-early-0/checkpoint-40", "ppo-late-0/checkpoint-40"]
+    finals = ["ppo-early-0/checkpoint-40", "ppo-late-0/checkpoint-40"]
     others = {
-        "base": ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *ends],
-        "best-ood": ["sft-0/checkpoint-40", *ends],
+        "base": ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *finals],
+        "best-ood": ["sft-0/checkpoint-40", *finals],
     }
     facts = {"change": 0.2, "alignment": [0.5] * 10}
     for first, checkpoints in others.items():
@@ -212,8 +215,8 @@ def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
     assert str(experiment.out.parent) not in json.dumps(manifest)
     assert manifest["base"] == "nano-plain"
     (seed,) = manifest["seeds"]
-    assert (seed["best_ood"], seed["end"]) == ("sft-0/checkpoint-20", "sft-0/checkpoint-40")
-    assert seed["ppo"]["late"] == {"start": "sft-0/checkpoint-40", "end": "ppo-late-0/checkpoint-40"}
+    assert (seed["best_ood"], seed["final"]) == ("sft-0/checkpoint-20", "sft-0/checkpoint-40")
+    assert seed["ppo"]["late"] == {"start": "sft-0/checkpoint-40", "final": "ppo-late-0/checkpoint-40"}
     assert [row["checkpoint"] for row in manifest["drift"]] == [*others["base"], *others["best-ood"]]
     assert [row["values"] for row in manifest["drift"]] == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0]
     assert manifest["seconds"].keys() == set(NAMES)

@@ -37,7 +37,10 @@ def test_the_report_starts_with_five_lines_of_verdicts_and_the_overview():
     about, summary, figure = markdown(found(3)).split("\n\n")[1:4]
     assert "3 seeds" in about
     assert "checkpoints called early (step 20), middle (step 100), late (step 400)" in about
-    assert "the last SFT checkpoint (step 400) repaired from the one that is best on OOD (step 10)" in about
+    assert (
+        "recovery from the SFT checkpoint that is best on OOD (step 10) into the final one (step 400)"
+        in about
+    )
     assert "7 min a seed, 20 min in all, of computing on 2 CPU cores" in about  # 3 · 401.2 s
     lines = summary.splitlines()
     assert len(lines) == 5
@@ -73,42 +76,42 @@ def test_one_seed_is_said_to_speak_of_its_deals_alone():
     assert "one seed" in text
     assert "every interval is over the deals, and none says anything about another run" in text
     assert "over deals |" not in text
-    assert "**2b cannot be told.**" in text
+    assert "**2b inconclusive.**" in text
 
 
 def test_key_figures_are_those_that_decide():
-    lines = markdown(found(3, checkpoints={}, ppo={"early": 0.34, "middle": 0.27, "late": 0.40})).splitlines()
+    lines = markdown(found(3, recipes={}, ppo={"early": 0.34, "middle": 0.27, "late": 0.40})).splitlines()
     first = next(line for line in lines if line.startswith("- **1**"))
     assert "*does not hold* (restored: middle − late: −" in first  # not the gain, which is above 0
     second = next(line for line in lines if line.startswith("- **2a**"))
-    assert "*cannot be told* (OOD: directions − values, all ranks: not measured)" in second
+    assert "*inconclusive* (OOD: directions − values, all ranks: not measured)" in second
 
 
-def test_a_share_that_is_hardly_seen_is_unbounded():
+def test_a_share_that_is_hardly_seen_is_not_defined():
     curve = {**dict.fromkeys((0, 2, 5, 20, 40, 100, 200), 0.2), 10: 0.25, 400: 0.225}
-    assert "\\[unbounded\\]" in section(markdown(found(1, n=40, ood=curve)), "Repairing the top 20 %")
+    assert "not defined" in section(markdown(found(1, n=40, ood=curve)), "Restoring the top 20 %")
     several = markdown(found(2, n=40, ood=curve))
-    assert "*cannot be told* (recovered, directions, top 20% of ranks: unbounded)" in several
+    assert "*inconclusive* (recovered, directions, top 20% of ranks: not defined)" in several
     row = next(line for line in several.splitlines() if line.startswith("| **recovered, directions, top 20%"))
     mean, over_deals, *seeds = (cell.strip() for cell in row.split("|")[2:-1])
     assert (mean, over_deals) == ("", "")
-    assert all("\\[unbounded\\]" in seed for seed in seeds)
+    assert seeds == ["not defined"] * 2
 
 
-def test_every_repair_has_a_row_the_best_on_ood_first():
+def test_every_recipe_has_a_row_the_best_on_ood_first():
     made = found(3)
-    (table,) = re.findall(r"Every repair .*\n\n((?:^\|.*\|\n)+)", markdown(made), re.MULTILINE)
+    (table,) = re.findall(r"Every recipe, .*\n\n((?:^\|.*\|\n)+)", markdown(made), re.MULTILINE)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-    assert rows[0] == ["", "OOD, %", "recovered, %", "ID against the SFT end, points"]
+    assert rows[0] == ["", "OOD, %", "recovered, %", "ID against SFT final, points"]
     assert [row[0] for row in rows[2:]] == made.recipes()
     first, *others = [each for each in made.recoveries if each]
-    assert set(made.recipes()) == {repair.recipe.label for repair in first.checkpoints}
+    assert set(made.recipes()) == {each.recipe.label for each in first.checkpoints}
     means = [float(row[1].split()[0]) for row in rows[2:]]
     assert means == sorted(means, reverse=True)
     best = [each.checkpoints[0].id_gain for each in (first, *others)]
     gain = 100 * fmean(each.share for each in best if each)
     assert rows[2][3].startswith(f"{gain:+.1f} ".replace("-", "−"))
-    assert "Every repair" not in markdown(found(3, checkpoints={}))
+    assert "Every recipe" not in markdown(found(3, recipes={}))
 
 
 def test_the_four_cells_and_the_memorised_rule_stand_for_every_checkpoint():
@@ -119,8 +122,8 @@ def test_the_four_cells_and_the_memorised_rule_stand_for_every_checkpoint():
         assert names == [
             "base",
             "best OOD",
-            "SFT end",
-            *(f"PPO end, {s} start" for s in ("early", "middle", "late")),
+            "SFT final",
+            *(f"PPO final, {s} start" for s in ("early", "middle", "late")),
         ]
         assert all(cell.strip() for line in table.strip().splitlines() for cell in line.split("|")[2:-1])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in scores.strip().splitlines()]
@@ -149,7 +152,7 @@ def test_durations_read_well():
 # -- the figures -----------------------------------------------------------------------------------------
 
 
-def test_the_overview_shows_seeds_means_ppo_and_repairs(plots):
+def test_the_overview_shows_seeds_means_ppo_and_recipes(plots):
     made = found(3)
     of_id, beside_id, ood, beside, wrong_rule, _ = plots.overview_figure(made).axes
     # Three seeds and the mean; of flexible the mean alone.
@@ -172,7 +175,7 @@ def test_nothing_in_the_figures_lies_outside_its_panel(plots):
                 assert all(inside) or axes.get_shared_y_axes().get_siblings(axes) != [axes]
 
 
-def test_the_names_of_the_repairs_cover_neither_each_other_nor_the_legend(plots):
+def test_the_names_of_the_recipes_cover_neither_each_other_nor_the_legend(plots):
     figure = plots.overview_figure(found(3))
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[3].get_xticklabels()]
@@ -185,8 +188,8 @@ def test_drift_is_shown_of_the_parts_that_the_findings_compare(plots):
     manifest["drift"].append(manifest["drift"][0] | {"checkpoint": "sft-0/checkpoint-20"})
     figure = plots.drift_figure(reproduction_of(manifest_of(manifest), records))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "base → best OOD", "base → SFT end", "best OOD → SFT end",
-        *(f"best OOD → PPO end, {start} start" for start in ("early", "middle", "late")),
+        "base → best OOD", "base → SFT final", "best OOD → SFT final",
+        *(f"best OOD → PPO final, {start} start" for start in ("early", "middle", "late")),
     ]  # fmt: skip
 
 
@@ -211,8 +214,8 @@ def test_drift_over_the_steps_starts_at_0_where_it_is_measured_from(plots):
     assert from_best.get_xydata().tolist() == [[10, 0], [400, 0.004]]
 
 
-def test_without_repairs_or_drift_there_are_fewer_figures(plots):
-    made = found(1, n=40, checkpoints={}, drift=False, ppo={})
+def test_without_recipes_or_drift_there_are_fewer_figures(plots):
+    made = found(1, n=40, recipes={}, drift=False, ppo={})
     assert figure_names(made) == FIGURES[:2]
     figure = plots.overview_figure(made)
     assert len(figure.axes) == 3
@@ -271,7 +274,7 @@ def test_build_writes_the_report_where_there_is_a_manifest_and_check_compares_it
     add_records(tmp_path / "records" / "a.jsonl", records)
     build(tmp_path / "records", tmp_path)
     assert not (tmp_path / "reproduction.md").exists()
-    path = tmp_path / "reproduction" / "manifest.json"
+    path = tmp_path / "reproduction" / "nano" / "manifest.json"
     add_records(path.parent / "records.jsonl", records)
     path.write_text(json.dumps(manifest))
     names = ["README.md", "reproduction.md", *(f"figures/{name}" for name in FIGURES)]
@@ -292,11 +295,11 @@ def test_build_writes_the_report_where_there_is_a_manifest_and_check_compares_it
     assert leaderboard("build") == 0
     assert leaderboard("check") == 0
 
-    path.write_text(json.dumps(changed(manifest, ("seeds", 0, "end"), None)))
+    path.write_text(json.dumps(changed(manifest, ("seeds", 0, "final"), None)))
     capsys.readouterr()
     assert leaderboard("build") == 2
-    assert capsys.readouterr().err.endswith("manifest.json: seeds[0].end: missing\n")
-    shutil.rmtree(path.parent)
+    assert capsys.readouterr().err.endswith("manifest.json: seeds[0].final: missing\n")
+    shutil.rmtree(path.parent.parent)
     assert leaderboard("build") == 0
     assert [p.name for p in (tmp_path / "figures").iterdir()] == ["curve.svg"]
     assert not (tmp_path / "reproduction.md").exists()
