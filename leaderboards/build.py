@@ -52,13 +52,17 @@ def contents(home: Path) -> Contents:
     """
     found = read_records(home / RECORDS) if (home / RECORDS).is_dir() else []
     folders = sorted(path.parent for path in (home / REPRODUCTION).glob(f"*/{MANIFEST}"))
-    made = {each.name: reproduction_of(read_manifest(each / MANIFEST), read_records(each)) for each in folders}
+    made = {
+        each.name: reproduction_of(read_manifest(each / MANIFEST), read_records(each)) for each in folders
+    }
     if not found and not made:
         raise InputError(
             f"{home}: no records; points24 leaderboard ingest DIR makes them, --dir names another folder"
         )
     if taken := [name for name in made if f"{name}.md" in (README, recovery.REPORT)]:
-        raise InputError(f"{home / REPRODUCTION / taken[0]}: the report {taken[0]}.md is another's; rename it")
+        raise InputError(
+            f"{home / REPRODUCTION / taken[0]}: the report {taken[0]}.md is another's; rename it"
+        )
     return Contents(tables(found), curves(found), recoveries(found), made)
 
 

@@ -61,7 +61,8 @@ def heading(axes: Axes, text: str, colour: str = INK) -> None:
 
 def sample(label: str, **style: Any) -> Line2D:
     """An entry of a legend."""
-    return Line2D([], [], **({"color": INK, "label": label} | style))
+    entry: dict[str, Any] = {"color": INK, "label": label} | style
+    return Line2D([], [], **entry)
 
 
 def limits(values: Iterable[float], *, from_zero: bool = True) -> tuple[float, float]:

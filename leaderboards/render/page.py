@@ -27,6 +27,7 @@ _LEGEND = {
     Verdict.NO_ANSWER: "no formula found",
 }
 
+
 class Column(NamedTuple):
     name: str
     about: str = ""

@@ -85,8 +85,11 @@ def markdown_section(table: Table) -> str:
         ["checkpoint", "k/n", "accuracy %", "95 % interval", what],
         [[escape(cell) for cell in (*_score(row), fifth)] for row, fifth in zip(rows, cells, strict=True)],
     )
-    about = "; ".join(f"{name}: {value}" for name, value in wording.facts(table.protocol))
-    links = " and ".join(f"[{kind}]({TABLES}/{table.protocol.slug}.{kind.lower()})" for kind in ("CSV", "TeX"))
+    facts = wording.facts(table.protocol)
+    about = "; ".join(f"{name}: {value}" for name, value in facts if not name.endswith("digest"))
+    links = " and ".join(
+        f"[{kind}]({TABLES}/{table.protocol.slug}.{kind.lower()})" for kind in ("CSV", "TeX")
+    )
     every = f"All {len(table.rows)} checkpoints, with every comparison" if len(table.rows) > 1 else "In full"
     return f"### {wording.title(table.protocol)}\n\n{about}.\n\n{body}\n\n{every}: {links}."
 

@@ -1,4 +1,4 @@
-"""Recoveries -> figures (matplotlib, the extra `plots`): accuracy against what is restored; the Pareto front."""
+"""Recoveries -> figures (the extra `plots`): accuracy over the share restored, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -196,8 +196,8 @@ def _arms(score: Score) -> list[float]:
 def front_figure(found: Recovery) -> Figure:
     """ID against OOD accuracy with 95 % intervals, and the Pareto front."""
     points: list[tuple[Reference | Recovered, str, str]] = [
-        (found.target, "target", "target"),
         (found.source, "source", "source"),
+        (found.target, "target", "target"),
         *((r, r.recipe.kind, r.recipe.short) for r in found.checkpoints),
     ]
     points = [point for point in points if point[0].id]
@@ -227,7 +227,7 @@ def front_figure(found: Recovery) -> Figure:
     xs, ys = zip(*(_place(point) for point, *_ in points), strict=True)
     # A limit of iterations, where the default is one of time, gives the same figure on every run.
     adjust_text(
-        names, list(xs), list(ys), ax=axes, iter_lim=500, expand=(1.1, 1.3), force_text=(0.3, 0.5),
+        names, list(xs), list(ys), ax=axes, iter_lim=500, expand=(1.4, 1.7), force_text=(0.3, 0.5),
         arrowprops={"arrowstyle": "-", "lw": 0.5, "color": _SHADE_EDGE},
     )  # fmt: skip
     return figure
