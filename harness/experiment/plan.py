@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 from points24.harness.experiment.stages import TWO_BY_TWO, Experiment, runnable
-from points24.harness.sweep.jobs import recipes_in
+from points24.harness.sweep.grid import recipes_in
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.lm_eval.files import task_hand_set

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from points24.harness.checkpoints.write import size_of_copy
-from points24.harness.recovery.estimate import estimate, probe
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
 from points24.harness.sweep.jobs import Job
 from points24.tasks.hand_sets import hand_set
@@ -15,7 +12,7 @@ from points24.tasks.lm_eval.files import task_hand_set
 
 
 def plan_of(config: ScoringConfig, jobs: list[Job]) -> dict[str, Any]:
-    """The plan of a campaign: counts, estimates in seconds and bytes, and every job.
+    """The plan of a campaign: counts, bytes on disk, and every job.
 
     What generation takes is not in it: that depends on the engine and on what the model says.
     """
@@ -28,22 +25,14 @@ def plan_of(config: ScoringConfig, jobs: list[Job]) -> dict[str, Any]:
         "pairs": len({job.pair for job in jobs if job.pair}),
         "deals_per_job": deals,
         "deals": deals * len(jobs),
-        "recover_seconds": 0.0,
-        "recover_memory": 0,
         "factors_bytes": 0,
         "kept_bytes": 0,
         "models": [job.model for job in jobs],
     }
     keep = config.keep if isinstance(config, SweepConfig) else "none"
-    pairs = dict.fromkeys(job.pair for job in jobs if job.pair)
-    speed = probe(torch.device("cpu")) if pairs else None
-    for pair in pairs:
-        assert speed is not None
+    for pair in dict.fromkeys(job.pair for job in jobs if job.pair):
         job = pair.open()
-        cost = estimate(job.plan, job.target, speed)
         copies = {"none": 0, "best": 1, "all": len(pair.recipes)}[keep]
-        plan["recover_seconds"] += cost.seconds
-        plan["recover_memory"] = max(plan["recover_memory"], cost.memory)
         plan["kept_bytes"] += copies * size_of_copy(job.target)
         for name, parts in job.plan.matrices.items():
             sides = (min(part.shape(job.target.tensors[name].shape)) for part, _ in parts)
@@ -58,10 +47,8 @@ def plan_text(plan: dict[str, Any]) -> str:
         *(f"  {model}" for model in plan["models"]),
     ]
     if plan["pairs"]:
-        minutes, memory = plan["recover_seconds"] / 60, plan["recover_memory"] / 2**30
-        lines += [
-            f"factorise and splice, {plan['pairs']} pairs: {minutes:.1f} min on this CPU, {memory:.2f} GiB",
-            f"disk: {plan['factors_bytes'] / 2**30:.2f} GiB of factors while it runs, "
-            f"{plan['kept_bytes'] / 2**30:.2f} GiB of checkpoints that are kept",
-        ]
+        factors, kept = plan["factors_bytes"] / 2**30, plan["kept_bytes"] / 2**30
+        lines.append(
+            f"disk: {factors:.2f} GiB of factors while it runs, {kept:.2f} GiB of checkpoints that are kept"
+        )
     return "\n".join(lines)

@@ -209,7 +209,7 @@ def front_figure(found: Recovery) -> Figure:
     axes.set(xlabel="ID accuracy, %", ylabel="OOD accuracy, %")
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     _draw_front(axes, sorted(_place(point) for point, *_ in points if point.on_front))
-    kinds = sorted({kind for _, kind, _ in points}, key=kind_order)
+    kinds = sorted(dict.fromkeys(kind for _, kind, _ in points), key=kind_order)
     handles: list[Any] = [
         sample(kind, color=look_of(kind).colour, marker=look_of(kind).marker, ls="") for kind in kinds
     ]
