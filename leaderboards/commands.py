@@ -275,8 +275,8 @@ def _plot_recovery(args: argparse.Namespace) -> int:
     found, missing = recoveries(records), missing_references(records)
     if not found and missing:
         raise InputError(
-            f"no recovery: no record of {', '.join(missing)} with the protocol and decoding of the recovered "
-            "checkpoint"
+            f"no recovery: no record of {', '.join(missing)} with the protocol and decoding of what "
+            "was recovered"
         )
     if not found:
         raise InputError("no recovery: no OOD record of a checkpoint that points24 recover made")

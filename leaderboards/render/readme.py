@@ -36,8 +36,7 @@ def readme(tables: Sequence[Table], reports: Iterable[Link], curves: Iterable[Li
     if tables:
         parts.append(
             "The tables below show final checkpoints, best first; *vs best* is the difference from the best "
-            "row of the whole table. "
-            + " ".join((wording.ONE_PROTOCOL, wording.INTERVALS))
+            "row of the whole table. " + " ".join((wording.ONE_PROTOCOL, wording.INTERVALS))
         )
     for status, heading in (("measured", "Measured"), ("reported", "Reported")):
         group = [table for table in tables if table.protocol.status == status]

@@ -141,13 +141,17 @@ def _section(found: Finding) -> list[str]:
 
 def _means(claim: Claim) -> str:
     """The measures that have a mean over the seeds; the deciding ones in bold, defined or not."""
+    shown = [m for m in (*claim.decides, *claim.context) if m in claim.decides or m.mean is not None]
+    if all(len(measure.values) == 1 for measure in shown):
+        return markdown_table(["", "over the deals"], [[_name(m, claim), _mean(m)] for m in shown])
     rows = [
-        [_name(measure, claim), _mean(measure), _bounds(measure.over_deals, measure.unit)]
-        for measure in (*claim.decides, *claim.context)
-        if measure in claim.decides or measure.mean is not None
+        [
+            _name(measure, claim),
+            _with_bounds(measure, measure.over_seeds),
+            _bounds(measure.over_deals, measure.unit),
+        ]
+        for measure in shown
     ]
-    if all(len(measure.values) == 1 for measure in claim.decides):
-        return markdown_table(["", "over the deals"], [row[:2] for row in rows])
     return markdown_table(["", "mean, over the seeds", "over the deals"], rows)
 
 
@@ -286,17 +290,26 @@ def _run_time(found: Reproduction) -> list[str]:
 
 def _accuracy(measure: Measure) -> str:
     """An accuracy's mean and interval, which lies within 0 and 100 %."""
-    interval = _shown(measure.interval)
+    interval = _interval(measure)
     bounds = interval and Interval(max(0.0, interval.low), min(1.0, interval.high))
     return "" if measure.mean is None else _cell(Value(measure.mean, bounds), "percent")
 
 
 def _mean(measure: Measure, *, with_unit: bool = False) -> str:
+    """The mean with one interval: over the seeds, or if that is not defined over the deals."""
+    return _with_bounds(measure, _interval(measure), with_unit=with_unit)
+
+
+def _interval(measure: Measure) -> Interval | None:
+    return _shown(measure.over_seeds) or _shown(measure.over_deals)
+
+
+def _with_bounds(measure: Measure, interval: Interval | None, *, with_unit: bool = False) -> str:
     if measure.mean is None:
         is_measured = any(value is not None for value in measure.values)
         return _UNDEFINED if is_measured else _UNKNOWN
     unit = f" {_UNITS[measure.unit]}" if with_unit and _UNITS[measure.unit] else ""
-    bounds = _bounds(measure.interval, measure.unit)
+    bounds = _bounds(interval, measure.unit)
     return f"{_number(measure.mean, measure.unit)}{unit}{' ' * bool(bounds)}{bounds}"
 
 
