@@ -152,7 +152,8 @@ def _rescore(args: argparse.Namespace) -> int:
     from points24.harness.records.ingest import records_of, rescored
     from points24.harness.records.store import add_records
 
-    about, records = _about(args), list[Record]()
+    about = _about(args)
+    records: list[Record] = []
 
     def judge(before: Run) -> None:
         after = rescored(before)
