@@ -9,7 +9,7 @@ from filelock import FileLock
 from points24.harness.analysis.recovery import recoveries
 from points24.harness.experiment.manifest import MANIFEST, read_manifest
 from points24.harness.experiment.measures import Reproduction, reproduction_of
-from points24.harness.files import replacing
+from points24.harness.files import discard_partial, replacing
 from points24.harness.records.store import LOCK, read_records
 from points24.leaderboards.aggregate import tables
 from points24.leaderboards.render.page import page
@@ -70,7 +70,7 @@ def build(records: Path, output: Path) -> list[str]:
     with FileLock(records / LOCK):
         files, made = _generated(records)
         for name in files:  # what a killed build may have left
-            (output / f"{name}.partial").unlink(missing_ok=True)
+            discard_partial(output / name)
         changed = _differing(files, output)
         for name in changed:
             path = output / name

@@ -21,8 +21,8 @@ def _drift_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _drift(args: argparse.Namespace) -> int:
     from points24.harness.checkpoints.read import locate, open_checkpoint
-    from points24.harness.checkpoints.write import new_folder
     from points24.harness.drift.drift import drift, write_report
+    from points24.harness.files import new_folder
     from points24.harness.recovery.architecture import family_of
     from points24.harness.recovery.plan import check_pair
 

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from points24.harness.analysis.recovery import Recovery, missing_references, recoveries
 from points24.harness.analysis.recovery_report import sentence, table, title
-from points24.harness.files import replacing
+from points24.harness.files import write_text
 from points24.harness.records.record import Record
 from points24.leaderboards.render import wording
 from points24.leaderboards.render.tables import escape
@@ -82,8 +82,7 @@ def write_recovery_report(records: Sequence[Record], folder: Path) -> list[Path]
     text = markdown(found, [[path.name for path in paths] for paths in figures]) + note
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(report) as partial:
-            partial.write_text(text, "utf-8", newline="\n")
+        write_text(report, text)
     except OSError as e:
         raise InputError(f"{report}: {e.strerror or e}") from e
     return [report, *(path for paths in figures for path in paths)]

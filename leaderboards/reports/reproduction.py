@@ -26,7 +26,7 @@ from points24.harness.experiment.measures import (
     reproduction_of,
     verdict_share,
 )
-from points24.harness.files import replacing
+from points24.harness.files import write_text
 from points24.harness.records.record import Record
 from points24.leaderboards.render.tables import escape
 from points24.tasks.errors import InputError
@@ -134,8 +134,7 @@ def write_reproduction(manifest: Mapping[str, Any], records: Iterable[Record], f
     report = folder / REPORT
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(report) as partial:
-            partial.write_text(markdown(found, figures=not note) + note, "utf-8", newline="\n")
+        write_text(report, markdown(found, figures=not note) + note)
     except OSError as e:
         raise InputError(f"{report}: {e.strerror or e}") from e
     return [report, *paths]
