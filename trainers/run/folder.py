@@ -6,9 +6,9 @@ RUN/
   scores/              lm-eval's results and samples for each checkpoint and for the parent
   records/curve.jsonl  the same as records, which the leaderboard reads
   log.jsonl            loss, rewards and so on, as trained; scores as they come
-  curve.json           what the records say of the run: best-ood, end, forgetting
-  best-ood, end        links to those two checkpoints; with `end` the run is finished
-  state/               what resuming needs: the trainer's own checkpoints; gone at the end
+  curve.json           what the records say of the run: best OOD step, final step, forgetting
+  best-ood, final      links to these two checkpoints; `final` is written last, when the run is finished
+  state/               the trainer's own checkpoints, for resuming; removed when the run is finished
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RunFolder:
         self.log = self.path / "log.jsonl"
         self.records_file = self.path / "records" / "curve.jsonl"
 
-    def claim(self, about: dict[str, Any], config: object, last: str = "end") -> None:
+    def claim(self, about: dict[str, Any], config: object, last: str = "final") -> None:
         """Make the folder this run's, or check that it already is.
 
         Args:
@@ -168,7 +168,7 @@ class RunFolder:
         if found := self.curve():
             write_json(self.path / "curve.json", summary(found))
             self.mark("best-ood", best_ood(found))
-        self.mark("end", step)  # first: nobody may resume from what is left of the state
+        self.mark("final", step)  # first: nobody may resume from what is left of the state
         shutil.rmtree(self.state, ignore_errors=True)
 
     def mark(self, name: str, step: int) -> None:
