@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,12 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def fail_in(block, action):
+    with block as partial:
+        action(partial)
+        raise RuntimeError
+
+
 def test_a_file_is_replaced_as_a_whole(tmp_path):
     write_text(tmp_path / "a.txt", "old")
     write_text(tmp_path / "a.txt", "new\n")
@@ -29,9 +36,8 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
 def test_after_an_error_the_old_file_is_as_it_was(tmp_path, shared):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), replacing(path, shared=shared) as partial:
-        partial.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fail_in(replacing(path, shared=shared), Path.touch)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
@@ -52,9 +58,8 @@ def test_a_value_is_written_as_json(tmp_path):
 
 def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
     out = tmp_path / "deep" / "out"
-    with pytest.raises(RuntimeError), new_folder(out) as partial:
-        (partial / "a").write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fail_in(new_folder(out), lambda partial: (partial / "a").touch())
     assert names(out.parent) == []
     with new_folder(out) as partial:
         (partial / "a").write_text("whole")
@@ -85,9 +90,8 @@ def test_a_new_folder_waits_for_what_a_killed_run_left_to_be_removed(tmp_path):
 
 def test_a_folder_is_replaced_with_what_a_killed_run_left_of_it(tmp_path):
     out = tmp_path / "checkpoint-1"
-    with pytest.raises(RuntimeError), replacing_folder(out) as partial:
-        (partial / "left").touch()
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fail_in(replacing_folder(out), lambda partial: (partial / "left").touch())
     assert list(tmp_path.glob("checkpoint-*")) == []
     for name in ("old", "new"):
         with replacing_folder(out) as partial:
