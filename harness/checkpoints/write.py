@@ -7,10 +7,7 @@ and only then does the folder get its name. Whatever fails before leaves nothing
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,37 +21,6 @@ from points24.tasks.errors import InputError
 _STALE = (".bin", ".pt", ".pth", ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx")
 """Weights beside those we read: a copy of them would still be the target's."""
 _CARD, _CARD_BESIDE = "README.md", "README.recovery.md"
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """An empty folder to fill, which becomes `out` when the block ends well, and vanishes otherwise.
-
-    Raises:
-        InputError: `out` exists, another run is filling it, or it cannot be written (a full disk, say).
-    """
-    partial = out.with_name(out.name + ".partial")
-    if out.exists() or out.is_symlink():
-        raise InputError(f"{out} exists; choose another output folder")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-    except FileExistsError as e:
-        raise InputError(
-            f"{partial} exists: another run is at work, or one was killed; remove it then"
-        ) from e
-    except OSError as e:
-        raise InputError(f"{out}: {e.strerror}") from e
-    try:
-        yield partial
-        for path in (*partial.rglob("*"), partial):
-            _flush(path)
-        partial.rename(out)
-        _flush(out.parent)
-    except OSError as e:
-        raise InputError(f"{out}: {e.strerror or e}") from e
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def left_out(target: Checkpoint) -> list[str]:
@@ -215,11 +181,3 @@ def _visible_files(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts[:-1])
     )
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

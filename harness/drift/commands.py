@@ -21,9 +21,9 @@ def _drift_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _drift(args: argparse.Namespace) -> int:
     from points24.harness.checkpoints.read import locate, open_checkpoint
-    from points24.harness.checkpoints.write import new_folder
     from points24.harness.drift.drift import drift
     from points24.harness.drift.report import write_report
+    from points24.harness.files import new_folder
     from points24.harness.recovery.architecture import family_of
     from points24.harness.recovery.plan import check_pair
 

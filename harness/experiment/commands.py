@@ -26,7 +26,8 @@ from points24.harness.analysis.recovery import recoveries
 from points24.harness.analysis.recovery_report import sentence as recovery_sentence
 from points24.harness.analysis.recovery_report import table as recovery_table
 from points24.harness.cli import Command
-from points24.harness.experiment.stages import Experiment, Stage, put, read_experiment, runnable
+from points24.harness.experiment.stages import Experiment, Stage, read_experiment, runnable
+from points24.harness.files import write_json
 from points24.harness.records.store import add_records, read_records
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import FILTERS
@@ -82,7 +83,7 @@ def _run_chain(experiment: Experiment, chain: Sequence[Stage], jobs: int) -> str
         if run.returncode:
             return f"{stage.name} ended with status {run.returncode}: see {log}; the same command goes on"
         record = given | {"seconds": time.perf_counter() - began}
-        put(done, json.dumps(record, indent=1) + "\n")
+        write_json(done, record, indent=1)
     return None
 
 
@@ -116,7 +117,7 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError(f"jobs: expected at least 1, found {args.jobs}")
     conduct(experiment, args.jobs)
     manifest = experiment.manifest()
-    put(experiment.out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    write_json(experiment.out / "manifest.json", manifest, indent=1)
     records = experiment.out / "records"
     for seed in experiment.config.seeds:
         folders = sorted(experiment.out.glob(f"*-{seed}/records"))

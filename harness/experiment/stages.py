@@ -14,7 +14,6 @@ from typing import Any
 
 from points24.harness.checkpoints.shipped import model_folder, shipped
 from points24.harness.config import config_file, configured, override, read_settings
-from points24.harness.files import replacing
 from points24.harness.records.ingest import model_name
 from points24.tasks.errors import InputError
 
@@ -272,12 +271,6 @@ def runnable(command: Sequence[str]) -> list[str]:
     for word in command:
         words += [sys.executable, "-m", modules[word]] if word in modules else [word]
     return words
-
-
-def put(path: Path, text: str) -> None:
-    """Write a file that nobody ever sees half of."""
-    with replacing(path) as partial:
-        partial.write_text(text, "utf-8")
 
 
 def _mean_drift(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

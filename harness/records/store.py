@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from points24.harness.files import json_lines, replacing
+from points24.harness.files import json_lines, write_text
 from points24.harness.records.record import Record, record_of
 from points24.tasks.errors import InputError
 
@@ -55,10 +55,7 @@ def add_records(path: Path, new: Iterable[Record]) -> list[Record]:
             old = path.read_text("utf-8") if path.exists() else ""
             if old and not old.endswith("\n"):
                 old += "\n"
-            with replacing(path) as partial:
-                partial.write_text(
-                    old + "".join(f"{record.line()}\n" for record in added), "utf-8", newline="\n"
-                )
+            write_text(path, old + "".join(f"{record.line()}\n" for record in added))
     return added
 
 

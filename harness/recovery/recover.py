@@ -16,7 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from points24.harness.checkpoints.read import Checkpoint, open_checkpoint
-from points24.harness.checkpoints.write import Copy, check_space, left_out, new_folder
+from points24.harness.checkpoints.write import Copy, check_space, left_out
+from points24.harness.files import new_folder
 from points24.harness.recovery.architecture import Family, text_config
 from points24.harness.recovery.card import model_card
 from points24.harness.recovery.plan import Plan, check_pair, make_plan

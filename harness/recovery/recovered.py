@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from points24.harness.checkpoints.digest import joined_digest
-from points24.harness.checkpoints.write import Copy, check_space, new_folder
+from points24.harness.checkpoints.write import Copy, check_space
+from points24.harness.files import new_folder
 from points24.harness.recovery.card import model_card
 from points24.harness.recovery.recover import CheckedPair, Factorise, change, new_report, summary
 

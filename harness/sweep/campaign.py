@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from points24.harness.files import replacing
+from points24.harness.files import write_text
 from points24.harness.records.record import Record
 from points24.harness.records.store import add_records
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
@@ -63,8 +63,8 @@ def conduct(config: ScoringConfig) -> Outcome:
 
 
 def _conducted(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> Outcome:
-    with replacing(results.folder / "settings.json") as partial:
-        partial.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n", "utf-8")
+    settings = json.dumps(asdict(config), indent=2, default=str)
+    write_text(results.folder / "settings.json", settings + "\n")
     done = sum(map(results.is_done, jobs))
     if done:
         print(f"points24: {done} of {len(jobs)} jobs are done already", file=sys.stderr)

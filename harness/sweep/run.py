@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import sys
@@ -21,7 +20,7 @@ from points24.harness.analysis.formats import percent
 from points24.harness.evaluation.engines import SERVERS, open_engine
 from points24.harness.evaluation.engines.engine import FolderWeights, ModelWeights, ServedWeights
 from points24.harness.evaluation.score import score
-from points24.harness.files import json_lines, replacing
+from points24.harness.files import discard_partial, json_lines, replacing_folder, write_json, write_text
 from points24.harness.records.ingest import About
 from points24.harness.records.provenance import command_line, versions
 from points24.harness.records.record import Record, record_of
@@ -116,11 +115,13 @@ class _Worker:
 
     def run(self, job: Job) -> str:
         """Score a job, and make its folder; returns its accuracies in words."""
-        config, out = self.config, self.results.job(job)
-        partial = out.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        began = time.perf_counter()
+        with replacing_folder(self.results.job(job)) as folder:
+            records = self._scored(job, folder)
+        strict = (r for r in records if r.filter == FILTERS[0])
+        return ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
+
+    def _scored(self, job: Job, folder: Path) -> list[Record]:
+        config, began = self.config, time.perf_counter()
         model = self._weights(job)
         lm = self.engine.load(model)
         digest = model.digest
@@ -130,7 +131,7 @@ class _Worker:
         records = score(
             lm,
             config.tasks,
-            partial / "lm_eval",
+            folder / "lm_eval",
             _about(job, digest),
             model=config.engine,
             model_args={"model" if config.engine in SERVERS else "pretrained": str(job.folder or job.model)}
@@ -144,20 +145,18 @@ class _Worker:
         )
         scored = time.perf_counter()
         report = model.report if isinstance(model, RecoveredWeights) else {}
-        (partial / "records.jsonl").write_text("".join(f"{r.line()}\n" for r in records), "utf-8")
+        write_text(folder / "records.jsonl", "".join(f"{r.line()}\n" for r in records))
         seconds = {"load": loaded - began, "score": scored - loaded, "record": time.perf_counter() - scored}
         about = {"model": job.model, "seed": job.seed, "seconds": seconds, "repair": report}
-        (partial / "job.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
-        partial.rename(out)
-        strict = (r for r in records if r.filter == FILTERS[0])
-        return ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
+        write_json(folder / "job.json", about, indent=1)
+        return records
 
     def keep(self, job: Job) -> None:
         """Write a repaired checkpoint, unless it is there."""
         out, model = self.results.kept / job.model, self._weights(job)
         if job.pair is None or not isinstance(model, RecoveredWeights) or out.exists():
             return
-        shutil.rmtree(out.with_name(out.name + ".partial"), ignore_errors=True)  # of a run that was killed
+        discard_partial(out)
         record = {
             **dict(zip(("source", "target", "base"), (*job.pair.given, None), strict=False)),
             "command": command_line(),
@@ -199,8 +198,7 @@ def _about(job: Job, digest: str | None) -> About:
 
 
 def _put_error(path: Path, error: Exception) -> None:
-    with replacing(path) as partial:
-        partial.write_text(_one_line(error) + "\n\n" + "".join(traceback.format_exception(error)), "utf-8")
+    write_text(path, _one_line(error) + "\n\n" + "".join(traceback.format_exception(error)))
 
 
 def _one_line(error: Exception) -> str:

@@ -6,9 +6,9 @@ RUN/
   scores/              lm-eval's results and samples for each checkpoint and for the parent
   records/curve.jsonl  the same as records, which the leaderboard reads
   log.jsonl            loss, rewards and so on, as trained; scores as they come
-  curve.json           what the records say of the run: best-ood, end, forgetting
-  best-ood, end        links to those two checkpoints; with `end` the run is finished
-  state/               what resuming needs: the trainer's own checkpoints; gone at the end
+  curve.json           what the records say of the run: best OOD step, final step, forgetting
+  best-ood, final      links to these two checkpoints; `final` is written last, when the run is finished
+  state/               the trainer's own checkpoints, for resuming; removed when the run is finished
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from points24.harness.analysis.curve import Curve, best_ood, curve
 from points24.harness.analysis.curve_report import summary
 from points24.harness.checkpoints.digest import weights_digest
-from points24.harness.files import replacing
+from points24.harness.files import replacing, replacing_folder, write_json, write_text
 from points24.harness.records.ingest import model_name
 from points24.harness.records.provenance import command_line, versions
 from points24.harness.records.record import Record
@@ -50,7 +50,7 @@ class RunFolder:
         self.log = self.path / "log.jsonl"
         self.records_file = self.path / "records" / "curve.jsonl"
 
-    def claim(self, about: dict[str, Any], config: object, last: str = "end") -> None:
+    def claim(self, about: dict[str, Any], config: object, last: str = "final") -> None:
         """Make the folder this run's, or check that it already is.
 
         Args:
@@ -77,7 +77,7 @@ class RunFolder:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(f"{self.path} is not empty and holds no run; choose another output_dir")
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_json(record, about | {"command": command_line(), "versions": versions()})
+        write_json(record, about | {"command": command_line(), "versions": versions()})
 
     def last_state(self) -> Path | None:
         """The state to resume from; states that were not completed are removed."""
@@ -105,29 +105,28 @@ class RunFolder:
     def publish(self, step: int) -> Path:
         """Make a plain model folder of the state saved at a step; it appears complete or not at all."""
         state, target = self.state_of(step), self.checkpoint(step)
-        partial = self.path / f".{target.name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        with replacing_folder(target) as partial:
+            self._fill(partial, state, step)
+        return target
+
+    def _fill(self, folder: Path, state: Path, step: int) -> None:
         if (state / "adapter_config.json").exists():
-            _save_merged(state, partial)
+            _save_merged(state, folder)
         else:
             for file in sorted(state.iterdir()):
                 if file.suffix in _MODEL_FILES and file.name not in _NOT_OF_THE_MODEL:
-                    _link(file, partial / file.name)
+                    _link(file, folder / file.name)
         if (state / VALUE_HEAD).exists():
-            _link(state / VALUE_HEAD, partial / VALUE_HEAD)
-        if not (weights := list(partial.glob("*.safetensors"))):
+            _link(state / VALUE_HEAD, folder / VALUE_HEAD)
+        if not (weights := list(folder.glob("*.safetensors"))):
             raise InputError(
                 f"{state} holds no whole weights; sharded training has to gather them "
                 "(fsdp_config: state_dict_type: FULL_STATE_DICT)"
             )
         for file in weights:  # written with mode 0600
-            file.chmod((partial / "config.json").stat().st_mode)
+            file.chmod((folder / "config.json").stat().st_mode)
         about = json.loads((self.path / "training.json").read_text("utf-8"))
-        _write_json(partial / "training.json", about | {"step": step})
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-        return target
+        write_json(folder / "training.json", about | {"step": step})
 
     def complete(self, step: int) -> None:
         """From now on the run resumes from this step."""
@@ -145,9 +144,7 @@ class RunFolder:
         models = {record.model for record in new}
         kept = [record for record in self.records() if record.model not in models]
         self.records_file.parent.mkdir(exist_ok=True)
-        with replacing(self.records_file) as partial:
-            lines = "".join(f"{record.line()}\n" for record in kept + new)
-            partial.write_text(lines, "utf-8", newline="\n")
+        write_text(self.records_file, "".join(f"{record.line()}\n" for record in kept + new))
 
     def append_log(self, row: dict[str, Any]) -> None:
         with self.log.open("a", encoding="utf-8") as log:
@@ -156,10 +153,9 @@ class RunFolder:
     def truncate_log(self, step: int) -> None:
         """Forget the rows after a step, which will be trained again."""
         rows = self.log.read_text("utf-8").splitlines(keepends=True) if self.log.exists() else []
-        with replacing(self.log) as partial:
-            # A killed process may leave half of the last line.
-            whole = (row for row in rows if row.endswith("\n"))
-            partial.write_text("".join(row for row in whole if json.loads(row)["step"] <= step), "utf-8")
+        # A killed process may leave half of the last line.
+        whole = (row for row in rows if row.endswith("\n"))
+        write_text(self.log, "".join(row for row in whole if json.loads(row)["step"] <= step))
 
     def curve(self) -> Curve | None:
         """What has been scored so far; None where no checkpoint has an OOD score."""
@@ -170,15 +166,14 @@ class RunFolder:
         """Write what the scores say of the run, name its best and its last checkpoint, drop the state."""
         step = max(map(_step, self.path.glob("checkpoint-*")))
         if found := self.curve():
-            _write_json(self.path / "curve.json", summary(found))
+            write_json(self.path / "curve.json", summary(found))
             self.mark("best-ood", best_ood(found))
-        self.mark("end", step)  # first: nobody may resume from what is left of the state
+        self.mark("final", step)  # first: nobody may resume from what is left of the state
         shutil.rmtree(self.state, ignore_errors=True)
 
     def mark(self, name: str, step: int) -> None:
         """Point a link such as ``best-ood`` at a checkpoint."""
         with replacing(self.path / name) as partial:
-            partial.unlink(missing_ok=True)
             partial.symlink_to(self.checkpoint(step).name)
 
 
@@ -224,8 +219,3 @@ def _link(source: Path, target: Path) -> None:
 
 def _step(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from pathlib import Path
 
 import safetensors.torch
@@ -12,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from points24.harness.files import replacing
 from points24.harness.recovery.specs import Interval
 from points24.harness.recovery.spectral.factors import Factors, factorise, orient
 from points24.tasks.errors import InputError
@@ -46,15 +45,11 @@ class FactorStore:
             return Factors(stored["values"], stored["vectors"])
         factors = factorise(matrix)
         self.made += 1
-        # Several processes may be at the same matrix.
-        partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             tensors = {"values": factors.values, "vectors": factors.vectors}
-            safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
-            partial.replace(path)
+            with replacing(path, shared=True) as partial:  # several processes may be at the same matrix
+                safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
         except (OSError, SafetensorError) as e:  # safetensors has its own for what the system refuses
-            with contextlib.suppress(OSError):
-                partial.unlink()
             raise InputError(f"{self.folder}: {e}") from e
         return factors

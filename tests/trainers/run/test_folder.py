@@ -319,9 +319,9 @@ def test_a_finished_run_names_its_best_and_its_last_checkpoint(run):
         run.publish(step)
         run.put_records([at(step, outcomes)])
     run.finish()
-    assert {name: str((run.path / name).readlink()) for name in ("best-ood", "end")} == {
+    assert {name: str((run.path / name).readlink()) for name in ("best-ood", "final")} == {
         "best-ood": "checkpoint-20",
-        "end": "checkpoint-30",
+        "final": "checkpoint-30",
     }
     summary = json.loads((run.path / "curve.json").read_text())
     assert (summary["run"], summary["best_ood"], summary["end"]) == ("run", 20, 30)
@@ -335,7 +335,7 @@ def test_without_scores_only_the_end_is_named(run):
     run.put_records([record(model="base")])  # the parent's alone are no curve
     assert run.curve() is None
     run.finish()
-    assert files(run.path) == {"training.json", "records", "checkpoint-10", "end"}
+    assert files(run.path) == {"training.json", "records", "checkpoint-10", "final"}
 
 
 def test_a_mark_moves_and_the_checkpoint_it_named_stays(run):

@@ -94,7 +94,7 @@ def test_training_has_changed_the_weights(run):
 
 def test_a_finished_run_leaves_nothing_to_resume_from_and_names_its_checkpoints(run):
     assert not run.state.exists()
-    assert (run.path / "end").resolve() == run.checkpoint(8).resolve()
+    assert (run.path / "final").resolve() == run.checkpoint(8).resolve()
     assert (run.path / "best-ood").resolve().name in {"checkpoint-4", "checkpoint-8"}
     assert json.loads((run.path / "curve.json").read_text())["end"] == 8
 
@@ -174,7 +174,7 @@ def test_killed_and_resumed_equals_undisturbed(run, trainer, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert complete.exists()
-    assert not (folder / "end").exists()
+    assert not (folder / "final").exists()
 
     resumed = TRAIN[trainer](settings)
     for name in ("model.safetensors", VALUE_HEAD) if trainer == "ppo" else ("model.safetensors",):
@@ -204,7 +204,7 @@ def test_killed_a_little_later_each_time_until_it_is_done_equals_undisturbed(run
     folder = tmp_path / trainer
     settings = SETTINGS[trainer] | {"output_dir": str(folder)}
     kills = 0
-    while not (folder / "end").exists():
+    while not (folder / "final").exists():
         process = subprocess.Popen([sys.executable, *command(trainer, settings)], stderr=subprocess.DEVNULL)
         try:
             process.wait(4 + 0.4 * kills)

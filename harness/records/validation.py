@@ -1,0 +1,73 @@
+"""What pydantic finds wrong with a record or a manifest, as one line of `InputError`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from pydantic import ConfigDict, ValidationError
+
+from points24.tasks.errors import InputError
+
+STRICT_CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""For pydantic dataclasses: no value is converted, no key is unknown, every number is finite.
+
+Nested dataclasses are read from JSON text (`TypeAdapter.validate_json`): strict validation of Python values
+takes no dict for a dataclass and no list for a tuple.
+"""
+
+
+@contextmanager
+def errors_in_one_line(cls: type, whole: str = "") -> Iterator[None]:
+    """Turn a ValidationError of a dataclass into an `InputError` that names the first thing wrong.
+
+    A validator raises `ValueError("expected …")`, to which place and value found are added here, or an
+    `InputError` with the whole line.
+
+    Args:
+        cls: the pydantic dataclass that is validated; its fields are named where a key is unknown.
+        whole: what to call the value itself, such as ``manifest``.
+    """
+    try:
+        yield
+    except ValidationError as e:
+        raise InputError(_line(e, cls, whole)) from e
+
+
+def _line(error: ValidationError, cls: type, whole: str) -> str:
+    first: Any = error.errors(include_url=False)[0]
+    kind, loc = first["type"], tuple(part for part in first["loc"] if part != "[key]")
+    place = _place(loc)
+    if kind == "unexpected_keyword_argument":
+        allowed = ", ".join(field.name for field in fields(_at(cls, loc[:-1])))
+        return f"{place}: unknown key; allowed: {allowed}"
+    if kind.startswith("missing"):
+        return f"{place}: missing"
+    cause = (first.get("ctx") or {}).get("error")
+    if isinstance(cause, InputError):
+        return str(cause)
+    plain = (
+        first["msg"].replace("Input should be", "expected").replace("greater than or equal to", "at least")
+    )
+    expected = str(cause) if cause else plain
+    return f"{place or whole}: {expected}, found {first['input']!r:.80}".removeprefix(": ")
+
+
+def _place(loc: tuple[str | int, ...]) -> str:
+    """("drift", 3, "values") -> ``drift[3].values``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+
+
+def _at(kind: Any, loc: tuple[str | int, ...]) -> Any:
+    """The dataclass at a place: of a list, tuple or dict, the type of what it holds."""
+    for part in loc:
+        if is_dataclass(kind):
+            kind = get_type_hints(kind)[str(part)]
+            members = [each for each in get_args(kind) if each is not NoneType]
+            kind = members[0] if len(members) < len(get_args(kind)) else kind  # X | None
+        else:
+            kind = next(each for each in reversed(get_args(kind)) if each is not Ellipsis)
+    return kind
