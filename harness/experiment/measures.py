@@ -20,7 +20,7 @@ from points24.harness.analysis.comparison import (
     hands_of,
     interval_of,
     protocol_of,
-    recovered,
+    recovered_share,
 )
 from points24.harness.analysis.curve import Curve, curve, is_one_of, run_of
 from points24.harness.analysis.recovery import Recovered, Recovery, recoveries
@@ -326,7 +326,7 @@ def ratio(mended: Record | None, source: Record | None, target: Record | None) -
     """
     if mended is None or source is None or target is None:
         return None
-    found = recovered(mended, source, target)
+    found = recovered_share(mended, source, target)
     if found is None:
         return None
     share, interval = found
