@@ -20,11 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from tabulate import tabulate
 
 from points24.harness.analysis.curve import curve, forgetting
-from points24.harness.analysis.curve_report import sentence as curve_sentence
-from points24.harness.analysis.curve_report import table as curve_table
 from points24.harness.analysis.recovery import recoveries
-from points24.harness.analysis.recovery_report import sentence as recovery_sentence
-from points24.harness.analysis.recovery_report import table as recovery_table
+from points24.harness.analysis.summaries import (
+    curve_sentence,
+    curve_table,
+    recovery_sentence,
+    recovery_table,
+)
 from points24.harness.cli import Command
 from points24.harness.experiment.stages import Experiment, Stage, read_experiment, runnable
 from points24.harness.files import write_json

@@ -100,7 +100,7 @@ def _forgetting(found: Reproduction) -> Finding:
     def peak(place: int, name: str, *, final: bool = False) -> Value:
         """OOD at the peak, less that of step 0 or of the final step."""
         strict, here = found.curves[place][STRICT], found.curves[place][name].ood
-        return gain_of_bits(at_picks(here, peak_picks(strict)), bits(here[strict.end if final else 0]))
+        return gain_of_bits(at_picks(here, peak_picks(strict)), bits(here[strict.final if final else 0]))
 
     rise = found.over_seeds("OOD: peak − step 0", "points", lambda i, _: peak(i, STRICT))
     fall = found.over_seeds("OOD: peak − final", "points", lambda i, _: peak(i, STRICT, final=True))

@@ -20,7 +20,7 @@ from points24.harness.analysis.comparison import (
     hands_of,
     interval_of,
     protocol_of,
-    recovered,
+    recovered_share,
 )
 from points24.harness.analysis.curve import Curve, curve, is_one_of, run_of
 from points24.harness.analysis.recovery import Recovered, Recovery, recoveries
@@ -326,7 +326,7 @@ def ratio(checkpoint: Record | None, source: Record | None, target: Record | Non
     """
     if checkpoint is None or source is None or target is None:
         return None
-    found = recovered(checkpoint, source, target)
+    found = recovered_share(checkpoint, source, target)
     if found is None:
         return None
     share, interval = found

@@ -39,7 +39,9 @@ def findings(report: dict[str, Any]) -> list[str]:
                 f"Smallest relative gap between singular values at a cut: {summary['smallest_gap']:.1e}. "
                 "Where it is small, the choice of ranks is not unique; --taper softens the cut."
             )
-            lines.append("Restored and kept bases are not orthogonal, so the singular values hold only approximately.")
+            lines.append(
+                "Restored and kept bases are not orthogonal, so the singular values hold only approximately."
+            )
         if summary["null"]:
             lines.append(f"{summary['null']} null directions are arbitrary; they stay the target's.")
     odd = {

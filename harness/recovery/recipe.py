@@ -40,7 +40,9 @@ class Recipe:
         given = {_RENAMED.get(key, key): value for key, value in recorded.items()}
         method, layers = str(given["method"]), str(given.get("layers") or "all")
         wanted = {name: given.get(name) for name in method_named(method).settings()}
-        own = {name: [value] for name, value in wanted.items() if value or (value == 0 and value is not False)}
+        own = {
+            name: [value] for name, value in wanted.items() if value or (value == 0 and value is not False)
+        }
         return recipes_of(method=method, layers=[layers], **own)[0]
 
     @property

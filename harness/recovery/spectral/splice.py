@@ -199,7 +199,9 @@ def _coefficients(restore: str, b: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     return torch.zeros_like(t), (t > 0).to(t) * (b / safe_t - 1)
 
 
-def splice_like_paper_scripts(source: Tensor, target: Tensor, cut: Cut, dtype: torch.dtype) -> tuple[Tensor, Change]:
+def splice_like_paper_scripts(
+    source: Tensor, target: Tensor, cut: Cut, dtype: torch.dtype
+) -> tuple[Tensor, Change]:
     """What the paper's scripts do, flaws included: for comparison only.
 
     They take two full SVDs in fp32. When every rank is chosen they return the source unchanged, even if only

@@ -349,7 +349,9 @@ def test_task_arithmetic_adds_the_sources_task_vector(tmp_path):
 
 def test_paper_scripts_copy_the_source_when_all_ranks_are_chosen(tmp_path):
     source, target = make_pair(tmp_path)
-    assert recover(source, target, tmp_path / "out", "--ranks", "all", "--layers", "0", "--paper-scripts") == 0
+    assert (
+        recover(source, target, tmp_path / "out", "--ranks", "all", "--layers", "0", "--paper-scripts") == 0
+    )
     b, t, result = weights(source), weights(target), weights(tmp_path / "out")
     for name in t:
         copied = "layers.0." in name and t[name].dim() == 2

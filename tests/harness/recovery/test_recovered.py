@@ -45,7 +45,9 @@ def recover(source, target, out, entry):
         word
         for key, value in entry.items()
         for word in (
-            [f"--{key.replace('_', '-')}"] if value is True else [f"--{key}", value if key == "method" else str(value[0])]
+            [f"--{key.replace('_', '-')}"]
+            if value is True
+            else [f"--{key}", value if key == "method" else str(value[0])]
         )
     ]
     assert main(["recover", "--source", str(source), "--target", str(target), "-o", str(out), *flags]) == 0

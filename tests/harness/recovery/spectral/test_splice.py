@@ -239,7 +239,9 @@ def test_splicing_like_the_paper_scripts_is_the_fp32_formula():
 def test_splicing_like_the_paper_scripts_returns_the_source_values_included_when_all_ranks_are_chosen():
     source, target = random_matrix(14, (30, 20)), random_matrix(15, (30, 20))
     for restore in RESTORE:
-        assert torch.equal(splice_like_paper_scripts(source, target, Cut(restore, ((0, 20),)), torch.bfloat16)[0], source)
+        assert torch.equal(
+            splice_like_paper_scripts(source, target, Cut(restore, ((0, 20),)), torch.bfloat16)[0], source
+        )
 
 
 @pytest.mark.gpu
