@@ -8,11 +8,13 @@ from pathlib import Path
 from tabulate import tabulate
 
 from points24.harness.analysis.curve import curve, forgetting
-from points24.harness.analysis.curve_report import sentence as curve_sentence
-from points24.harness.analysis.curve_report import table as curve_table
 from points24.harness.analysis.recovery import recoveries
-from points24.harness.analysis.recovery_report import sentence as recovery_sentence
-from points24.harness.analysis.recovery_report import table as recovery_table
+from points24.harness.analysis.summaries import (
+    curve_sentence,
+    curve_table,
+    recovery_sentence,
+    recovery_table,
+)
 from points24.harness.cli import Command
 from points24.harness.experiment.manifest import write_reproduction
 from points24.harness.experiment.runner import build_leaderboard, conduct

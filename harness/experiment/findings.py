@@ -294,7 +294,7 @@ def _peak(found: Reproduction, name: str, filter_: str, *, final: bool = False) 
 
     def of(place: int, _: Seed) -> Value:
         strict, records = found.curves[place][STRICT], found.curves[place][filter_].ood
-        return gain_of_bits(at_picks(records, peak_picks(strict)), bits(records[strict.end if final else 0]))
+        return gain_of_bits(at_picks(records, peak_picks(strict)), bits(records[strict.final if final else 0]))
 
     return found.over_seeds(name, "points", of)
 

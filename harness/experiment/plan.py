@@ -13,7 +13,7 @@ from points24.harness.experiment.runner import build_command
 from points24.harness.experiment.stages import TWO_BY_TWO, Experiment
 from points24.harness.sweep.config import TASKS
 from points24.harness.sweep.cost import deals_of
-from points24.harness.sweep.jobs import recipes_in
+from points24.harness.sweep.grid import recipes_in
 from points24.tasks.errors import InputError
 
 

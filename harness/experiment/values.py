@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from points24.harness.analysis.comparison import difference, hands_of, interval_of, recovered
+from points24.harness.analysis.comparison import difference, hands_of, interval_of, recovered_share
 from points24.harness.analysis.curve import Curve
 from points24.harness.analysis.statistics import Interval, Paired, paired_interval, t_interval, wilson
 from points24.harness.records.record import Record
@@ -94,7 +94,7 @@ def less(a: Value | None, b: Value | None) -> Value | None:
 
 
 def ratio(checkpoint: Record | None, source: Record | None, target: Record | None) -> Value | None:
-    """The share of the target's loss against the source that a checkpoint recovers: see `recovered`.
+    """The share of the target's loss against the source that a checkpoint recovers: see `recovered_share`.
 
     With g the gain and l the loss on a deal, R = mean(g) / mean(l). Its value per deal is the linearisation
     R + (g − R l) / mean(l), whose mean is R and whose spread is that of R to first order (Cochran 1977,
@@ -103,7 +103,7 @@ def ratio(checkpoint: Record | None, source: Record | None, target: Record | Non
     """
     if checkpoint is None or source is None or target is None:
         return None
-    found = recovered(checkpoint, source, target)
+    found = recovered_share(checkpoint, source, target)
     if found is None:
         return None
     share, interval = found

@@ -77,7 +77,7 @@ class SweepConfig(ScoringConfig):
     ids."""
     grid: list[dict[str, Any]]
     """Each stands for every combination of what it lists, under the names of `points24 recover`: method,
-    restore, ranks, layers, modules, taper, weight, compat."""
+    restore, ranks, layers, modules, taper, weight, paper_scripts."""
     keep: Literal["none", "best", "all"] = "none"
     """Which repaired checkpoints are written, below ``kept``: none, of every pair the one with the best OOD
     accuracy, or all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
@@ -13,15 +13,15 @@ from typing import Any
 
 from points24.harness.checkpoints.digest import BESIDE, weights_digest
 from points24.harness.checkpoints.read import locate, read_config
-from points24.harness.config import configured
 from points24.harness.evaluation.engines import SERVERS
 from points24.harness.evaluation.score import asked
 from points24.harness.files import sha256
 from points24.harness.records.ingest import model_name
 from points24.harness.recovery.architecture import Family, family_of
-from points24.harness.recovery.plan import Recipe, recipes_of
+from points24.harness.recovery.recipe import Recipe
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.sweep.config import EvalConfig, ScoringConfig, SweepConfig
+from points24.harness.sweep.grid import recipes_in
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import task_version
 
@@ -120,8 +120,9 @@ def _sweep(config: SweepConfig) -> Iterable[Job]:
         folders, given = [folder for folder, _ in found], tuple(name for _, name in found)
         base = folders[2] if "base" in names else None
         pair = Pair(folders[0], folders[1], base, tuple(recipes), config.layer_prefix, given)
-        if pair.base is None and any(recipe.method == "task-arithmetic" for recipe in recipes):
-            raise InputError("pairs: task-arithmetic needs base, the ancestor of the source")
+        needy = [recipe.method.name for recipe in recipes if recipe.method.needs_base]
+        if pair.base is None and needy:
+            raise InputError(f"pairs: {needy[0]} needs base, the ancestor of the source")
         pair.open()  # refuses now what would fail later
         ends |= dict(found[:2])
         of, into = (name.replace("/", "-") for name in pair.names)
@@ -152,54 +153,6 @@ def _located(config: ScoringConfig, name: str) -> tuple[Path, str]:
         return Path(name), name
     folder = locate(name)
     return folder, str(folder) if Path(name).expanduser().is_dir() else name
-
-
-@dataclass(kw_only=True)
-class _Entry:
-    """One entry of the grid."""
-
-    method: str = "spectral"
-    restore: list[str] = field(default_factory=list)
-    ranks: list[str | int] = field(default_factory=list)
-    layers: list[str | int] = field(default_factory=list)
-    modules: list[str] = field(default_factory=list)
-    taper: list[str | int] = field(default_factory=list)
-    weight: list[float | int] = field(default_factory=list)
-    compat: bool = False
-
-
-def recipes_in(grid: Iterable[Mapping[str, Any]]) -> list[Recipe]:
-    """The recipes of a grid.
-
-    Raises:
-        InputError: a bad entry, or a recipe that is asked for twice.
-    """
-    recipes = [recipe for entry in grid for recipe in _recipes(entry)]
-    if len(set(recipes)) < len(recipes):
-        raise InputError("grid: the same recipe is asked for twice")
-    return recipes
-
-
-def _recipes(entry: Mapping[str, Any]) -> list[Recipe]:
-    """The recipes of one entry of the grid, where a single value need not be a list."""
-    listed = {
-        key: value if isinstance(value, list) or key in ("method", "compat") else [value]
-        for key, value in entry.items()
-    }
-    try:
-        found = configured(_Entry, listed)
-        return recipes_of(
-            method=found.method,
-            restore=found.restore,
-            ranks=list(map(str, found.ranks)),
-            layers=list(map(str, found.layers)),
-            modules=found.modules,
-            taper=list(map(str, found.taper)),
-            weight=found.weight,
-            compat=found.compat,
-        )
-    except InputError as e:
-        raise InputError(f"grid: {e}") from e
 
 
 def _key(config: ScoringConfig, tasks: Mapping[str, Any], seed: int | None, what: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from points24.harness.analysis.comparison import interval_of, protocol_of
 from points24.harness.analysis.curve import Curve, best_ood, curve, forgetting, is_one_of, is_scored, run_of
-from points24.harness.analysis.curve_report import TITLES
+from points24.harness.analysis.summaries import TITLES
 from points24.harness.analysis.recovery import recoveries
 from points24.harness.records.record import Record
 from points24.leaderboards.render.drawing import COLOURS, STYLE, file_stem, save, save_all, scale_steps
@@ -79,14 +79,14 @@ def accuracy_over_steps(axes: Axes, found: Curve) -> None:
             alpha=0.18,
             linewidth=0,
         )
-    for step, marker, size, about in ((best_ood(found), "*", 13, "best OOD"), (found.end, "o", 9, "end")):
+    for step, marker, size, about in ((best_ood(found), "*", 13, "best OOD"), (found.final, "o", 9, "final")):
         record = found.ood[step]
         axes.plot(
             [step],
             [100 * record.k / record.n],
             marker,
             ms=size,
-            mfc="none" if about == "end" else COLOURS["ood"],
+            mfc="none" if about == "final" else COLOURS["ood"],
             mec="black",
             label=f"{about}, step {step:,}",
         )

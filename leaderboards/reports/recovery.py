@@ -9,7 +9,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from points24.harness.analysis.recovery import Recovery, missing_references, recoveries
-from points24.harness.analysis.recovery_report import sentence, table, title
+from points24.harness.analysis.summaries import recovery_sentence, recovery_table, recovery_title
 from points24.harness.files import write_text
 from points24.harness.records.record import Record
 from points24.leaderboards.render import wording
@@ -55,7 +55,7 @@ def markdown(found: Sequence[Recovery], figures: Sequence[Sequence[str]] = ()) -
     for number, each in enumerate(found):
         paths = figures[number] if figures else ()
         parts += _section(each)
-        parts += [f"![{escape(title(each))}]({path})" for path in paths]
+        parts += [f"![{escape(recovery_title(each))}]({path})" for path in paths]
     return "\n\n".join(parts) + "\n"
 
 
@@ -89,13 +89,13 @@ def write_recovery_report(records: Sequence[Record], folder: Path) -> list[Path]
 
 
 def _section(found: Recovery) -> list[str]:
-    rows = [{key: escape(cell) for key, cell in row.items()} for row in table(found)]
+    rows = [{key: escape(cell) for key, cell in row.items()} for row in recovery_table(found)]
     keep = [key for key in rows[0] if any(row.get(key) for row in rows)]
     about = "; ".join(f"{name}: {value}" for name, value in wording.facts(found.protocol))
     decoding = ", ".join(f"{key}={value}" for key, value in json.loads(found.decoding).items())
     return [
-        f"## {escape(title(found))}",
-        escape(sentence(found)),
+        f"## {escape(recovery_title(found))}",
+        escape(recovery_sentence(found)),
         tabulate(
             [[row.get(key, "") for key in keep] for row in rows],
             keep,

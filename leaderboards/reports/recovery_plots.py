@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import Bbox, ScaledTranslation
 
 from points24.harness.analysis.recovery import Recovered, Recovery, Reference, Score
-from points24.harness.analysis.recovery_report import title
+from points24.harness.analysis.summaries import recovery_title
 from points24.leaderboards.render.drawing import LOOKS, STYLE, Look, file_stem, look_of, save_all
 
 _VARIANTS = ("full", "left", "right", "none")
@@ -57,7 +57,7 @@ def ranks_series(found: Recovery) -> list[Series]:
 
 def layers_series(found: Recovery) -> list[Series]:
     """Spectral repairs of all ranks, and resets, by the share of layers: a line per kind and end."""
-    chosen = [r for r in found.checkpoints if r.recipe.rank_share == 1 or r.recipe.method == "reset"]
+    chosen = [r for r in found.checkpoints if r.recipe.method.restores_whole_layers]
     return _series(chosen, lambda r: r.recipe.layer_share, lambda r: r.recipe.layers.end or "")
 
 
@@ -84,7 +84,7 @@ def front_figure(found: Recovery) -> Figure | None:
         return None
     figure = Figure(figsize=(7, 4.8), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title(found), fontsize=9)
+    axes.set_title(recovery_title(found), fontsize=9)
     points: list[tuple[Reference | Recovered, str, Look, str]] = [
         (r, r.recipe.short, look_of(r.recipe.kind), r.recipe.kind) for r in repairs
     ]
@@ -191,7 +191,7 @@ def _curves(
         return None
     sides = [side for side in _SIDE if side == "ood" or any(r.id for each in series for _, r in each.points)]
     figure = Figure(figsize=(7.6, 1.4 + 2.2 * len(sides)), layout="constrained")
-    figure.suptitle(title(found), fontsize=9)
+    figure.suptitle(recovery_title(found), fontsize=9)
     widths = (3, 1) if beside else (3,)
     grid = figure.subplots(
         len(sides), len(widths), sharex="col", sharey="row", width_ratios=widths, squeeze=False
@@ -285,7 +285,7 @@ def _anchored(
     """
     line = list(points)
     source, target = _of(found.source, side), _of(found.target, side)
-    if each.kind == "interpolate":
+    if _ends_at_source(each):
         if source and line[-1][0] < 1:
             line.append((1, 100 * source.share))
     elif len(line) == 1:
@@ -300,7 +300,7 @@ def _handles(series: Sequence[Series]) -> list[Any]:
             color=look_of(each.kind).colour,
             marker=look_of(each.kind).marker,
             ms=5,
-                ls=each.stroke if len(each.points) > 1 or each.kind == "interpolate" else "",
+                ls=each.stroke if len(each.points) > 1 or _ends_at_source(each) else "",
             fillstyle=_fill(each, series),
             markerfacecoloralt="white",
             label=each.label,
@@ -419,3 +419,7 @@ def _boxes(axes: Axes, point: Reference | Recovered) -> list[Bbox]:
         Bbox([[x0, y - 1], [x1, y + 1]]),
         Bbox([[x - 1, y0], [x + 1, y1]]),
     ]
+
+
+def _ends_at_source(each: Series) -> bool:
+    return each.points[0][1].recipe.method.ends_at_source

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from points24.harness.analysis.curve import Curve, best_ood, curve
-from points24.harness.analysis.curve_report import summary
+from points24.harness.analysis.summaries import curve_summary
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.files import replacing, replacing_folder, write_json, write_text
 from points24.harness.records.ingest import model_name
@@ -166,7 +166,7 @@ class RunFolder:
         """Write what the scores say of the run, name its best and its last checkpoint, drop the state."""
         step = max(map(_step, self.path.glob("checkpoint-*")))
         if found := self.curve():
-            write_json(self.path / "curve.json", summary(found))
+            write_json(self.path / "curve.json", curve_summary(found))
             self.mark("best-ood", best_ood(found))
         self.mark("final", step)  # first: nobody may resume from what is left of the state
         shutil.rmtree(self.state, ignore_errors=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from points24.harness.analysis.comparison import difference, recovered
+from points24.harness.analysis.comparison import difference, recovered_share
 from points24.harness.analysis.statistics import Interval, t_interval
 from points24.harness.experiment.findings import (
     FAILS,
@@ -326,7 +326,7 @@ def test_differences_and_shares_are_those_of_the_comparison():
         assert (value.share, value.interval) == (expected.share, expected.interval)
         value = of["restored, middle start"].values[place]
         assert value is not None
-        assert (value.share, value.interval) == recovered(final, best, start)
+        assert (value.share, value.interval) == recovered_share(final, best, start)
 
 
 def test_the_mean_has_an_interval_over_seeds_and_one_over_deals():

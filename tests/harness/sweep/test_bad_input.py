@@ -59,7 +59,10 @@ def failing(folder, capsys, *arguments):
         ({"grid": [{"rank": "all"}]}, "grid: unknown key 'rank'; allowed: method, restore, ranks,"),
         ({"grid": [{"ranks": "top twenty"}]}, "grid: 'twenty': expected a share such as 20%"),
         ({"grid": [{"ranks": [0.2]}]}, "grid: ranks: expected list[str | int], found [0.2]"),
-        ({"grid": [{"ranks": "all", "compat": "yes"}]}, "grid: compat: expected bool, found 'yes'"),
+        (
+            {"grid": [{"ranks": "all", "paper_scripts": "yes"}]},
+            "grid: paper_scripts: expected bool, found 'yes'",
+        ),
         (
             {"grid": [{"ranks": "all", "restore": "vectors"}]},
             "restore: expected directions or values or both",
@@ -68,7 +71,10 @@ def failing(folder, capsys, *arguments):
         ({"grid": [{"ranks": "all", "layers": "0-9"}]}, "there is no layer"),
         ({"grid": [{"ranks": ["all", "all"]}]}, "grid: the same recipe is asked for twice"),
         ({"grid": [{"ranks": "all"}, {"ranks": "ALL"}]}, "grid: the same recipe is asked for twice"),
-        ({"grid": [{"method": "rest", "layers": "0"}]}, "grid: method: expected spectral or reset"),
+        (
+            {"grid": [{"method": "rest", "layers": "0"}]},
+            "grid: method: expected spectral or interpolate or reset or task-arithmetic, found",
+        ),
         ({"grid": [{"method": "interpolate"}]}, "grid: weight is missing"),
         ({"grid": [{"method": "task-arithmetic", "weight": 1}]}, "pairs: task-arithmetic needs base"),
         ({"pairs": []}, "pairs: expected at least one, found none"),

@@ -56,7 +56,7 @@ def test_accuracy_marks_and_the_beginning_of_forgetting_are_drawn_where_the_reco
     assert drawn == {
         "OOD": [(10, pytest.approx(100 * 4 / 12)), (20, 100), (30, 0)],
         "best OOD, step 20": [(20, 100)],
-        "end, step 30": [(30, 0)],
+        "final, step 30": [(30, 0)],
     }
     (span,) = [patch for patch in axes.patches if patch.get_label() == "forgetting begins"]
     assert (span.get_x(), span.get_width()) == (20, 10)

@@ -47,11 +47,11 @@ def test_the_report_has_a_sentence_and_a_table_per_pair_and_filter_strict_first(
     lenient = [*ends(filter="flexible-extract"), *repaired("m", 9, filter="flexible-extract")]
     text = markdown(recoveries([*lenient, *sweep()]))
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
-        "late repaired from early, strict-match", "late repaired from early, flexible-extract"
+        "late recovered from early, strict-match", "late recovered from early, flexible-extract"
     ]  # fmt: skip
     strict, _, flexible = text.partition("flexible-extract")
     assert (
-        "Best spectral repair on OOD: directions, all ranks, 60.0 %; it recovers 75 % of the 60.0 points"
+        "Best spectral recovery on OOD: directions, all ranks, 60.0 %; it recovers 75 % of the 60.0 points"
         in strict
     )
     assert "| directions, top 128 ranks " in strict
@@ -65,7 +65,7 @@ def test_names_cannot_break_out_of_the_report():
     names = ("a|b", "c*d")
     records = [*scored("a|b", 15), *scored("c*d", 3), *repaired("m", 9, pair=names)]
     text = markdown(recoveries(records))
-    assert "c\\*d repaired from a\\|b" in text
+    assert "c\\*d recovered from a\\|b" in text
     assert "source: a\\|b" in text
 
 
@@ -249,7 +249,7 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     assert main(["plot", "recovery", str(tmp_path / "sweep"), str(tmp_path / "run" / "records")]) == 0
     said, *paths = capsys.readouterr().out.splitlines()
     assert said.startswith(
-        "late repaired from early, strict-match. Best spectral repair on OOD: directions, all ranks"
+        "late recovered from early, strict-match. Best spectral recovery on OOD: directions, all ranks"
     )
     assert paths[0] == str(tmp_path / "sweep" / "recovery" / "recovery.md")
     assert len(paths) == 4
@@ -263,7 +263,7 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     captured = capsys.readouterr()
     assert "warning: left out what lacks gone" in captured.err
     (found,) = map(json.loads, captured.out.splitlines())
-    assert (found["target"]["name"], len(found["repairs"])) == ("late", 9)
+    assert (found["target"]["name"], len(found["checkpoints"])) == ("late", 9)
     assert (out / "recovery.md").read_bytes() == (
         tmp_path / "sweep" / "recovery" / "recovery.md"
     ).read_bytes()
