@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def runnable(command: Sequence[str]) -> list[str]:
-    """A command of ``points24`` or ``torchrun`` for a subprocess: run by this Python, wherever scripts are."""
+    """The words of a command, for a subprocess: ``points24`` and ``torchrun`` are run by this Python."""
     modules = {"points24": "points24.harness.cli", "torchrun": "torch.distributed.run"}
     words: list[str] = []
     for word in command:

@@ -38,7 +38,7 @@ class ReproduceConfig:
     seeds: list[int] = field(default_factory=lambda: [0])
     """Of SFT and PPO; each seed is a run of the whole experiment."""
     num_threads: int | None = None
-    """CPU threads of every stage; None: torch's choice. The last bits of sums depend on it, and so do models."""
+    """CPU threads of every stage; None: torch's choice. Models depend on it, by the last bits of sums."""
     sft: dict[str, Any] = field(default_factory=dict)
     """Replaces settings of the section sft."""
     ppo: dict[str, Any] = field(default_factory=dict)

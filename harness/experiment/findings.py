@@ -6,10 +6,11 @@ follow-up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from points24.harness.analysis.curve import Curve
 from points24.harness.experiment.manifest import STARTS, Drift, Seed
 from points24.harness.experiment.measures import Measure, Reproduction, drift_of, gain_of, ratio_of
 from points24.harness.experiment.values import Value, accuracy, at_picks, bits, gain_of_bits, peak_picks
@@ -104,8 +105,8 @@ def _forgetting(found: Reproduction) -> Finding:
         what="OOD rises, peaks and falls",
         paper="OOD accuracy peaks early in SFT, then falls",
         rule="the OOD peak is above step 0 and above the final step, and ID at the final step above ID at "
-        "the best OOD checkpoint",
-        verdict=above_zero(decides),
+        "the best OOD checkpoint; it does not hold if every seed peaks at the final step",
+        verdict=FAILS if all(map(_still_rises, found.curves)) else above_zero(decides),
         decides=decides,
         context=(
             flexible,
@@ -154,7 +155,8 @@ def _restored(found: Reproduction) -> Finding:
         source="arXiv:2508.16546, abstract, first finding",
         claims=(claim,),
         note="Gain: the final PPO checkpoint less its start. Restored: that gain as a share of what the "
-        "start had lost against the best OOD checkpoint; not defined where these deals hardly tell the two apart.",
+        "start had lost against the best OOD checkpoint; not defined where these deals hardly tell the "
+        "two apart.",
     )
 
 
@@ -294,9 +296,16 @@ def _peak(found: Reproduction, name: str, filter_: str, *, final: bool = False) 
 
     def of(place: int, _: Seed) -> Value:
         strict, records = found.curves[place][STRICT], found.curves[place][filter_].ood
-        return gain_of_bits(at_picks(records, peak_picks(strict)), bits(records[strict.final if final else 0]))
+        return gain_of_bits(
+            at_picks(records, peak_picks(strict)), bits(records[strict.final if final else 0])
+        )
 
     return found.over_seeds(name, "points", of)
+
+
+def _still_rises(curves: Mapping[str, Curve]) -> bool:
+    """Whether the final step is itself the OOD peak: then the difference is 0 by definition, not by chance."""
+    return set(peak_picks(curves[STRICT])) == {curves[STRICT].final}
 
 
 def _spectrum(found: Reproduction, first: str) -> tuple[Measure, Measure]:

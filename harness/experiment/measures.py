@@ -45,7 +45,7 @@ class Measure:
     def mean(self) -> float | None:
         """Over the seeds; None unless every seed has a value that is bounded."""
         values = self.complete
-        return fmean(value.share for value in values) if values else None
+        return sum(value.share for value in values) / len(values) if values else None
 
     @property
     def over_seeds(self) -> Interval | None:

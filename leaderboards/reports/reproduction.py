@@ -9,16 +9,8 @@ from points24.harness.analysis import formats
 from points24.harness.analysis.statistics import Interval
 from points24.harness.experiment.findings import ABOVE_RULE, Claim, Finding, findings, of_recipe
 from points24.harness.experiment.manifest import Seed
-from points24.harness.experiment.measures import (
-    FLEXIBLE,
-    STRICT,
-    Measure,
-    Reproduction,
-    Value,
-    accuracy,
-    plain_hands,
-    verdict_share,
-)
+from points24.harness.experiment.measures import FLEXIBLE, STRICT, Measure, Reproduction
+from points24.harness.experiment.values import Value, accuracy, plain_hands, verdict_share
 from points24.harness.records.record import Record
 from points24.leaderboards.figures import (
     DRIFT,

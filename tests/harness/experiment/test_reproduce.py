@@ -1,5 +1,6 @@
 import json
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,10 +8,12 @@ import pytest
 
 from points24.harness.cli import main
 from points24.harness.config import read_settings
-from points24.harness.experiment import commands as reproduce
-from points24.harness.experiment.commands import conduct
+from points24.harness.experiment import runner
+from points24.harness.experiment.config import ReproduceConfig
+from points24.harness.experiment.manifest import experiment_manifest
 from points24.harness.experiment.plan import plan_text
-from points24.harness.experiment.stages import Experiment, ReproduceConfig, read_experiment
+from points24.harness.experiment.runner import conduct
+from points24.harness.experiment.stages import Experiment, read_experiment
 from points24.tasks.errors import InputError
 
 SECTIONS = {
@@ -49,7 +52,7 @@ def ran(monkeypatch, experiment):
             (experiment.out / out / "final").symlink_to("checkpoint-40")
         return subprocess.CompletedProcess(command, status)
 
-    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    monkeypatch.setattr(runner.subprocess, "run", run)
     return found
 
 
@@ -114,7 +117,7 @@ def test_what_was_done_with_other_settings_is_not_taken_for_this(experiment, ran
     conduct(experiment, 1)
     ran.commands.clear()
     other = Experiment(experiment.config, "nano.yaml", SECTIONS, {"sft": {"max_steps": 20}})
-    with pytest.raises(InputError, match="sft-0 was done with other settings; expected another output_dir"):
+    with pytest.raises(InputError, match="sft-0 was done with other settings; choose another output_dir"):
         conduct(other, 1)
     experiment.config.num_threads = 3
     with pytest.raises(InputError, match="sft-0 was done with other settings"):
@@ -172,7 +175,7 @@ def test_variants_and_overrides_replace_settings():
         (["seedz=[1]"], "unknown key 'seedz'; allowed: output_dir, base"),
         (["seeds=[1,1]"], r"seeds: expected different ones, found \[1, 1\]"),
         (["num_threads=0"], "num_threads: expected at least 1, found 0"),
-        (["--jobs", "0"], "jobs: expected at least 1, found 0"),
+        (["--workers", "0"], "workers: expected at least 1, found 0"),
     ],
 )
 def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, arguments, message):
@@ -211,7 +214,7 @@ def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
         folder.mkdir()
         (folder / "drift.json").write_text(json.dumps({"matrices": rows[: len(checkpoints)]}))
     (experiment.out / "stages" / "sft-1.json").write_text("of a seed that is not asked for")
-    manifest = experiment.manifest()
+    manifest = asdict(experiment_manifest(experiment))
     assert str(experiment.out.parent) not in json.dumps(manifest)
     assert manifest["base"] == "nano-plain"
     (seed,) = manifest["seeds"]
