@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 from points24.harness.cli import runnable
 from points24.harness.experiment.runner import build_command
 from points24.harness.experiment.stages import TWO_BY_TWO, Experiment
@@ -17,28 +19,38 @@ from points24.harness.sweep.grid import recipes_in
 from points24.tasks.errors import InputError
 
 
+_TRAINING = (
+    *("training", "runs", "steps each", "tokens each", "checkpoints each", "states, while it runs"),
+    "checkpoints in all",
+)
+_UNKNOWN = "not known"
+
+
 def plan_text(experiment: Experiment, folder: Path) -> str:
     """The plan; `folder` is the leaderboards folder that results are added to."""
     config, sweep = experiment.config, experiment.settings["sweep"]
     seeds, starts, limit = len(config.seeds), len(config.ppo_from), sweep.get("limit")
-    recipes, models = len(recipes_in(sweep["grid"])), starts + 3  # base, best OOD and final of SFT
-    tasks = sweep.get("tasks", TASKS)
-    lines = [
-        f"seeds: {', '.join(map(str, config.seeds))}; from {experiment.base}",
-        "",
-        f"SFT: {seeds} runs of {_training(_dry_run(experiment, 'sft'))}",
+    runs = {"sft": seeds} | ({"ppo": seeds * starts} if starts else {})
+    found = {trainer: _dry_run(experiment, trainer) for trainer in runs}
+    recipes, models = len(recipes_in(sweep["grid"])), starts + 3  # of 2x2: base, best OOD and final of SFT
+    scored = [
+        ("sweep", seeds * (recipes + 2), deals_of(sweep.get("tasks", TASKS), limit)),
+        ("2x2", seeds * models, deals_of(TWO_BY_TWO, limit)),
     ]
-    if starts:
-        lines.append(f"PPO: {seeds * starts} runs of {_training(_dry_run(experiment, 'ppo'))}")
-    lines += [
-        f"sweep: {seeds} × {recipes + 2} checkpoints (source, target, {recipes} recovered) × "
-        f"{deals_of(tasks, limit):,} deals",
-        f"2x2: {seeds} × {models} checkpoints × {deals_of(TWO_BY_TWO, limit):,} deals",
-        "",
-    ]
-    for seed in config.seeds:
-        lines += [f"{stage.name}: {experiment.shown(stage.command())}" for stage in experiment.stages(seed)]
-    return "\n".join([*lines, f"leaderboard: {shlex.join(build_command(folder))}"])
+    stages = [stage for seed in config.seeds for stage in experiment.stages(seed)]
+    return "\n".join(
+        [
+            f"seeds: {', '.join(map(str, config.seeds))}; from {experiment.base}",
+            "",
+            tabulate([_training(found[name], runs[name]) for name in runs], _TRAINING, disable_numparse=True),
+            *dict.fromkeys(f"note: {note}" for each in found.values() for note in each["notes"]),
+            "",
+            tabulate(scored, ("scoring", "checkpoints", "deals each"), intfmt=","),
+            "",
+            *(f"{stage.name}: {experiment.shown(stage.command())}" for stage in stages),
+            f"leaderboard: {shlex.join(build_command(folder))}",
+        ]
+    )
 
 
 def _dry_run(experiment: Experiment, trainer: str) -> dict[str, Any]:
@@ -51,18 +63,26 @@ def _dry_run(experiment: Experiment, trainer: str) -> dict[str, Any]:
     return json.loads(run.stdout)
 
 
-def _training(found: dict[str, Any]) -> str:
-    """``400 steps, about 1,234,567 tokens, 13 checkpoints of 5.4 MiB, 65.0 MiB of states``."""
+def _training(found: dict[str, Any], runs: int) -> list[str]:
+    """One row of the table of training runs."""
     work, count = found["work"], len(found["checkpoint_steps"])
+    checkpoint, states = found["checkpoint_bytes"], found["states_bytes"]
     if found["trainer"] == "ppo":
-        tokens = f"at most {work['generated_tokens_at_most']:,} generated tokens"
+        tokens = f"at most {work['generated_tokens_at_most']:,} generated"
     else:
-        tokens = "tokens not known" if work["tokens"] is None else f"about {work['tokens']:,} tokens"
-    sizes = {key: found[f"{key}_bytes"] for key in ("checkpoint", "states")}
-    shown = {
-        key: "size not known" if size is None else f"{size / 2**20:,.1f} MiB" for key, size in sizes.items()
-    }
-    return (
-        f"{work['steps']:,} steps, {tokens}, {count} checkpoints ({shown['checkpoint']} each), states for "
-        f"resuming ({shown['states']}, while it runs)"
-    )
+        tokens = _UNKNOWN if work["tokens"] is None else f"about {work['tokens']:,}"
+    return [
+        found["trainer"],
+        f"{runs}",
+        f"{work['steps']:,}",
+        tokens,
+        f"{count} of {_size(checkpoint)}",
+        _size(states),
+        _size(None if checkpoint is None else runs * count * checkpoint),
+    ]
+
+
+def _size(number: int | None) -> str:
+    if number is None:
+        return _UNKNOWN
+    return f"{number / 2**30:,.1f} GiB" if number >= 2**30 else f"{number / 2**20:,.1f} MiB"

@@ -23,6 +23,6 @@ def test_the_demo_shows_the_fall_and_the_recovery(monkeypatch, capsys, tmp_path)
         "recovered %",
         "directions, all ranks",
         "interpolate 0.5",
-        "Best spectral repair on OOD",
+        "Best spectral recovery on OOD",
     ):
         assert words in text

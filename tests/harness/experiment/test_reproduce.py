@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.config import read_settings
 from points24.harness.experiment import runner
@@ -186,18 +187,29 @@ def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, arguments, message
     assert not list(tmp_path.iterdir())
 
 
-def test_the_plan_has_hours_disk_and_commands(monkeypatch):
+def test_the_plan_has_steps_disk_and_commands(monkeypatch):
     pytest.importorskip("trl")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    text = plan_text(read_experiment("qwen2.5-7b.yaml", ["seeds=[0,1]"]))
+    text = plan_text(read_experiment("qwen2.5-7b.yaml", ["seeds=[0,1]"]), Path("here"))
     assert "seeds: 0, 1; from Qwen/Qwen2.5-7B-Instruct" in text
-    assert "PPO                6 x" in text
-    total = next(line for line in text.splitlines() if line.startswith("in all"))
-    assert float(total.split()[3]) > 10
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
+    assert rows["sft"][:2] == ["2", "1,600"]
+    assert rows["ppo"][:2] == ["6", "160"]
+    assert rows["2x2"] == ["12", "1,236"]
     commands = [line.partition(": ")[2] for line in text.splitlines() if line[:4] in ("sft-", "ppo-")]
     assert len(commands) == 8
     assert all(command.startswith("torchrun --standalone --nproc_per_node 8 ") for command in commands)
     assert "/sft-1/checkpoint-* " in text
+    assert text.endswith("\nleaderboard: points24 leaderboard build --dir here")
+
+
+def test_the_plan_adds_up_the_checkpoints_of_all_runs():
+    pytest.importorskip("trl")
+    text = plan_text(read_experiment("nano.yaml", ["seeds=[0,1]"]), Path("here"))
+    (row,) = (line for line in text.splitlines() if line.startswith("sft "))
+    size = (model_folder("nano-plain") / "model.safetensors").stat().st_size
+    # 11 checkpoints of each of two runs; the base is stored in bfloat16, a run in float32.
+    assert float(row.split()[-2]) == pytest.approx(2 * 11 * 2 * size / 2**20, rel=0.01)
 
 
 def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
