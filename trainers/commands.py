@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--dry-run",
             action="store_true",
-            help="print settings, steps, disk, memory and commands; train nothing",
+            help="print settings, steps, tokens, disk and commands; train nothing",
         )
         sub.add_argument("--processes", type=int, metavar="N", help="with --dry-run: for so many devices")
         sub.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
@@ -73,13 +74,13 @@ def _is_dry(args: argparse.Namespace) -> bool:
 
 
 def _dry_run(args: argparse.Namespace, settings: dict[str, Any]) -> int:
-    from points24.trainers.dry_run.dry_run import as_json, dry_run
+    from points24.trainers.dry_run.dry_run import dry_run
     from points24.trainers.dry_run.report import as_text
 
     arguments = [*(["--config", args.config] if args.config else []), *args.overrides]
-    shape = _grandparent(args, settings) if args.trainer == "ppo" else None
-    found = dry_run(args.trainer, settings, arguments, args.processes, shape)
-    print(json.dumps(as_json(found), indent=2, default=str) if args.json else as_text(found))
+    stand_in = _grandparent(args, settings) if args.trainer == "ppo" else None
+    found = dry_run(args.trainer, settings, arguments, args.processes, stand_in)
+    print(json.dumps(asdict(found), indent=2, default=str) if args.json else as_text(found))
     return 0
 
 

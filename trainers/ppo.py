@@ -16,7 +16,6 @@ load-balancing loss of mixtures of experts is not added.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -25,144 +24,20 @@ from typing import Any, ClassVar
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.utils import pad
 
 from points24.tasks.cards import Deal, Rule
-from points24.tasks.errors import InputError
 from points24.tasks.prompts import template
 from points24.tasks.revision import verify
 from points24.tasks.verdict import Verdict
 from points24.trainers import ppo_math
 from points24.trainers.deals import deals, prompt_row
+from points24.trainers.episodes import Episode, collate, padded, reward_tensors
+from points24.trainers.ppo_config import PPOConfig
 from points24.trainers.rewards import Rewards, rewards
-from points24.trainers.run.config import RunConfig
 from points24.trainers.run.folder import VALUE_HEAD, RunFolder
 from points24.trainers.run.run import train_run
 from points24.trainers.turns import message_tokens
-
-
-@dataclass
-class PPOConfig(RunConfig, GRPOConfig):
-    """TRL's GRPOConfig, with `RunConfig`, and what only PPO needs.
-
-    TRL's names: `epsilon` is the clip of the policy's ratio, `num_iterations` the PPO epochs per rollout,
-    `beta` the weight of the divergence from the parent (taken off the rewards), `entropy_coef` the weight
-    of the entropy bonus, `max_completion_length` the tokens of one reply.
-    """
-
-    num_generations: int | None = 1
-    """Episodes per deal in one rollout; the critic makes groups needless."""
-    num_iterations: int = 4
-    epsilon: float = 0.1
-    beta: float = 0.0
-    temperature: float = 1.0
-    max_completion_length: int | None = 512
-    shuffle_dataset: bool | None = False
-    ddp_find_unused_parameters: bool | None = False  # DDP does not see the value head in the model's outputs
-
-    rewards: str | dict[str, float] = "paper"
-    """A table of `points24.trainers.rewards.TABLES`, or one reward for every verdict."""
-    max_turns: int = 1
-    """Attempts at a deal; from the second on, after the verifier's message."""
-    gamma: float = 1.0
-    lam: float = 0.95
-    turn_gamma: float = 0.9
-    turn_lam: float = 0.95
-    vf_coef: float = 0.5
-    """Weight of the value loss."""
-    vf_clip: float = 0.2
-    """How far a value may go from its old one within a rollout, in units of reward."""
-    vf_learning_rate: float | None = None
-    """Of the value head, which starts from nothing; None takes `learning_rate`."""
-    whiten: bool = True
-    """Shift and scale the advantages of a rollout to mean 0 and variance 1."""
-
-    def __post_init__(self) -> None:
-        self.check()
-        rewards(self.rewards)
-        if self.max_steps < 1:
-            raise InputError(f"max_steps: expected at least 1, found {self.max_steps}")
-        if self.max_turns < 1:
-            raise InputError(f"max_turns: expected at least 1, found {self.max_turns}")
-        if self.max_turns > 1 and not self.apply_chat_template:
-            raise InputError("max_turns: several attempts need apply_chat_template: true")
-        for name in ("gamma", "lam", "turn_gamma", "turn_lam"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
-        wanted, self.num_generations = self.num_generations or 1, 2  # GRPOConfig refuses 1
-        super().__post_init__()
-        self.num_generations = wanted
-        if self.episodes_per_rollout % wanted:
-            raise InputError(
-                f"generation_batch_size: expected a multiple of num_generations ({wanted}), "
-                f"found {self.episodes_per_rollout}"
-            )
-        steps = [*self.save_at, *([self.save_steps] if self.save_strategy == "steps" else [])]
-        if bad := [step for step in steps if step % self.steps_per_rollout]:
-            raise InputError(
-                f"save_steps, save_at: expected multiples of {self.steps_per_rollout}, the steps per rollout "
-                f"(what was played is not saved), found {bad[0]}"
-            )
-
-    @property
-    def episodes_per_rollout(self) -> int:
-        """Over all processes."""
-        assert self.generation_batch_size is not None  # GRPOConfig has worked it out
-        return self.generation_batch_size
-
-    @property
-    def steps_per_rollout(self) -> int:
-        """Optimiser steps that one rollout feeds: epochs times minibatches."""
-        assert self.steps_per_generation is not None  # likewise
-        passes = self.num_iterations * self.steps_per_generation
-        if passes % self.gradient_accumulation_steps:
-            raise InputError(
-                f"gradient_accumulation_steps: expected a divisor of num_iterations * steps_per_generation "
-                f"({passes}), found {self.gradient_accumulation_steps}"
-            )
-        return passes // self.gradient_accumulation_steps
-
-    @property
-    def deals_to_play(self) -> int:
-        """Deals of the whole run."""
-        rollouts = -(-self.max_steps // self.steps_per_rollout)
-        return rollouts * self.episodes_per_rollout // (self.num_generations or 1)
-
-
-@dataclass
-class Episode:
-    """One deal as it was played.
-
-    Attributes:
-        tokens: everything after the prompt.
-        chosen: 1 where the policy chose the token, 0 where the environment wrote it.
-        log_probs: of the sampler, 0 for the environment's tokens; empty where the sampler gives none.
-        turn_ends: place of the last token of each reply.
-        verdicts: of each reply.
-    """
-
-    deal: Deal
-    prompt: list[int]
-    tokens: list[int] = field(default_factory=list)
-    chosen: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    turn_ends: list[int] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
-
-    def add_reply(self, tokens: list[int], log_probs: list[float] | None, verdict: Verdict) -> None:
-        self._append(tokens, 1, log_probs or [])
-        self.turn_ends.append(len(self.tokens) - 1)
-        self.verdicts.append(verdict)
-
-    def add_message(self, tokens: list[int]) -> None:
-        self._append(tokens, 0, [0.0] * len(tokens) if self.log_probs else [])
-
-    def _append(self, tokens: list[int], chosen: int, log_probs: list[float]) -> None:
-        self.tokens += tokens
-        self.chosen += [chosen] * len(tokens)
-        self.log_probs += log_probs
 
 
 class PPOTrainer(GRPOTrainer):
@@ -237,26 +112,9 @@ class PPOTrainer(GRPOTrainer):
         """Play the deals of one generation batch; a row per episode of all that the loss needs."""
         args, device = self.args, self.accelerator.device
         episodes = self._play(inputs)
-        filler: Any = self._tokenizer.pad_token_id
-        prompt_ids = self._padded([e.prompt for e in episodes], "left", filler)
-        prompt_mask = self._padded([[1] * len(e.prompt) for e in episodes], "left", 0)
-        tokens = self._padded([e.tokens for e in episodes], "right", filler)
-        token_mask = self._padded([[1] * len(e.tokens) for e in episodes], "right", 0)
-        mask = self._padded([e.chosen for e in episodes], "right", 0).bool()
-        batch = {
-            "prompt_ids": prompt_ids,
-            "prompt_mask": prompt_mask,
-            "completion_ids": tokens,
-            "completion_mask": token_mask,
-            "mask": mask,
-        }
-        earned = torch.zeros(mask.shape, device=device)
-        turn_ends = torch.zeros_like(mask)
-        for row, episode in enumerate(episodes):
-            earned[row, episode.turn_ends] = torch.tensor(
-                [self.table[verdict] for verdict in episode.verdicts], device=device
-            )
-            turn_ends[row, episode.turn_ends] = True
+        batch = collate(episodes, self._tokenizer.pad_token_id, device)
+        mask = batch["mask"]
+        earned, turn_ends = reward_tensors(episodes, self.table, mask)
         with torch.no_grad():
             log_probs, _, values = self._forward(self.model, batch, args.per_device_train_batch_size)
             if args.beta:
@@ -278,7 +136,7 @@ class PPOTrainer(GRPOTrainer):
             "num_items_in_batch": self._sum(mask.sum()),
         }
         if episodes[0].log_probs:
-            sampled = self._padded([e.log_probs for e in episodes], "right", 0.0)
+            sampled = padded([e.log_probs for e in episodes], "right", 0.0, device)
             # The sampler's probabilities are not quite the trained model's: truncated importance sampling.
             correction = (log_probs - sampled).nan_to_num(0.0).exp()
             batch["correction"] = correction.clamp(max=args.vllm_importance_sampling_clip_max)
@@ -403,9 +261,6 @@ class PPOTrainer(GRPOTrainer):
 
     def _sum(self, x: Tensor) -> Tensor:
         return self.accelerator.reduce(x, "sum")
-
-    def _padded(self, rows: Sequence[Sequence[float]], side: str, filler: Any) -> Tensor:
-        return pad([torch.tensor(row) for row in rows], filler, side).to(self.accelerator.device)
 
 
 _HEAD_KEYS = ("value_head.weight", "value_head.bias")

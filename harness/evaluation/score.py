@@ -1,27 +1,34 @@
-"""Score a live model by lm-eval in this process, and leave the rest of it alone: its random numbers."""
+"""Score a live model with lm-eval in this process, without disturbing the process's random numbers."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import random
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from lm_eval import evaluator
 from lm_eval.api.model import LM
+from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
+from lm_eval.evaluator import evaluate
 from lm_eval.loggers import EvaluationTracker
+from lm_eval.loggers.utils import add_env_info, add_tokenizer_info
 from lm_eval.tasks import TaskManager
-from torch.utils import collect_env
 
 from points24.harness.evaluation.random_state import undisturbed_random_state
 from points24.harness.records.ingest import About, check_against_results, records_of
 from points24.harness.records.lm_eval_output import runs
 from points24.harness.records.record import Record
 from points24.tasks.lm_eval.files import TASK_FILES
+
+_PLACES = ("template", "config_source")
+"""Metadata that are paths; the content there is identified by its digest or version."""
 
 
 def score(  # noqa: PLR0913 — lm-eval's settings
@@ -60,34 +67,84 @@ def score(  # noqa: PLR0913 — lm-eval's settings
         InputError: the results cannot become records.
     """
     tracker = EvaluationTracker(output_path=str(out))
-    seeds = (
-        {} if seed is None else dict.fromkeys(("random_seed", "numpy_random_seed", "torch_random_seed"), seed)
-    )
-    with undisturbed_random_state(), torch.inference_mode(), _surroundings_told_once():
-        results: Any = evaluator.simple_evaluate(
-            model=lm,
-            model_args=dict(model_args),
-            tasks=list(tasks),
-            task_manager=_task_manager(json.dumps(dict(metadata or {}), default=str)),
-            batch_size=batch_size,  # pyright: ignore[reportArgumentType]
-            apply_chat_template=apply_chat_template,
-            limit=limit,
-            gen_kwargs=dict(gen_kwargs) if gen_kwargs else None,
-            evaluation_tracker=tracker,
-            log_samples=True,
-            **seeds,
-        )
-    results["config"]["model"] = model
+    settings = {
+        "model": model,
+        "model_args": dict(model_args),
+        "batch_size": batch_size,
+        "limit": limit,
+        "gen_kwargs": dict(gen_kwargs) if gen_kwargs else None,
+        **_seeds(seed),
+    }
+    with undisturbed_random_state(), torch.inference_mode():
+        loaded = _seeded_tasks(tasks, metadata or {}, settings)
+        results = _evaluated(lm, loaded, settings, apply_chat_template, tracker)
     samples = results.pop("samples")
     tracker.save_results_aggregated(results=results, samples=samples)
     for task, rows in samples.items():
         tracker.save_results_samples(task_name=task, samples=rows)
     records = []
-    for read in runs(out):
+    for read in runs(out):  # from the files, so that records never say more than these
         run = read()
         check_against_results(run)
         records += records_of(run, about)
     return records
+
+
+def _seeded_tasks(tasks: Sequence[str], metadata: Mapping[str, Any], settings: dict[str, Any]) -> Any:
+    """Set every seed as lm-eval does, and load the tasks with these settings."""
+    random.seed(settings["random_seed"])
+    np.random.seed(settings["numpy_seed"])
+    torch.manual_seed(settings["torch_seed"])
+    loaded: Any = _task_manager(_as_json(metadata)).load(list(tasks))
+    for task in loaded["tasks"].values():
+        if settings["gen_kwargs"]:
+            task.set_config("generation_kwargs", dict(settings["gen_kwargs"]), update=True)
+        if task.get_config("num_fewshot") is None:
+            task.set_config("num_fewshot", 0)
+        task.set_fewshot_seed(seed=settings["fewshot_seed"])
+    return loaded
+
+
+def _evaluated(
+    lm: LM, loaded: Any, settings: dict[str, Any], apply_chat_template: bool, tracker: EvaluationTracker
+) -> dict[str, Any]:
+    """What `lm_eval.simple_evaluate` returns; see `lm_eval.result_schema`.
+
+    That function lists the whole environment at every call, which takes five times as long as a swap of
+    weights, and lets git complain on standard error outside a repository. Hence its steps are repeated here.
+    """
+    started = time.time()
+    tracker.general_config_tracker.log_experiment_args(
+        model_source="CUSTOM",
+        model_args=settings["model_args"],
+        system_instruction=None,
+        chat_template=lm.chat_template(apply_chat_template) if apply_chat_template else None,
+        fewshot_as_multiturn=True,
+    )
+    run: Any = evaluate  # its decorator hides the signature
+    results = run(
+        lm,
+        loaded,
+        limit=settings["limit"],
+        log_samples=True,
+        apply_chat_template=apply_chat_template,
+        fewshot_as_multiturn=True,
+    )
+    described = getattr(lm, "get_model_info", dict)()  # only some models have it
+    results |= {"config": settings | described, "date": started, **_environment()}
+    add_tokenizer_info(results, lm)
+    return results
+
+
+def _seeds(seed: int | None) -> dict[str, int]:
+    """lm-eval's seeds by their names in its results; None: its defaults."""
+    of_random, others = (DEFAULT_RANDOM_SEED, DEFAULT_OTHER_SEED) if seed is None else (seed, seed)
+    return {
+        "random_seed": of_random,
+        "numpy_seed": others,
+        "torch_seed": others,
+        "fewshot_seed": DEFAULT_OTHER_SEED,
+    }
 
 
 def asked(tasks: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -100,7 +157,7 @@ def asked(tasks: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, dict[s
     Raises:
         InputError: no such template, rule, target or number of attempts.
     """
-    return _asked(tuple(tasks), json.dumps(dict(metadata), default=str))
+    return _asked(tuple(tasks), _as_json(metadata))
 
 
 @lru_cache(maxsize=8)
@@ -112,41 +169,27 @@ def _asked(tasks: tuple[str, ...], metadata: str) -> dict[str, dict[str, Any]]:
     }
 
 
-_PLACES = ("template", "config_source")
-"""Paths; what lies there is known by its digest or version."""
-
-_environment = lru_cache(maxsize=1)(collect_env.get_pretty_env_info)
-
-
 @lru_cache(maxsize=1)
+def _environment() -> dict[str, Any]:
+    """What lm-eval says of packages, machine and repository; listed once in a process."""
+    found: dict[str, Any] = {"git_hash": _commit()}
+    add_env_info(found)
+    return found
+
+
 def _commit() -> str | None:
-    """Of the repository that this runs in, if it is one; lm-eval's lets git complain where it is none."""
+    """Of the repository around the working directory, if there is one."""
     with contextlib.suppress(OSError):
         run = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=False)
         return run.stdout.strip() or None
     return None
 
 
-_TOLD_ONCE = (
-    (collect_env, "get_pretty_env_info", _environment),
-    (evaluator, "get_git_commit_hash", _commit),
-)
-
-
-@contextlib.contextmanager
-def _surroundings_told_once() -> Iterator[None]:
-    """Lm-eval asks anew for every result; to list what is installed takes five times a swap of weights."""
-    originals = [getattr(module, name) for module, name, _ in _TOLD_ONCE]
-    for module, name, once in _TOLD_ONCE:
-        setattr(module, name, once)
-    try:
-        yield
-    finally:
-        for (module, name, _), original in zip(_TOLD_ONCE, originals, strict=True):
-            setattr(module, name, original)
-
-
 @lru_cache(maxsize=1)
 def _task_manager(metadata: str) -> TaskManager:
     # Without lm-eval's own: reading the headers of 14,000 files takes longer than scoring a small model.
     return TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata=json.loads(metadata))
+
+
+def _as_json(metadata: Mapping[str, Any]) -> str:
+    return json.dumps(dict(metadata), default=str)

@@ -145,7 +145,7 @@ class _Worker:
         )
         scored = time.perf_counter()
         report = model.report if isinstance(model, RecoveredWeights) else {}
-        write_text(folder / "records.jsonl", "".join(f"{r.line()}\n" for r in records))
+        (folder / "records.jsonl").write_text("".join(f"{r.line()}\n" for r in records), "utf-8")
         seconds = {"load": loaded - began, "score": scored - loaded, "record": time.perf_counter() - scored}
         about = {"model": job.model, "seed": job.seed, "seconds": seconds, "repair": report}
         write_json(folder / "job.json", about, indent=1)

@@ -24,7 +24,8 @@ from transformers import TrainerCallback, get_cosine_schedule_with_warmup
 
 from points24.harness.config import config_file, configured, read_settings
 from points24.trainers import ppo, sft
-from points24.trainers.run.run import load_model, load_tokenizer, on_this_machine
+from points24.trainers.run.models import load_model, load_tokenizer
+from points24.trainers.run.run import on_this_machine
 
 SFT_STEPS, SFT_ROUNDS, PPO_STEPS = 40, 3, 16
 

@@ -40,7 +40,6 @@ def parent(tmp_path_factory):
 @pytest.mark.parametrize("trainer", ["sft", "ppo"])
 def test_checkpoints_hold_the_whole_model_and_only_what_text_reaches_has_changed(trainer, parent, tmp_path):
     from points24.trainers import ppo, sft
-    from points24.trainers.dry_run.shape import shape_of
 
     common = {
         "output_dir": str(tmp_path / "run"), "model_name_or_path": str(parent), "max_steps": 2, "save_steps": 2,
@@ -59,7 +58,6 @@ def test_checkpoints_hold_the_whole_model_and_only_what_text_reaches_has_changed
     changed = [name for name in before if not torch.equal(before[name], after[name])]
     assert changed
     assert not [name for name in changed if "vision" in name or "layers.1." in name or "layers.3." in name]
-    assert sum(before[name].numel() for name in changed) <= shape_of(parent).reached
     tokens = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         whole = AutoModelForImageTextToText.from_pretrained(run.checkpoint(2))(input_ids=tokens).logits

@@ -1,6 +1,8 @@
-"""``points24 train … --dry-run``: the settings as they are understood, and the estimate, without training.
+"""``points24 train … --dry-run``: what a run would do, without training.
 
-No weights are loaded and nothing is written. It runs on a CPU whatever the run itself is for.
+No weights are loaded and nothing is written. It runs on a CPU, whatever the run itself needs. Steps, rows and
+bytes are those of a real run; the tokens of SFT are counted over its first 256 rows and scaled to all of
+them. What cannot be known is None, and a note says why.
 """
 
 from __future__ import annotations
@@ -8,46 +10,61 @@ from __future__ import annotations
 import shlex
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from copy import deepcopy
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from itertools import islice
+from math import ceil
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import torch
+from transformers import AutoConfig
 
 from points24.harness.config import configured
 from points24.tasks.cards import TARGET
 from points24.tasks.errors import InputError
-from points24.tasks.feedback import feedback
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.prompts import template
 from points24.tasks.solver import solutions
-from points24.tasks.verdict import judge_reply
 from points24.trainers.deals import completion_row, examples, prompt_row
-from points24.trainers.dry_run.estimate import Estimate, Lengths, estimate
-from points24.trainers.dry_run.memory import deepspeed_settings, recomputes
-from points24.trainers.dry_run.shape import ModelShape, shape_of
-from points24.trainers.ppo import PPOConfig
-from points24.trainers.run.run import load_tokenizer, need_output_dir
+from points24.trainers.ppo_config import PPOConfig
+from points24.trainers.run.models import auto_class, load_tokenizer
+from points24.trainers.run.run import need_output_dir
 from points24.trainers.sft import SFTConfig
 
 _SAMPLE = 256
 """Rows that are tokenised."""
+_STATES = 3
+"""States on the disk at once: two are kept, and a third is written before the oldest is removed."""
+_ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
+_ADAMW = ("adamw_torch", "adamw_torch_fused")
+"""Their two moments have the dtype of the weights."""
 _ONLY_WITH_GPU = ("deepspeed", "tf32")
-"""Settings that transformers refuses where what they need is not installed."""
-_CHARACTERS_PER_TOKEN = 3
+"""Settings that transformers refuses on a machine without DeepSpeed or a GPU."""
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """Everything that is printed."""
+    """What is printed; with ``--json`` as it stands here."""
 
     trainer: str
     given: dict[str, Any]
     """Settings of the file and the command line."""
     defaults: dict[str, Any]
-    """Settings that points24's own classes default; TRL's and transformers' others are theirs."""
-    estimate: Estimate
+    """Settings that points24's own classes default; other keys keep the defaults of TRL and transformers."""
+    processes: int
+    parameters: int | None
+    """See `Size`; None where the model's configuration is out of reach. Likewise below."""
+    trained_parameters: int | None
+    work: dict[str, Any]
+    """See `_sft_work` and `_ppo_work`."""
+    checkpoint_steps: tuple[int, ...]
+    checkpoint_bytes: int | None
+    """Weights of one checkpoint; the tokenizer, JSON and PPO's critic beside them are small."""
+    states_bytes: int | None
+    """What resuming needs beside the checkpoints while the run lasts. None where that is not known: with
+    FSDP, DeepSpeed, or an optimiser other than AdamW."""
     notes: tuple[str, ...]
     """What could not be known, and why."""
     commands: dict[str, str]
@@ -58,7 +75,7 @@ def dry_run(
     settings: dict[str, Any],
     arguments: Sequence[str],
     processes: int | None = None,
-    parent_shape: str | None = None,
+    stand_in: str | None = None,
 ) -> DryRun:
     """Work out what a run would do.
 
@@ -66,8 +83,8 @@ def dry_run(
         trainer: ``sft`` or ``ppo``.
         settings: what differs from the defaults.
         arguments: the command line after the trainer's name, for the commands to print.
-        processes: how many, one for each device; None takes `num_processes` of the settings, else 1.
-        parent_shape: a model of the parent's shape, to look at where the parent does not exist yet.
+        processes: number of processes, one per device; None takes `num_processes` of the settings, else 1.
+        stand_in: a model of the same shape and tokenizer, for a parent that has not been trained yet.
 
     Raises:
         InputError: bad settings.
@@ -77,63 +94,55 @@ def dry_run(
     if processes is not None:
         settings = settings | {"num_processes": processes}
         arguments = [*arguments, f"num_processes={processes}"]
-    count = settings.get("num_processes") or 1
-    notes = []
-    config = _config(config_class, settings, count)
-    if parent_shape and not isinstance(config.parent, Path):
-        config.model_name_or_path = parent_shape
-        notes.append(f"{settings['model_name_or_path']} is not there yet: what follows is of {parent_shape}")
-    shape, why = _shape(config)
-    if shape is None:
-        notes.append(f"memory and size of a checkpoint are not known: {why}")
-    elif shape.published:
-        notes.append(
-            f"the config.json of {config.parent} is out of reach: counted from its published figures"
-        )
-    tokenizer = None
-    if shape is not None and not shape.published:  # else the hub was just now out of reach
-        with suppress(InputError):
-            tokenizer = load_tokenizer(config.parent, chat=config.apply_chat_template)
-    if tokenizer is None:
-        notes.append(
-            f"the tokenizer of {config.parent} is out of reach: tokens are not counted, and "
-            f"{_CHARACTERS_PER_TOKEN} characters are taken for one where a length is needed"
-        )
-    lengths = _lengths(config, tokenizer)
-    if trainer == "sft" and config.max_length is not None and lengths.longest > config.max_length:
-        notes.append(f"rows of {lengths.longest} tokens are cut to max_length, {config.max_length}")
+    config, notes = _config(config_class, settings, settings.get("num_processes") or 1), []
+    if stand_in and not isinstance(config.parent, Path):
+        config.model_name_or_path = stand_in
+        notes.append(f"{settings['model_name_or_path']} does not exist yet; {stand_in} stands in for it")
+    size = lengths = None
+    try:
+        size = model_size(config)
+        if trainer == "sft":
+            lengths = _lengths(config, load_tokenizer(config.parent, chat=config.apply_chat_template))
+    except InputError as e:
+        notes.append(f"{'tokens' if size else 'parameters, bytes and tokens'} are not known: {e}")
+    if trainer == "sft":
+        work = _sft_work(config, lengths)
+        notes += _warnings(config, lengths)
+    else:
+        work = _ppo_work(config)
+    steps = checkpoint_steps(config, work["steps"], work.get("steps_per_epoch", work["steps"]))
     return DryRun(
         trainer=trainer,
         given=settings,
         defaults=_own_defaults(config_class, settings),
-        estimate=estimate(config, shape, lengths, _drawable(config)),
+        processes=config.world_size,
+        parameters=size and size.parameters,
+        trained_parameters=size and size.trained,
+        work=work,
+        checkpoint_steps=steps,
+        checkpoint_bytes=size and _checkpoint_bytes(config, size),
+        states_bytes=size and _states_bytes(config, size, len(steps)),
         notes=tuple(notes),
         commands=_commands(trainer, config, settings, arguments),
     )
 
 
 def _config(config_class: type, settings: dict[str, Any], processes: int) -> Any:
-    """The configuration as it would be in each of so many processes, built in this one."""
+    """The configuration as it would be in each of `processes` processes, built in this one."""
+    deepspeed = settings.get("deepspeed")
+    if isinstance(deepspeed, str) and not Path(deepspeed).is_file():
+        raise InputError(f"deepspeed: expected a mapping or a JSON file, found {deepspeed!r}")
     here = type(
         config_class.__name__,
         (config_class,),
         {"world_size": processes, "__module__": config_class.__module__},
     )
-    if settings.get("deepspeed"):
-        deepspeed_settings(settings["deepspeed"])
     shown = {key: value for key, value in settings.items() if key not in _ONLY_WITH_GPU}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = configured(here, deepcopy(shown) | {"use_cpu": True})
-    config.deepspeed = settings.get("deepspeed")
+    config.deepspeed = deepspeed
     return config
-
-
-def _shape(config: Any) -> tuple[ModelShape | None, str]:
-    try:
-        return shape_of(config.parent, config.lora_target_modules), ""
-    except InputError as e:
-        return None, str(e)
 
 
 def _own_defaults(config_class: type, settings: dict[str, Any]) -> dict[str, Any]:
@@ -150,24 +159,49 @@ def _own_defaults(config_class: type, settings: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _drawable(config: Any) -> int:
-    """Deals in one pass over the hands; where every solution is taught, solutions."""
-    hands = hand_set("id_seen", config.parsed_rule).deals
-    if getattr(config, "solutions", None) != "all":
-        return len(hands)
-    return sum(len(solutions(deal.values, TARGET)) for deal in hands)
+class Size(NamedTuple):
+    """Of a model.
+
+    Attributes:
+        parameters: tied ones counted once.
+        trained: those of the adapter where one is trained; with PPO's critic.
+        stored_bytes: of the parameters in the dtype in which the model is stored.
+    """
+
+    parameters: int
+    trained: int
+    stored_bytes: int
 
 
-def _lengths(config: Any, tokenizer: Any) -> Lengths:
+def model_size(config: Any) -> Size:
+    """Count the parameters of a run's model without allocating them.
+
+    Raises:
+        InputError: the model's configuration is out of reach, or it is not a decoder's.
+    """
+    try:
+        model_config = AutoConfig.from_pretrained(config.parent)
+        stored: Any = model_config.dtype or torch.float32  # before building, which changes it
+        with torch.device("meta"):
+            model = auto_class(model_config).from_config(model_config)
+    except (OSError, ValueError) as e:
+        raise InputError(f"cannot read the config.json of {config.parent}") from e
+    parameters = sum(p.numel() for p in model.parameters())
+    if config.peft_config:
+        from peft import get_peft_model
+
+        with torch.device("meta"):
+            model = get_peft_model(model, config.peft_config)
+    critic = model_config.get_text_config().hidden_size + 1 if isinstance(config, PPOConfig) else 0
+    trained = critic + sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return Size(parameters, trained, parameters * stored.itemsize)
+
+
+def _lengths(config: Any, tokenizer: Any) -> list[tuple[int, int]]:
+    """(prompt, prompt and reply) of the run's first rows, in tokens."""
     wording, chat = template(config.template), config.apply_chat_template
-    drawn = list(islice(examples(config.parsed_rule, "random", config.seed), _SAMPLE))
-    prompts = [prompt_row(deal, wording, chat)["prompt"] for deal, _ in drawn]
-    replies = [completion_row(deal, formula, chat)["completion"] for deal, formula in drawn]
 
-    def size(*messages: Any, start_reply: bool = False) -> int:
-        if tokenizer is None:
-            text = "".join(m if isinstance(m, str) else m[0]["content"] for m in messages)
-            return len(text) // _CHARACTERS_PER_TOKEN + 1
+    def count(*messages: Any, start_reply: bool = False) -> int:
         if not chat:
             return len(tokenizer("".join(messages)).input_ids)
         turns = [message[0] for message in messages]
@@ -177,60 +211,128 @@ def _lengths(config: Any, tokenizer: Any) -> Lengths:
             )
         )
 
-    before = [size(prompt, start_reply=True) for prompt in prompts]
-    mean = sum(before) / len(before)
-    if hasattr(config, "max_turns"):
-        message = feedback(judge_reply(drawn[0][0], ""))
-        between = size([{"role": "user", "content": message}] if chat else message)
-        dialogue = config.max_turns * config.max_completion_length + (config.max_turns - 1) * between
-        return Lengths(mean, config.max_completion_length, max(before) + dialogue, tokenizer is not None)
-    ends = 0 if chat else 1  # TRL adds the end of sequence to plain text; a chat template has it
-    whole = [size(*row) + ends for row in zip(prompts, replies, strict=True)]
-    reply = sum(whole) / len(whole) - mean
-    return Lengths(mean, reply, max(whole), tokenizer is not None)
+    ends = 0 if chat else 1  # TRL adds the end of sequence to plain text; a chat template writes it itself
+    rows = []
+    drawn = examples(config.parsed_rule, config.solutions, config.seed)
+    for deal, formula in islice(drawn, min(_SAMPLE, config.rows)):
+        prompt = prompt_row(deal, wording, chat)["prompt"]
+        whole = count(prompt, completion_row(deal, formula, chat)["completion"]) + ends
+        rows.append((count(prompt, start_reply=True), whole))
+    return rows
+
+
+def _sft_work(config: SFTConfig, lengths: list[tuple[int, int]] | None) -> dict[str, Any]:
+    """The steps; the rows, and how often each hand (or each solution) is met; tokens without padding."""
+    # As transformers counts: 100 rows on 2 devices of 8 are 7 batches, and with 2 batches a step 4 steps.
+    batches = ceil(config.rows / (config.per_device_train_batch_size * config.world_size))
+    steps_per_epoch = max(1, ceil(batches / config.gradient_accumulation_steps))
+    steps = config.max_steps if config.max_steps > 0 else ceil(steps_per_epoch * config.num_train_epochs)
+    seen = config.rows * steps / steps_per_epoch
+    hands = hand_set("id_seen", config.parsed_rule).deals
+    choices = len(hands)
+    if config.solutions == "all":
+        choices = sum(len(solutions(deal.values, TARGET)) for deal in hands)
+    tokens = trained = None
+    if lengths:
+        most = config.max_length or max(whole for _, whole in lengths)
+        tokens = round(seen * fmean(min(whole, most) for _, whole in lengths))
+        trained = round(seen * fmean(max(0, min(whole, most) - prompt) for prompt, whole in lengths))
+    return {
+        "steps": steps,
+        "steps_per_epoch": steps_per_epoch,
+        "rows": config.rows,
+        "rows_per_step": config.rows_per_step,
+        "hands": len(hands),
+        "passes": seen / choices,
+        "tokens": tokens,
+        "trained_tokens": trained,
+    }
+
+
+def _ppo_work(config: PPOConfig) -> dict[str, Any]:
+    """The steps; the rollouts and their episodes, over all processes; upper bounds of replies and tokens."""
+    rollouts = ceil(config.max_steps / config.steps_per_rollout)
+    episodes = rollouts * config.episodes_per_rollout
+    hands = len(hand_set("id_seen", config.parsed_rule))
+    tokens = episodes * config.max_turns * (config.max_completion_length or 0)
+    return {
+        "steps": config.max_steps,
+        "steps_per_rollout": config.steps_per_rollout,
+        "rollouts": rollouts,
+        "episodes": episodes,
+        "hands": hands,
+        "passes": config.deals_to_play / hands,
+        "replies_at_most": episodes * config.max_turns,
+        "generated_tokens_at_most": tokens,
+        "trained_tokens_at_most": tokens * config.num_iterations,
+    }
+
+
+def checkpoint_steps(config: Any, steps: int, steps_per_epoch: int) -> tuple[int, ...]:
+    """The steps after which a checkpoint is written."""
+    strategy, every = config.save_strategy.value, 0
+    if strategy == "steps":
+        every = ceil(config.save_steps * steps) if config.save_steps < 1 else int(config.save_steps)
+    elif strategy == "epoch":
+        every = steps_per_epoch
+    regular = set(range(every, steps + 1, every)) if every else set()
+    if strategy == "steps":
+        regular.add(steps)
+    return tuple(sorted(regular | {step for step in config.save_at if step <= steps}))
+
+
+def _checkpoint_bytes(config: Any, size: Size) -> int:
+    if config.use_peft:
+        return size.stored_bytes  # adapters are merged into the parent as it is stored
+    upcast = config.fsdp and (config.bf16 or config.fp16)  # FSDP keeps fp32 weights for mixed precision
+    return size.parameters * (4 if upcast else _ITEMSIZE[config.dtype])
+
+
+def _states_bytes(config: Any, size: Size, checkpoints: int) -> int | None:
+    """A state and its checkpoint share one file of weights, so a state adds AdamW's two moments.
+
+    An adapter is trained in fp32, and its checkpoint holds the merged weights: its state adds the adapter.
+    """
+    if config.fsdp or config.deepspeed or config.optim not in _ADAMW or config.save_only_model:
+        return None
+    per_parameter = 3 * 4 if config.use_peft else 2 * _ITEMSIZE[config.dtype]
+    return size.trained * per_parameter * min(_STATES, checkpoints)
+
+
+def _warnings(config: Any, lengths: list[tuple[int, int]] | None) -> list[str]:
+    found, longest = [], max((whole for _, whole in lengths or ()), default=0)
+    if config.max_length is not None and longest > config.max_length:
+        found.append(f"rows of {longest} tokens are cut to max_length, {config.max_length}")
+    if config.packing:
+        found.append("packing: a step takes more rows than are counted here")
+    return found
 
 
 def _commands(
     trainer: str, config: Any, settings: dict[str, Any], arguments: Sequence[str]
 ) -> dict[str, str]:
-    """How to start it in one process, and in several: with the same global batch, where one is meant."""
+    """How to start the run in one process and in several; with the same global batch if it is configured."""
     processes = config.num_processes or 1
     command = ["points24", "train", trainer, *arguments]
     several = max(processes, 2)
     alone, shared = list(command), list(command)
     if processes > 1:
-        alone += ["num_processes=1", *_scaled(config, settings)]
-        if recomputes(config):
+        accumulated = config.gradient_accumulation_steps * processes  # the batch of all processes in one
+        alone += ["num_processes=1", f"gradient_accumulation_steps={accumulated}"]
+        if per_rollout := settings.get("steps_per_generation"):  # otherwise TRL derives it
+            alone.append(f"steps_per_generation={per_rollout * processes}")
+        if config.gradient_checkpointing or (config.fsdp_config or {}).get("activation_checkpointing"):
             alone.append("gradient_checkpointing=true")
         alone += [f"{key}=null" for key in ("fsdp", "fsdp_config", "deepspeed") if getattr(config, key)]
     elif config.num_processes == 1:
         shared.append("num_processes=2")
-    launch = ["accelerate", "launch", "--multi_gpu", "--num_processes", str(several), "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--no_python"]
     name = f"{several} processes" + ("" if processes > 1 else ", with twice the batch")
     torchrun = ["torchrun", "--nproc_per_node", str(several), "--no-python"]
     found = {
         "one process": shlex.join(alone),
-        f"{name}: accelerate": shlex.join([*launch, *shared]),
-        f"{name}: torchrun": shlex.join([*torchrun, *shared]),
+        name: shlex.join([*torchrun, *shared]),
     }
     if not (config.fsdp or config.deepspeed):
         fsdp = ["fsdp=true", "fsdp_config={state_dict_type: FULL_STATE_DICT}"]
-        found[f"{name}: sharded"] = shlex.join([*torchrun, *shared, *fsdp])
+        found[f"{name}, sharded"] = shlex.join([*torchrun, *shared, *fsdp])
     return found
-
-
-def _scaled(config: Any, settings: dict[str, Any]) -> list[str]:
-    """Overrides with which one process accumulates the batch of several."""
-    found = [f"gradient_accumulation_steps={config.gradient_accumulation_steps * config.num_processes}"]
-    if per_rollout := settings.get("steps_per_generation"):  # else TRL works it out from what is given
-        found.append(f"steps_per_generation={per_rollout * config.num_processes}")
-    return found
-
-
-def as_json(found: DryRun) -> dict[str, Any]:
-    """For machines: sizes in bytes, with the total of each memory estimate."""
-    whole = asdict(found)
-    for variant, row in zip(found.estimate.memory, whole["estimate"]["memory"], strict=True):
-        row["memory"]["total"] = variant.memory.total
-    return whole

@@ -26,7 +26,8 @@ class RunConfig:
     model_name_or_path: str = "nano-base"
     """The parent: a model folder, ``nano-base`` (the one that ships), or a hub id."""
     dtype: str = "float32"
-    """Of the weights while they are trained, and of the checkpoints. With `bf16` the passes are autocast."""
+    """Of the weights in training and of the checkpoints, those of adapters aside, which are merged into the
+    parent as it is stored. With `bf16`, forward and backward passes run under autocast."""
     attn_implementation: str | None = None
 
     num_processes: int | None = None

@@ -6,17 +6,16 @@ import contextlib
 import sys
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import AutoConfig, AutoTokenizer, Trainer
+from transformers import Trainer
 
 from points24.harness.config import configured
 from points24.tasks.errors import InputError
-from points24.trainers.dry_run.shape import auto_class
 from points24.trainers.run.folder import RunFolder, parent_of
+from points24.trainers.run.models import load_model, load_tokenizer
 from points24.trainers.run.scoring import ScoreCheckpoints
 
 Build = Callable[[Any, Any, Any, list[Any]], Trainer]
@@ -84,38 +83,3 @@ def on_this_machine(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with the CPU asked for where there is nothing else: transformers wants to be told."""
     here = {} if torch.accelerator.is_available() else {"use_cpu": True}
     return here | deepcopy(settings)  # transformers writes into fsdp_config
-
-
-def load_model(config: Any) -> Any:
-    """The parent, in `config.dtype`; one of text and images whole, though only text is trained."""
-    with _readable(config.parent):
-        return auto_class(AutoConfig.from_pretrained(config.parent)).from_pretrained(
-            config.parent, dtype=config.dtype, attn_implementation=config.attn_implementation
-        )
-
-
-def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
-    """The parent's tokenizer.
-
-    Raises:
-        InputError: the parent has none, or not what training needs.
-    """
-    if isinstance(parent, Path) and not any(parent.glob("token*")):
-        raise InputError(f"{parent} holds no tokenizer; copy that of the model it comes from into it")
-    with _readable(parent):
-        tokenizer = AutoTokenizer.from_pretrained(parent)
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer of {parent} has no end-of-sequence token")
-    if chat and not tokenizer.chat_template:
-        raise InputError(f"apply_chat_template: the tokenizer of {parent} has no chat template")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-@contextlib.contextmanager
-def _readable(model: str | Path) -> Any:
-    try:
-        yield
-    except (OSError, ValueError) as e:
-        raise InputError(f"model_name_or_path: cannot load {model}: {' '.join(str(e).split())[:300]}") from e

@@ -1,16 +1,20 @@
 import json
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.config import read_settings
-from points24.harness.experiment import commands as reproduce
-from points24.harness.experiment.commands import conduct
+from points24.harness.experiment import runner
+from points24.harness.experiment.config import ReproduceConfig
+from points24.harness.experiment.manifest import experiment_manifest
 from points24.harness.experiment.plan import plan_text
-from points24.harness.experiment.stages import Experiment, ReproduceConfig, read_experiment
+from points24.harness.experiment.runner import conduct
+from points24.harness.experiment.stages import Experiment, read_experiment
 from points24.tasks.errors import InputError
 
 SECTIONS = {
@@ -49,7 +53,7 @@ def ran(monkeypatch, experiment):
             (experiment.out / out / "final").symlink_to("checkpoint-40")
         return subprocess.CompletedProcess(command, status)
 
-    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    monkeypatch.setattr(runner.subprocess, "run", run)
     return found
 
 
@@ -114,7 +118,7 @@ def test_what_was_done_with_other_settings_is_not_taken_for_this(experiment, ran
     conduct(experiment, 1)
     ran.commands.clear()
     other = Experiment(experiment.config, "nano.yaml", SECTIONS, {"sft": {"max_steps": 20}})
-    with pytest.raises(InputError, match="sft-0 was done with other settings; expected another output_dir"):
+    with pytest.raises(InputError, match="sft-0 was done with other settings; choose another output_dir"):
         conduct(other, 1)
     experiment.config.num_threads = 3
     with pytest.raises(InputError, match="sft-0 was done with other settings"):
@@ -172,7 +176,7 @@ def test_variants_and_overrides_replace_settings():
         (["seedz=[1]"], "unknown key 'seedz'; allowed: output_dir, base"),
         (["seeds=[1,1]"], r"seeds: expected different ones, found \[1, 1\]"),
         (["num_threads=0"], "num_threads: expected at least 1, found 0"),
-        (["--jobs", "0"], "jobs: expected at least 1, found 0"),
+        (["--workers", "0"], "workers: expected at least 1, found 0"),
     ],
 )
 def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, arguments, message):
@@ -183,18 +187,29 @@ def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, arguments, message
     assert not list(tmp_path.iterdir())
 
 
-def test_the_plan_has_hours_disk_and_commands(monkeypatch):
+def test_the_plan_has_steps_disk_and_commands(monkeypatch):
     pytest.importorskip("trl")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    text = plan_text(read_experiment("qwen2.5-7b.yaml", ["seeds=[0,1]"]))
+    text = plan_text(read_experiment("qwen2.5-7b.yaml", ["seeds=[0,1]"]), Path("here"))
     assert "seeds: 0, 1; from Qwen/Qwen2.5-7B-Instruct" in text
-    assert "PPO                6 x" in text
-    total = next(line for line in text.splitlines() if line.startswith("in all"))
-    assert float(total.split()[3]) > 10
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
+    assert rows["sft"][:2] == ["2", "1,600"]
+    assert rows["ppo"][:2] == ["6", "160"]
+    assert rows["2x2"] == ["12", "1,236"]
     commands = [line.partition(": ")[2] for line in text.splitlines() if line[:4] in ("sft-", "ppo-")]
     assert len(commands) == 8
     assert all(command.startswith("torchrun --standalone --nproc_per_node 8 ") for command in commands)
     assert "/sft-1/checkpoint-* " in text
+    assert text.endswith("\nleaderboard: points24 leaderboard build --dir here")
+
+
+def test_the_plan_adds_up_the_checkpoints_of_all_runs():
+    pytest.importorskip("trl")
+    text = plan_text(read_experiment("nano.yaml", ["seeds=[0,1]"]), Path("here"))
+    (row,) = (line for line in text.splitlines() if line.startswith("sft "))
+    size = (model_folder("nano-plain") / "model.safetensors").stat().st_size
+    # 11 checkpoints of each of two runs; the base is stored in bfloat16, a run in float32.
+    assert float(row.split()[-2]) == pytest.approx(2 * 11 * 2 * size / 2**20, rel=0.01)
 
 
 def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
@@ -211,7 +226,7 @@ def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
         folder.mkdir()
         (folder / "drift.json").write_text(json.dumps({"matrices": rows[: len(checkpoints)]}))
     (experiment.out / "stages" / "sft-1.json").write_text("of a seed that is not asked for")
-    manifest = experiment.manifest()
+    manifest = asdict(experiment_manifest(experiment))
     assert str(experiment.out.parent) not in json.dumps(manifest)
     assert manifest["base"] == "nano-plain"
     (seed,) = manifest["seeds"]

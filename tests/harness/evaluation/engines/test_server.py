@@ -76,17 +76,17 @@ def test_it_counts_what_is_right(monkeypatch, evaluate, player, capsys):
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_a_server_that_dies_is_a_failed_cell_and_the_same_command_goes_on(evaluate, player, capsys, at_once):
+def test_a_server_that_dies_is_a_failed_job_and_the_same_command_goes_on(evaluate, player, capsys, at_once):
     evaluate, requests = evaluate
     player.left = 15
     assert evaluate("first", "second", num_concurrent=at_once) == 1
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 4
     lines = [line for line in captured.err.splitlines() if line.startswith("points24: ")]
-    assert lines[0] == "points24: trying 1 cells again"
+    assert lines[0] == "points24: trying 1 jobs again"
     assert lines[1].startswith("points24: second failed: ")
     assert "Remote end closed connection" in lines[1] or "Server disconnected" in lines[1]
-    assert lines[2:] == ["points24: 1 of 2 cells failed; the same command tries them again"]
+    assert lines[2:] == ["points24: 1 of 2 jobs failed; the same command tries them again"]
     player.left = float("inf")
     before = len(requests)
     assert evaluate("first", "second", num_concurrent=at_once) == 0

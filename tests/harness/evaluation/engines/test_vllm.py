@@ -315,11 +315,11 @@ def test_bad_settings_are_bad_input(no_engine, models):
 def samples(folder: Path) -> dict[tuple, list[str]]:
     """(model, seed) -> every reply, of what a campaign left behind."""
     found = {}
-    for cell in sorted((folder / "cells").iterdir()):
-        about = json.loads((cell / "cell.json").read_text())
+    for job in sorted((folder / "jobs").iterdir()):
+        about = json.loads((job / "job.json").read_text())
         rows = [
             json.loads(line)
-            for path in sorted(cell.rglob("samples_*.jsonl"))
+            for path in sorted(job.rglob("samples_*.jsonl"))
             for line in path.read_text("utf-8").splitlines()
         ]
         rows.sort(key=lambda row: (row["doc_hash"], row["filter"]))

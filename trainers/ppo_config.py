@@ -1,0 +1,99 @@
+"""The settings of PPO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trl.trainer.grpo_config import GRPOConfig
+
+from points24.tasks.errors import InputError
+from points24.trainers.rewards import rewards
+from points24.trainers.run.config import RunConfig
+
+
+@dataclass
+class PPOConfig(RunConfig, GRPOConfig):
+    """TRL's GRPOConfig, with `RunConfig`, and what only PPO needs.
+
+    TRL's names: `epsilon` is the clip of the policy's ratio, `num_iterations` the PPO epochs per rollout,
+    `beta` the weight of the divergence from the parent (taken off the rewards), `entropy_coef` the weight
+    of the entropy bonus, `max_completion_length` the tokens of one reply.
+    """
+
+    num_generations: int | None = 1
+    """Episodes per deal in one rollout; the critic makes groups needless."""
+    num_iterations: int = 4
+    epsilon: float = 0.1
+    beta: float = 0.0
+    temperature: float = 1.0
+    max_completion_length: int | None = 512
+    shuffle_dataset: bool | None = False
+    ddp_find_unused_parameters: bool | None = False  # DDP does not see the value head in the model's outputs
+
+    rewards: str | dict[str, float] = "paper"
+    """A table of `points24.trainers.rewards.TABLES`, or one reward for every verdict."""
+    max_turns: int = 1
+    """Attempts at a deal; from the second on, after the verifier's message."""
+    gamma: float = 1.0
+    lam: float = 0.95
+    turn_gamma: float = 0.9
+    turn_lam: float = 0.95
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
+    vf_clip: float = 0.2
+    """How far a value may go from its old one within a rollout, in units of reward."""
+    vf_learning_rate: float | None = None
+    """Of the value head, which starts from nothing; None takes `learning_rate`."""
+    whiten: bool = True
+    """Shift and scale the advantages of a rollout to mean 0 and variance 1."""
+
+    def __post_init__(self) -> None:
+        self.check()
+        rewards(self.rewards)
+        if self.max_steps < 1:
+            raise InputError(f"max_steps: expected at least 1, found {self.max_steps}")
+        if self.max_turns < 1:
+            raise InputError(f"max_turns: expected at least 1, found {self.max_turns}")
+        if self.max_turns > 1 and not self.apply_chat_template:
+            raise InputError("max_turns: several attempts need apply_chat_template: true")
+        for name in ("gamma", "lam", "turn_gamma", "turn_lam"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
+        wanted, self.num_generations = self.num_generations or 1, 2  # GRPOConfig refuses 1
+        super().__post_init__()
+        self.num_generations = wanted
+        if self.episodes_per_rollout % wanted:
+            raise InputError(
+                f"generation_batch_size: expected a multiple of num_generations ({wanted}), "
+                f"found {self.episodes_per_rollout}"
+            )
+        steps = [*self.save_at, *([self.save_steps] if self.save_strategy == "steps" else [])]
+        if bad := [step for step in steps if step % self.steps_per_rollout]:
+            raise InputError(
+                f"save_steps, save_at: expected multiples of {self.steps_per_rollout}, the steps per rollout "
+                f"(what was played is not saved), found {bad[0]}"
+            )
+
+    @property
+    def episodes_per_rollout(self) -> int:
+        """Over all processes."""
+        assert self.generation_batch_size is not None  # GRPOConfig has worked it out
+        return self.generation_batch_size
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimiser steps that one rollout feeds: epochs times minibatches."""
+        assert self.steps_per_generation is not None  # likewise
+        passes = self.num_iterations * self.steps_per_generation
+        if passes % self.gradient_accumulation_steps:
+            raise InputError(
+                f"gradient_accumulation_steps: expected a divisor of num_iterations * steps_per_generation "
+                f"({passes}), found {self.gradient_accumulation_steps}"
+            )
+        return passes // self.gradient_accumulation_steps
+
+    @property
+    def deals_to_play(self) -> int:
+        """Deals of the whole run."""
+        rollouts = -(-self.max_steps // self.steps_per_rollout)
+        return rollouts * self.episodes_per_rollout // (self.num_generations or 1)

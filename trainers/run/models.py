@@ -1,0 +1,62 @@
+"""Load a run's parent: its model, whole, and its tokenizer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PretrainedConfig,
+)
+
+from points24.tasks.errors import InputError
+
+
+def auto_class(config: PretrainedConfig) -> Any:
+    """The class that loads a model whole.
+
+    A model of text and images must not be reduced to its text part: transformers 5 cannot load what the text
+    part saves, and TRL's loss does not find its hidden states.
+    """
+    return AutoModelForCausalLM if config.get_text_config() is config else AutoModelForImageTextToText
+
+
+def load_model(config: Any) -> Any:
+    """The parent, in `config.dtype`. A model of text and images is loaded whole."""
+    with _readable(config.parent):
+        return auto_class(AutoConfig.from_pretrained(config.parent)).from_pretrained(
+            config.parent, dtype=config.dtype, attn_implementation=config.attn_implementation
+        )
+
+
+def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
+    """The parent's tokenizer.
+
+    Raises:
+        InputError: the parent has none, or not what training needs.
+    """
+    if isinstance(parent, Path) and not any(parent.glob("token*")):
+        raise InputError(f"{parent} holds no tokenizer; copy that of the model it comes from into it")
+    with _readable(parent):
+        tokenizer = AutoTokenizer.from_pretrained(parent)
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer of {parent} has no end-of-sequence token")
+    if chat and not tokenizer.chat_template:
+        raise InputError(f"apply_chat_template: the tokenizer of {parent} has no chat template")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _readable(model: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as e:
+        raise InputError(f"model_name_or_path: cannot load {model}: {' '.join(str(e).split())[:300]}") from e
