@@ -18,6 +18,7 @@ from points24.harness.analysis.curve import Curve, curve, is_one_of, is_scored, 
 from points24.harness.analysis.statistics import Interval, holm
 from points24.harness.records.record import Record
 from points24.tasks.cards import Deal
+from points24.tasks.errors import InputError
 from points24.tasks.verdict import FILTERS
 
 
@@ -62,30 +63,31 @@ def tables(records: Iterable[Record]) -> list[Table]:
     return [_table(protocol, groups[protocol]) for protocol in sorted(groups, key=_order)]
 
 
-def curves(records: Sequence[Record]) -> list[Curve]:
+def curves(records: Sequence[Record]) -> tuple[list[Curve], list[str]]:
     """The training runs that are scored on OOD at two steps or more, by name and filter.
 
     A parent counts as step 0 where it was scored under its run's protocol.
 
-    Raises:
-        InputError: a run's records do not make one curve.
+    Returns:
+        The curves, and why a run has none whose records do not make one curve (of several protocols, say).
     """
     runs: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in filter(is_scored, records):
         if record.step is not None:
             name, stage = run_of(record)
             runs[name, stage or ""].append(record)
-    found = []
+    found, refused = [], []
     for _, own in sorted(runs.items()):
         parents = {record.parent for record in own if record.parent}
         protocols = set(map(protocol_of, own))
         starts = [r for r in records if is_one_of(r, parents) and protocol_of(r) in protocols]
-        found += [
-            curve([*starts, *own], name)
-            for name in FILTERS
-            if any((r.hand_set, r.filter) == ("ood", name) for r in own)
-        ]
-    return [each for each in found if len(each.ood) > 1]
+        for name in FILTERS:
+            if any((r.hand_set, r.filter) == ("ood", name) for r in own):
+                try:
+                    found.append(curve([*starts, *own], name))
+                except InputError as e:
+                    refused.append(str(e))
+    return [each for each in found if len(each.ood) > 1], refused
 
 
 def flipped(a: Record, b: Record) -> tuple[list[Deal], list[Deal]]:

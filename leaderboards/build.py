@@ -42,6 +42,8 @@ class Contents(NamedTuple):
     recoveries: list[Recovery]
     reproductions: dict[str, Reproduction]
     """By the name of their folder."""
+    warnings: list[str]
+    """Why a training run has no curve."""
 
 
 def contents(home: Path) -> Contents:
@@ -63,7 +65,8 @@ def contents(home: Path) -> Contents:
         raise InputError(
             f"{home / REPRODUCTION / taken[0]}: the report {taken[0]}.md is another's; rename it"
         )
-    return Contents(tables(found), curves(found), recoveries(found), made)
+    drawn, refused = curves(found)
+    return Contents(tables(found), drawn, recoveries(found), made, refused)
 
 
 def texts(found: Contents) -> dict[str, bytes]:
@@ -99,8 +102,17 @@ def plots(found: Contents) -> dict[str, Plot]:
     return {f"{FIGURES}/{name}": plot for name, plot in every.items()}
 
 
-def build(home: Path) -> list[str]:
-    """Write ``generated/`` and return the names of the files that changed, each written as a whole.
+class Built(NamedTuple):
+    """What a build did."""
+
+    changed: list[str]
+    """The names of the files that were written with new content, or removed."""
+    warnings: list[str]
+    """What is missing, and why."""
+
+
+def build(home: Path) -> Built:
+    """Write ``generated/``, each file as a whole.
 
     Without matplotlib, figures stay as they are. A build that is killed leaves whole files, some of them
     old; the next one finishes the work.
@@ -121,11 +133,14 @@ def build(home: Path) -> list[str]:
         for name in changed:
             with writing(output / name) as partial:
                 partial.write_bytes(files[name])
-        if figures.missing_package() is None:
+        warnings = [f"no curve: {reason}" for reason in found.warnings]
+        if name := figures.missing_package():
+            warnings.append(f"no figures drawn: {name} is not installed: pip install 'points24[plots]'")
+        else:
             before = {name: _read(output / name) for name in drawings}
             figures.write_figures({output / name: plot for name, plot in drawings.items()})
             changed += [name for name in drawings if _read(output / name) != before[name]]
-        return changed + left_over
+        return Built(changed + left_over, warnings)
 
 
 def differing(home: Path) -> list[str]:

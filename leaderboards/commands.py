@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from points24.harness.cli import Command
 from points24.tasks.errors import InputError
@@ -68,18 +68,19 @@ def _runs_arguments(parser: argparse.ArgumentParser, folders: str) -> None:
 def _ingest(args: argparse.Namespace) -> int:
     from points24.harness.records.ingest import check_against_results, records_of
     from points24.harness.records.store import add_records
+    from points24.leaderboards.ingest import each_run, new_of_runs
 
     trained = [folder for folder in args.folders if (folder / "records").is_dir()]
     about = _about(args)
     if trained and any(about):
         raise InputError(f"{trained[0]}: a run's records state model, parent, stage and step already")
-    records = _new_of_runs(trained, args.dir / "records")
+    records = new_of_runs(trained, args.dir / "records")
 
     def take(run: Run) -> None:
         check_against_results(run)
         records.extend(records_of(run, about))
 
-    failed = _each_run([folder for folder in args.folders if folder not in trained], take)
+    failed = each_run([folder for folder in args.folders if folder not in trained], take)
     added = {record.key for record in add_records(args.dir / "records" / _MEASURED, records)}
     for record in records:
         state = "added" if record.key in added else "known"
@@ -89,36 +90,13 @@ def _ingest(args: argparse.Namespace) -> int:
     return _status(len(records), failed)
 
 
-def _new_of_runs(folders: list[Path], store: Path) -> list[Record]:
-    """The records of training runs; a parent's scores only where neither store nor another run has them."""
-    from points24.harness.analysis.comparison import protocol_of
-    from points24.harness.records.store import read_records
-
-    def score(record: Record) -> tuple[Any, ...]:
-        return record.weights_sha256, protocol_of(record), record.outcomes
-
-    found = {record.key: record for folder in folders for record in read_records(folder / "records")}
-    known = {score(record) for record in (read_records(store) if store.is_dir() else [])}
-    new = []
-    # A checkpoint's own score, which has a stage, comes before that of the same weights as a parent.
-    for record in sorted(found.values(), key=lambda record: record.stage is None):
-        if record.stage is not None or score(record) not in known:
-            known.add(score(record))
-            new.append(record)
-    return new
-
-
 def _build(args: argparse.Namespace) -> int:
     from points24.leaderboards.build import build
-    from points24.leaderboards.figures import missing_package
 
-    changed = build(args.dir)
+    changed, warnings = build(args.dir)
     print("\n".join(changed) if changed else "nothing has changed")
-    if name := missing_package():
-        print(
-            f"points24: no figures drawn: {name} is not installed: pip install 'points24[plots]'",
-            file=sys.stderr,
-        )
+    for warning in warnings:
+        print(f"points24: warning: {warning}", file=sys.stderr)
     return _DONE
 
 
@@ -151,6 +129,7 @@ def _compare(args: argparse.Namespace) -> int:
 def _rescore(args: argparse.Namespace) -> int:
     from points24.harness.records.ingest import records_of, rescored
     from points24.harness.records.store import add_records
+    from points24.leaderboards.ingest import each_run
 
     about = _about(args)
     records: list[Record] = []
@@ -172,7 +151,7 @@ def _rescore(args: argparse.Namespace) -> int:
                 f"{record.k}/{record.n} now, {changed} verdicts changed"
             )
 
-    failed = _each_run(args.folders, judge, any_version=True)
+    failed = each_run(args.folders, judge, any_version=True)
     if args.ingest:
         added = add_records(args.dir / "records" / _MEASURED, records)
         print(f"{len(added)} records added, {len(records) - len(added)} known", file=sys.stderr)
@@ -194,30 +173,6 @@ def _about(args: argparse.Namespace) -> About:
     return About(args.model, args.parent, args.stage, args.step)
 
 
-def _each_run(folders: Iterable[Path], take: Callable[[Run], None], *, any_version: bool = False) -> int:
-    """Hand every lm-eval run in the folders to `take`; returns how many could not be read or taken."""
-    from points24.harness.records.lm_eval_output import runs
-
-    failed = 0
-
-    def readers() -> Iterator[Callable[[], Run]]:
-        nonlocal failed
-        for folder in folders:
-            try:
-                yield from runs(folder, any_version=any_version)
-            except InputError as e:
-                failed += 1
-                print(f"points24: error: {e}", file=sys.stderr)
-
-    for read in readers():
-        try:
-            take(read())
-        except InputError as e:
-            failed += 1
-            print(f"points24: error: {e}", file=sys.stderr)
-    return failed
-
-
 def _status(done: int, failed: int) -> int:
     return _DONE if not failed else _SOME_FAILED if done else _ALL_FAILED
 
@@ -230,26 +185,22 @@ leaderboard = Command("your results as records, tables and a page", _arguments, 
 
 def _plot_arguments(parser: argparse.ArgumentParser) -> None:
     subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
-    about = "a training run's accuracy and OOD verdicts over its steps, as SVG"
-    sub = subcommands.add_parser("curve", help=about, description=about)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        sub = subcommands.add_parser(name, help=about, description=about)
+        sub.set_defaults(subcommand=run)
+        return sub
+
+    sub = add("curve", _plot_curve, "a training run's accuracy and OOD verdicts over its steps, as SVG")
     sub.add_argument("folder", metavar="RUN", type=Path, help="output_dir of a training run, with records/")
     sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: RUN/curve.svg)")
     sub.add_argument("--filter", choices=FILTERS, default=FILTERS[0], help=f"(default: {FILTERS[0]})")
-    sub.set_defaults(subcommand=_plot_curve)
-    about = "what recovered checkpoints regain: recovery.md, recovery curves and Pareto front as SVG"
-    sub = subcommands.add_parser("recovery", help=about, description=about)
-    sub.add_argument(
-        "folders", nargs="+", metavar="DIR", type=Path, help="a folder with records/, or one of records"
-    )
-    sub.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=Path,
-        help="(default: recovery/ below the first, beside records/)",
-    )
+    sub = add("recovery", _plot_recovery, "what recovered checkpoints regain: recovery.md and its figures")
+    a_folder = "a folder with records/, or one of records"
+    sub.add_argument("folders", nargs="+", metavar="DIR", type=Path, help=a_folder)
+    where = "(default: recovery/ below the first, beside records/)"
+    sub.add_argument("-o", "--output", metavar="DIR", type=Path, help=where)
     sub.add_argument("--json", action="store_true", help="one JSON object per pair and filter, not the paths")
-    sub.set_defaults(subcommand=_plot_recovery)
 
 
 def _plot_curve(args: argparse.Namespace) -> int:

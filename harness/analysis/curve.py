@@ -105,7 +105,8 @@ def curve(records: Iterable[Record], filter_name: str = FILTERS[0]) -> Curve:
     """
     scored = [r for r in records if is_scored(r) and r.filter == filter_name]
     scored.sort(key=lambda r: (r.date or "", r.key))
-    own = [r for r in scored if not is_one_of(r, _parents(scored))]
+    named = _parents(scored)
+    own = [r for r in scored if not is_one_of(r, named)]
     if not any(r.step and r.hand_set == "ood" for r in own):
         raise InputError(f"no curve: no record of a training step on hand set ood under filter {filter_name}")
     runs, parents = {run_of(r) for r in own}, _parents(own)

@@ -309,7 +309,12 @@ def _cell(value: Value | None, unit: str) -> str:
 
 
 def _bounds(found: Interval | None, unit: str) -> str:
-    return "" if found is None else escape(f"[{_number(found.low, unit)}, {_number(found.high, unit)}]")
+    """An interval; none of zero width, which would claim a certainty that a finite sample cannot give."""
+    return (
+        ""
+        if found is None or found.low == found.high
+        else escape(f"[{_number(found.low, unit)}, {_number(found.high, unit)}]")
+    )
 
 
 def _number(share: float, unit: str) -> str:

@@ -75,7 +75,7 @@ def test_another_day_locale_and_time_zone_give_the_same_bytes(tmp_path):
 
 
 def test_building_again_changes_nothing(home):
-    assert build(home) == []
+    assert build(home).changed == []
 
 
 def test_everything_built_lies_in_generated(home):
@@ -141,7 +141,7 @@ def test_without_matplotlib_all_but_the_figures_is_built(tmp_path, capsys, monke
     add_records(tmp_path / "records" / "a.jsonl", steps)
     assert leaderboard("build", "--dir", tmp_path) == 0
     assert capsys.readouterr().err == (
-        "points24: no figures drawn: matplotlib is not installed: pip install 'points24[plots]'\n"
+        "points24: warning: no figures drawn: matplotlib is not installed: pip install 'points24[plots]'\n"
     )
     assert (tmp_path / "generated" / "README.md").is_file()
     assert differing(tmp_path) == ["figures/curve_run_strict_match.svg"]

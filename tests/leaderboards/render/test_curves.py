@@ -7,7 +7,6 @@ from points24.harness.cli import main
 from points24.harness.records.store import add_records
 from points24.leaderboards.aggregate import curves
 from points24.leaderboards.build import build
-from points24.tasks.errors import InputError
 from tests.leaderboards.conftest import record
 
 plots = pytest.importorskip("points24.leaderboards.render.curves", reason="needs the extra `plots`")
@@ -21,7 +20,7 @@ def steps(**changes):
 
 
 def test_a_run_is_one_curve_per_filter():
-    found = curves([*steps(filter="flexible-extract"), *steps(), record(model="unrelated")])
+    found, _ = curves([*steps(filter="flexible-extract"), *steps(), record(model="unrelated")])
     assert [(each.run, each.filter) for each in found] == [
         ("run", "strict-match"), ("run", "flexible-extract")
     ]  # fmt: skip
@@ -30,17 +29,30 @@ def test_a_run_is_one_curve_per_filter():
 
 def test_a_parent_counts_where_it_was_scored_likewise():
     tuned = steps(parent="base")
-    assert list(curves([*tuned, record(model="base")])[0].ood) == [0, 10, 20, 30]
-    assert list(curves([*tuned, record("11", model="base")])[0].ood) == [10, 20, 30]
+    for base, expected in (
+        (record(model="base"), [0, 10, 20, 30]),
+        (record("11", model="base"), [10, 20, 30]),
+    ):
+        ((found,), _) = curves([*tuned, base])
+        assert list(found.ood) == expected
 
 
 def test_a_run_of_several_protocols_is_no_curve():
-    with pytest.raises(InputError, match="several protocols"):
-        curves([*steps(), record("11", model="run/checkpoint-40", step=40)])
+    mixed = [*steps(), record("11", model="run/checkpoint-40", step=40)]
+    found, (why,) = curves(mixed)
+    assert found == []
+    assert "several protocols" in why
+
+
+def test_a_run_without_curve_does_not_keep_the_tables_from_being_built(tmp_path, capsys):
+    mixed = [*steps(), record("11", model="run/checkpoint-40", step=40)]
+    add_records(tmp_path / "records" / "a.jsonl", mixed)
+    assert main(["leaderboard", "build", "--dir", str(tmp_path)]) == 0
+    assert "warning: no curve: run: records of several protocols" in capsys.readouterr().err
 
 
 def test_a_single_step_is_no_curve():
-    assert curves(steps()[:1]) == []
+    assert curves(steps()[:1]) == ([], [])
 
 
 def forgetful():

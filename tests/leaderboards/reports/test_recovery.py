@@ -72,7 +72,7 @@ def test_names_cannot_break_out_of_the_report():
 def test_the_report_is_built_with_the_tables_and_taken_away_with_its_records(tmp_path):
     add_records(tmp_path / "records" / "a.jsonl", sweep())
     made = tmp_path / "generated"
-    assert "recovery.md" in build(tmp_path)
+    assert "recovery.md" in build(tmp_path).changed
     assert "(recovery.md)" in (made / "README.md").read_text()
     assert (made / "figures" / f"{STEM}_front.svg").is_file()
     shutil.rmtree(tmp_path / "records")

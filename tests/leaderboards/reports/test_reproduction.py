@@ -259,7 +259,11 @@ def test_the_same_experiment_gives_the_same_bytes(plots, tmp_path):
     for each, name in ((records, "a"), (records[::-1], "b")):
         add_records(tmp_path / name / "reproduction" / "nano" / "seeds.jsonl", each)
         (tmp_path / name / "reproduction" / "nano" / "manifest.json").write_text(json.dumps(manifest))
-        assert build(tmp_path / name) == ["nano.md", "README.md", *(f"figures/{name}" for name in FIGURES)]
+        assert build(tmp_path / name).changed == [
+            "nano.md",
+            "README.md",
+            *(f"figures/{name}" for name in FIGURES),
+        ]
     for name in ("nano.md", *(f"figures/{name}" for name in FIGURES)):
         first, second = (tmp_path / each / "generated" / name for each in "ab")
         assert first.read_bytes() == second.read_bytes()
@@ -289,8 +293,8 @@ def test_build_writes_the_report_where_there_is_a_manifest_and_check_compares_it
     path.write_text(json.dumps(manifest))
     names = ["README.md", "nano.md", *(f"figures/{name}" for name in FIGURES)]
     assert sorted(differing(tmp_path)) == sorted(names)
-    assert sorted(build(tmp_path)) == sorted(names)
-    assert build(tmp_path) == []
+    assert sorted(build(tmp_path).changed) == sorted(names)
+    assert build(tmp_path).changed == []
     assert leaderboard("check") == 0
     assert "(nano.md)" in (made / "README.md").read_text("utf-8")
 
