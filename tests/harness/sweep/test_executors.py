@@ -24,7 +24,7 @@ def expected(config, tmp_path):
 
 
 def breaks_off_once(config, jobs):
-    """Ends its process on the share with the repaired jobs, the first time."""
+    """Ends its process on the share with the recovered checkpoints, the first time."""
     flag = Path(config.output_dir) / "broken-off"
     if jobs[0].pair is not None and not flag.exists():
         flag.touch()
