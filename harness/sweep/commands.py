@@ -149,7 +149,7 @@ def _sweep(args: argparse.Namespace) -> int:
     if outcome is None:
         return 0
     print_records(outcome.records, args.json)
-    built = build_leaderboard(Path(config.output_dir), sys.stderr) if outcome.records else 0
+    built = build_leaderboard(Path(config.output_dir), on_stderr=True) if outcome.records else 0
     return built or (1 if outcome.failed else 0)
 
 

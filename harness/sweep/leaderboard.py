@@ -1,6 +1,6 @@
 """The last step of a sweep and of an experiment: the tables and reports of a leaderboards folder.
 
-`points24.leaderboards` is above `harness`, so it is run by its command rather than imported.
+The leaderboards are a layer above `harness`, so they are run by their command rather than imported.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TextIO
 
 from points24.harness.cli import runnable
 
@@ -19,16 +18,21 @@ def build_command(folder: Path) -> list[str]:
     return ["points24", "leaderboard", "build", "--dir", str(folder)]
 
 
-def build_leaderboard(folder: Path, output: TextIO | None = None) -> int:
+def build_leaderboard(folder: Path, *, on_stderr: bool = False) -> int:
     """Print the command and run it.
 
     Args:
         folder: with ``records/`` or ``reproduction/``; what is built goes to ``generated/``.
-        output: where its standard output goes; None leaves it as it is.
+        on_stderr: print its standard output on standard error, since ours has data.
 
     Returns:
         The command's exit status.
     """
     command = build_command(folder)
     print(f"points24: leaderboard: {shlex.join(command)}", file=sys.stderr, flush=True)
-    return subprocess.run(runnable(command), stdout=output, check=False).returncode
+    run = subprocess.run(
+        runnable(command), stdout=subprocess.PIPE if on_stderr else None, text=True, check=False
+    )
+    if on_stderr:
+        print(run.stdout, end="", file=sys.stderr)
+    return run.returncode

@@ -145,7 +145,7 @@ def test_an_output_folder_that_is_a_file(refused, tmp_path):
 
 
 def test_flags_and_overrides(refused):
-    assert "jobs: expected at least 1, found 0" in refused("--executor", "ray", "--workers", "0")
+    assert "workers: expected at least 1, found 0" in refused("--executor", "ray", "--workers", "0")
     assert "unknown key 'limt'" in refused("limt=3")
     assert "expected key=value, found 'limit'" in refused("limit")
 

@@ -13,8 +13,8 @@ from points24.tasks.errors import InputError
 from tests.harness.sweep.conftest import undated
 
 SLURM = {"executor": "slurm", "executor_args": {"cluster": "debug"}}
-LOCAL = {"executor": "slurm", "executor_args": {"cluster": "local", "timeout_min": 5}, "jobs": 2}
-RAY = {"executor": "ray", "jobs": 2}
+LOCAL = {"executor": "slurm", "executor_args": {"cluster": "local", "timeout_min": 5}, "workers": 2}
+RAY = {"executor": "ray", "workers": 2}
 
 
 @pytest.fixture

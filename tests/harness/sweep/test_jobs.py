@@ -54,7 +54,8 @@ def test_what_decides_outcomes_is_in_every_key(config, others):
 
 
 @pytest.mark.parametrize(
-    "others", [{"output_dir": "elsewhere"}, {"retries": 5}, {"keep": "all"}, {"executor": "ray", "jobs": 2}]
+    "others",
+    [{"output_dir": "elsewhere"}, {"retries": 5}, {"keep": "all"}, {"executor": "ray", "workers": 2}],
 )
 def test_what_decides_no_outcome_is_in_no_key(config, others):
     assert keys(config(**others)) == keys(config())
