@@ -267,7 +267,7 @@ def _plot_curve(args: argparse.Namespace) -> int:
 
 def _plot_recovery(args: argparse.Namespace) -> int:
     from points24.harness.analysis.recovery import missing_references, recoveries
-    from points24.harness.analysis.recovery_report import sentence, summary, title
+    from points24.harness.analysis.summaries import recovery_sentence, recovery_summary, recovery_title
     from points24.harness.records.store import read_records
     from points24.leaderboards.reports.recovery import write_recovery_report
 
@@ -288,8 +288,8 @@ def _plot_recovery(args: argparse.Namespace) -> int:
         )
     paths = write_recovery_report(found, args.output or stores[0].resolve().parent / "recovery")
     for each in found:
-        text = f"{title(each)}. {sentence(each)}"
-        print(json.dumps(summary(each), ensure_ascii=False) if args.json else text)
+        text = f"{recovery_title(each)}. {recovery_sentence(each)}"
+        print(json.dumps(recovery_summary(each), ensure_ascii=False) if args.json else text)
     if not args.json:
         print("\n".join(map(str, paths)))
     return _DONE

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from points24.harness.analysis.comparison import interval_of
 from points24.harness.analysis.curve import Curve, best_ood, forgetting
-from points24.harness.analysis.curve_report import TITLES
+from points24.harness.analysis.summaries import TITLES
 from points24.harness.records.record import Record
 from points24.leaderboards.figures import name_of
 from points24.leaderboards.render.drawing import COLOURS, scale_steps
@@ -50,7 +50,7 @@ def accuracy_over_steps(axes: Axes, found: Curve) -> None:
         )
     for step, marker, size, fill, label in (
         (best_ood(found), "*", 13, COLOURS["ood"], "best OOD"),
-        (found.end, "o", 9, "none", "final"),
+        (found.final, "o", 9, "none", "final"),
     ):
         share = 100 * found.ood[step].k / found.ood[step].n
         axes.plot([step], [share], marker, ms=size, mfc=fill, mec="black", label=f"{label}, step {step:,}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from points24.harness.analysis.recovery import Recovery
-from points24.harness.analysis.recovery_report import sentence, table, title
+from points24.harness.analysis.summaries import recovery_sentence, recovery_table, recovery_title
 from points24.leaderboards.figures import FIGURES, recovery_figures, write_figures
 from points24.leaderboards.output import writing
 from points24.leaderboards.render import wording
@@ -35,16 +35,16 @@ def markdown(found: Sequence[Recovery]) -> str:
 
 
 def _section(found: Recovery, figures: Sequence[str]) -> list[str]:
-    rows = [{key: escape(cell) for key, cell in row.items()} for row in table(found)]
+    rows = [{key: escape(cell) for key, cell in row.items()} for row in recovery_table(found)]
     keep = [key for key in rows[0] if any(row.get(key) for row in rows)]
     about = "; ".join(f"{name}: {value}" for name, value in wording.facts(found.protocol))
     decoding = ", ".join(f"{key}={value}" for key, value in json.loads(found.decoding).items())
     return [
-        f"## {escape(title(found))}",
-        escape(sentence(found)),
+        f"## {escape(recovery_title(found))}",
+        escape(recovery_sentence(found)),
         markdown_table(keep, [[row.get(key, "") for key in keep] for row in rows]),
         f"OOD: {about}; decoding: {escape(decoding)}.",
-        *(f"![{escape(title(found))}]({FIGURES}/{name})" for name in figures),
+        *(f"![{escape(recovery_title(found))}]({FIGURES}/{name})" for name in figures),
     ]
 
 

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
 from points24.harness.analysis.recovery import Recovered, Recovery, Reference, Score
-from points24.harness.analysis.recovery_report import title
+from points24.harness.analysis.summaries import recovery_title
 from points24.leaderboards.render.drawing import (
     INK,
     SOURCE_STROKE,
@@ -62,7 +62,7 @@ def _curves(found: Recovery, series: Sequence[Series], xlabel: str, beside: Sequ
     """OOD above, ID below where it was scored; baselines with a weight in a column of their own."""
     sides = [side for side in _SIDES if side == "ood" or any(r.id for each in series for _, r in each.points)]
     figure = Figure(figsize=(7.6, 1.4 + 2.2 * len(sides)), layout="constrained")
-    figure.suptitle(title(found), fontsize=9)
+    figure.suptitle(recovery_title(found), fontsize=9)
     widths = (3, 1) if beside else (3,)
     grid = figure.subplots(
         len(sides), len(widths), sharex="col", sharey="row", width_ratios=widths, squeeze=False
@@ -143,12 +143,12 @@ def _line(
 ) -> list[tuple[float, float]]:
     """The points (x, percent) that a series' line joins: its own, from the target (nothing restored) on.
 
-    Interpolation goes on to the source, at weight 1. One measured share has no line: nobody has measured
+    Where weight 1 is the source, the line goes on to it. One measured share has no line: nobody has measured
     what lies between it and the target.
     """
     line = list(points)
     source, target = _of(found.source, side), _of(found.target, side)
-    if each.kind == "interpolate":
+    if _ends_at_source(each):
         if source and line[-1][0] < 1:
             line.append((1, 100 * source.share))
     elif len(line) == 1:
@@ -160,7 +160,7 @@ def _handles(series: Sequence[Series]) -> list[Any]:
     handles: list[Any] = []
     for each in series:
         look = look_of(each.kind)
-        has_line = len(each.points) > 1 or each.kind == "interpolate"
+        has_line = len(each.points) > 1 or _ends_at_source(each)
         style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "ms": 5}
         style |= {"fillstyle": _fill(each, series), "markerfacecoloralt": "white"}
         handles.append(sample(each.label, ls=_stroke(each) if has_line else "", **style))
@@ -179,6 +179,10 @@ def _fill(each: Series, series: Sequence[Series]) -> Any:
 
 def _has_weight(each: Series) -> bool:
     return each.points[0][1].recipe.weight is not None
+
+
+def _ends_at_source(each: Series) -> bool:
+    return each.points[0][1].recipe.method.ends_at_source
 
 
 def _of(point: Reference | Recovered, side: str) -> Score | None:
@@ -203,7 +207,7 @@ def front_figure(found: Recovery) -> Figure:
     points = [point for point in points if point[0].id]
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title(found), fontsize=9)
+    axes.set_title(recovery_title(found), fontsize=9)
     for point, kind, _ in points:
         _cross(axes, point, kind)
     axes.set(xlabel="ID accuracy, %", ylabel="OOD accuracy, %")

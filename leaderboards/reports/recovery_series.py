@@ -35,8 +35,8 @@ def ranks_series(found: Recovery) -> list[Series]:
 
 
 def layers_series(found: Recovery) -> list[Series]:
-    """Spectral recipes over all ranks, and copied layers, by their share of the layers: likewise."""
-    chosen = [r for r in found.checkpoints if r.recipe.rank_share == 1 or _copies(r)]
+    """Recipes that restore whole layers, by their share of the layers: a line per kind and end."""
+    chosen = [r for r in found.checkpoints if r.recipe.method.restores_whole_layers]
     return _series(chosen, lambda r: r.recipe.layer_share, lambda r: r.recipe.layers.end or "")
 
 
@@ -60,11 +60,6 @@ def kinds(found: Recovery) -> list[str]:
 def kind_order(kind: str) -> int:
     """The place of a recipe's kind in a legend; unknown kinds come last."""
     return KINDS.index(kind) if kind in KINDS else len(KINDS)
-
-
-def _copies(recovered: Recovered) -> bool:
-    """Whether whole layers are the source's: a baseline without a weight."""
-    return recovered.recipe.is_baseline and recovered.recipe.weight is None
 
 
 def _rank_end(recovered: Recovered) -> str:

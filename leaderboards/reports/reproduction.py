@@ -9,7 +9,7 @@ from points24.harness.analysis import formats
 from points24.harness.analysis.statistics import Interval
 from points24.harness.experiment.findings import ABOVE_RULE, Claim, Finding, findings, of_recipe
 from points24.harness.experiment.manifest import Seed
-from points24.harness.experiment.measures import FLEXIBLE, STRICT, Measure, Reproduction
+from points24.harness.experiment.measures import Measure, Reproduction
 from points24.harness.experiment.values import Value, accuracy, plain_hands, verdict_share
 from points24.harness.records.record import Record
 from points24.leaderboards.figures import (
@@ -21,7 +21,7 @@ from points24.leaderboards.figures import (
     reproduction_figures,
 )
 from points24.leaderboards.render.tables import escape, markdown_table
-from points24.tasks.verdict import Verdict
+from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _ALT = {
     OVERVIEW: "ID accuracy, OOD accuracy and the share of wrong_rule over the SFT steps, with the final "
@@ -33,8 +33,6 @@ _ALT = {
 _FIGURE_OF = {"0": FORMAT, "2a": DRIFT, "3a": RECOVERIES}
 """The label of a finding's first claim -> the figure that belongs to the finding."""
 _UNITS = {"points": "points", "percent": "%", "number": ""}
-_WIDTH = 1e-9
-"""Intervals narrower than this are rounding errors."""
 _UNKNOWN, _UNDEFINED = "not measured", "not defined"
 _Column = tuple[Callable[[str], Record | None], Callable[[Record | None], Value | None]]
 """Model -> the record to read, and record -> the number to show."""
@@ -282,18 +280,14 @@ def _run_time(found: Reproduction) -> list[str]:
 
 def _accuracy(measure: Measure) -> str:
     """An accuracy's mean and interval, which lies within 0 and 100 %."""
-    interval = _interval(measure)
+    interval = measure.interval
     bounds = interval and Interval(max(0.0, interval.low), min(1.0, interval.high))
     return "" if measure.mean is None else _cell(Value(measure.mean, bounds), "percent")
 
 
 def _mean(measure: Measure, *, with_unit: bool = False) -> str:
     """The mean with one interval: over the seeds, or if that is not defined over the deals."""
-    return _with_bounds(measure, _interval(measure), with_unit=with_unit)
-
-
-def _interval(measure: Measure) -> Interval | None:
-    return _shown(measure.over_seeds) or _shown(measure.over_deals)
+    return _with_bounds(measure, measure.interval, with_unit=with_unit)
 
 
 def _with_bounds(measure: Measure, interval: Interval | None, *, with_unit: bool = False) -> str:
@@ -315,13 +309,7 @@ def _cell(value: Value | None, unit: str) -> str:
 
 
 def _bounds(found: Interval | None, unit: str) -> str:
-    shown = _shown(found)
-    return "" if shown is None else escape(f"[{_number(shown.low, unit)}, {_number(shown.high, unit)}]")
-
-
-def _shown(found: Interval | None) -> Interval | None:
-    """No interval where all seeds agree exactly: its width of zero would claim a certainty nobody has."""
-    return found if found and found.high - found.low > _WIDTH else None
+    return "" if found is None else escape(f"[{_number(found.low, unit)}, {_number(found.high, unit)}]")
 
 
 def _number(share: float, unit: str) -> str:

@@ -18,7 +18,7 @@ from points24.harness.analysis.recovery import Recovered
 from points24.harness.analysis.statistics import t_interval
 from points24.harness.experiment.findings import RECIPES
 from points24.harness.experiment.manifest import TENTHS, Drift
-from points24.harness.experiment.measures import FLEXIBLE, STRICT, Reproduction
+from points24.harness.experiment.measures import Reproduction
 from points24.harness.records.record import Record
 from points24.leaderboards.figures import DRIFT, FORMAT, OVERVIEW, RECOVERIES
 from points24.leaderboards.render.drawing import (
@@ -34,7 +34,7 @@ from points24.leaderboards.render.drawing import (
     sample,
     scale_steps,
 )
-from points24.tasks.verdict import Verdict
+from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _FAINT, _THIN, _BOLD = 0.4, 0.8, 2.0
 _WRONG_RULE = "#d95f02"
