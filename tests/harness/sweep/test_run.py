@@ -276,6 +276,7 @@ def test_a_job_that_fails_does_not_end_the_others(sweep, undisturbed, loads, cap
         "points24: trying 1 jobs again",
         "points24: target failed: RuntimeError: out of memory",
         "points24: 1 of 4 jobs failed; the same command tries them again",
+        f"points24: leaderboard: points24 leaderboard build --dir {tmp_path / 'out'}",
     ]
     (error,) = (tmp_path / "out" / "jobs").glob("*.error")
     assert error.read_text().startswith("RuntimeError: out of memory\n\nTraceback")
