@@ -17,9 +17,10 @@ from points24.harness.analysis.summaries import (
 )
 from points24.harness.cli import Command
 from points24.harness.experiment.manifest import write_reproduction
-from points24.harness.experiment.runner import build_leaderboard, conduct
+from points24.harness.experiment.runner import conduct
 from points24.harness.experiment.stages import read_experiment
 from points24.harness.records.store import read_records
+from points24.harness.sweep.leaderboard import build_leaderboard
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import STRICT
 

@@ -304,7 +304,7 @@ def _peak(found: Reproduction, name: str, filter_: str, *, final: bool = False) 
 
 
 def _still_rises(curves: Mapping[str, Curve]) -> bool:
-    """Whether the final step is itself the OOD peak: then the difference is 0 by definition, not by chance."""
+    """Whether the final step is the OOD peak itself: then the fall is 0 by definition, not by chance."""
     return set(peak_picks(curves[STRICT])) == {curves[STRICT].final}
 
 

@@ -11,13 +11,12 @@ from typing import Any
 from tabulate import tabulate
 
 from points24.harness.cli import runnable
-from points24.harness.experiment.runner import build_command
 from points24.harness.experiment.stages import TWO_BY_TWO, Experiment
 from points24.harness.sweep.config import TASKS
 from points24.harness.sweep.cost import deals_of
 from points24.harness.sweep.grid import recipes_in
+from points24.harness.sweep.leaderboard import build_command
 from points24.tasks.errors import InputError
-
 
 _TRAINING = (
     *("training", "runs", "steps each", "tokens each", "checkpoints each", "states, while it runs"),

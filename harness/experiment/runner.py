@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from points24.harness.cli import runnable
 from points24.harness.experiment.stages import Experiment, Stage
@@ -39,22 +37,6 @@ def conduct(experiment: Experiment, workers: int = 1, only: Sequence[str] = ()) 
         raise InputError(failed[0])
 
 
-def build_leaderboard(folder: Path) -> int:
-    """Build a leaderboards folder as the last step, by the command that anybody can give.
-
-    Returns:
-        The command's exit status.
-    """
-    command = build_command(folder)
-    _announce("leaderboard", shlex.join(command))
-    return subprocess.run(runnable(command), check=False).returncode
-
-
-def build_command(folder: Path) -> list[str]:
-    """The command of `build_leaderboard`."""
-    return ["points24", "leaderboard", "build", "--dir", str(folder)]
-
-
 def _run_seed(experiment: Experiment, seed: int, workers: int, only: Sequence[str]) -> str | None:
     """Run the stages of a seed up to the first that fails; returns the error in one line."""
     for stage in experiment.stages(seed):
@@ -76,7 +58,7 @@ def _run_stage(experiment: Experiment, stage: Stage, *, quiet: bool) -> str | No
         )
     if stage.leftover is not None:
         shutil.rmtree(stage.leftover, ignore_errors=True)
-    _announce(stage.name, experiment.shown(command))
+    print(f"points24: {stage.name}: {experiment.shown(command)}", file=sys.stderr, flush=True)
     log = experiment.out / "logs" / f"{stage.name}.log"
     began = time.perf_counter()
     with log.open("ab") as output:
@@ -93,7 +75,3 @@ def _run_stage(experiment: Experiment, stage: Stage, *, quiet: bool) -> str | No
         )
     write_json(done, given | {"seconds": time.perf_counter() - began}, indent=1)
     return None
-
-
-def _announce(name: str, command: str) -> None:
-    print(f"points24: {name}: {command}", file=sys.stderr, flush=True)

@@ -9,13 +9,21 @@ import pytest
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.config import read_settings
-from points24.harness.experiment import runner
+from points24.harness.experiment import commands, manifest, runner
 from points24.harness.experiment.config import ReproduceConfig
-from points24.harness.experiment.manifest import experiment_manifest
+from points24.harness.experiment.manifest import (
+    Floor,
+    experiment_manifest,
+    read_manifest,
+    write_reproduction,
+)
 from points24.harness.experiment.plan import plan_text
 from points24.harness.experiment.runner import conduct
 from points24.harness.experiment.stages import Experiment, read_experiment
+from points24.harness.records.store import add_records, read_records
+from points24.harness.sweep import leaderboard
 from points24.tasks.errors import InputError
+from tests.harness.experiment.test_measures import world
 
 SECTIONS = {
     "sft": {"output_dir": "nano-sft", "max_steps": 400},
@@ -176,6 +184,7 @@ def test_variants_and_overrides_replace_settings():
         (["seedz=[1]"], "unknown key 'seedz'; allowed: output_dir, base"),
         (["seeds=[1,1]"], r"seeds: expected different ones, found \[1, 1\]"),
         (["num_threads=0"], "num_threads: expected at least 1, found 0"),
+        (["--seeds", "0,x"], r"seeds: expected list\[int\], found \[0, 'x'\]"),
         (["--workers", "0"], "workers: expected at least 1, found 0"),
     ],
 )
@@ -212,8 +221,10 @@ def test_the_plan_adds_up_the_checkpoints_of_all_runs():
     assert float(row.split()[-2]) == pytest.approx(2 * 11 * 2 * size / 2**20, rel=0.01)
 
 
-def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
-    conduct(experiment, 1)
+@pytest.fixture
+def measured(experiment, ran):
+    """The experiment with every stage done and its drift measured; the checkpoints that drift is measured to."""
+    conduct(experiment)
     finals = ["ppo-early-0/checkpoint-40", "ppo-late-0/checkpoint-40"]
     others = {
         "base": ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *finals],
@@ -225,13 +236,78 @@ def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
         folder = experiment.out / f"drift-{first}-0"
         folder.mkdir()
         (folder / "drift.json").write_text(json.dumps({"matrices": rows[: len(checkpoints)]}))
+    return others
+
+
+def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, measured):
+    others = measured
     (experiment.out / "stages" / "sft-1.json").write_text("of a seed that is not asked for")
-    manifest = asdict(experiment_manifest(experiment))
-    assert str(experiment.out.parent) not in json.dumps(manifest)
-    assert manifest["base"] == "nano-plain"
-    (seed,) = manifest["seeds"]
+    made = asdict(experiment_manifest(experiment))
+    assert str(experiment.out.parent) not in json.dumps(made)
+    assert made["base"] == "nano-plain"
+    (seed,) = made["seeds"]
     assert (seed["best_ood"], seed["final"]) == ("sft-0/checkpoint-20", "sft-0/checkpoint-40")
     assert seed["ppo"]["late"] == {"start": "sft-0/checkpoint-40", "final": "ppo-late-0/checkpoint-40"}
-    assert [row["checkpoint"] for row in manifest["drift"]] == [*others["base"], *others["best-ood"]]
-    assert [row["values"] for row in manifest["drift"]] == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0]
-    assert manifest["seconds"].keys() == set(NAMES)
+    assert [row["checkpoint"] for row in made["drift"]] == [*others["base"], *others["best-ood"]]
+    assert [row["values"] for row in made["drift"]] == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0]
+    assert made["seconds"].keys() == set(NAMES)
+
+
+def test_results_go_where_the_leaderboard_reads_them(experiment, measured, tmp_path):
+    _, records = world(1, n=8)
+    base = [r for r in records if r.stage == "base"]
+    add_records(
+        experiment.out / "sft-0" / "records" / "records.jsonl", [r for r in records if r.stage == "SFT"]
+    )
+    add_records(experiment.out / "2x2-0" / "records" / "records.jsonl", base)
+    folder = tmp_path / "leaderboard" / "reproduction" / "out"
+    folder.mkdir(parents=True)
+    (folder / "seed-7.jsonl").write_text("of a run with other seeds")
+    for _ in range(2):  # the second time gives the same files
+        write_reproduction(experiment, folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "seed-0.jsonl"]
+        assert read_manifest(folder / "manifest.json") == experiment_manifest(experiment)
+        assert {r.key for r in read_records(folder)} == {r.key for r in records if r.stage in ("base", "SFT")}
+
+
+def test_what_seeds_share_is_written_once(experiment, measured, tmp_path, monkeypatch):
+    _, records = world(1, n=8)
+    experiment.config.seeds = [0, 1]
+    monkeypatch.setattr(manifest, "experiment_manifest", lambda _: Floor(values=0.1, alignment=(0.5,) * 10))
+    for seed in (0, 1):
+        add_records(experiment.out / f"2x2-{seed}" / "records" / "records.jsonl", records[:4])
+    write_reproduction(experiment, tmp_path / "made")
+    assert [r.key for r in read_records(tmp_path / "made")] == [r.key for r in records[:4]]
+    assert (tmp_path / "made" / "seed-1.jsonl").read_text() == ""
+
+
+def test_the_last_step_is_the_command_of_the_leaderboard(monkeypatch, capsys, tmp_path):
+    ran = []
+    monkeypatch.setattr(commands, "conduct", lambda experiment, workers: ran.append(experiment.out))
+    monkeypatch.setattr(commands, "write_reproduction", lambda _, folder: ran.append(folder))
+    monkeypatch.setattr(
+        leaderboard.subprocess,
+        "run",
+        lambda words, **_: ran.append(words[3:]) or SimpleNamespace(returncode=3),
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "--quick", "--dir", "here"]) == 3
+    assert ran == [
+        tmp_path / "nano-quick",
+        Path("here/reproduction/nano-quick"),
+        ["leaderboard", "build", "--dir", "here"],
+    ]
+    assert capsys.readouterr().err == "points24: leaderboard: points24 leaderboard build --dir here\n"
+
+
+def test_seeds_are_a_list(monkeypatch, tmp_path):
+    seeds = []
+    monkeypatch.setattr(
+        commands, "conduct", lambda experiment, workers: seeds.append(experiment.config.seeds)
+    )
+    monkeypatch.setattr(commands, "write_reproduction", lambda *_: None)
+    monkeypatch.setattr(commands, "build_leaderboard", lambda _: 0)
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "--seeds", "3"]) == 0
+    assert main(["reproduce", "--seeds", "0,2"]) == 0
+    assert seeds == [[3], [0, 2]]

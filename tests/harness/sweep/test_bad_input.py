@@ -110,8 +110,8 @@ def failing(folder, capsys, *arguments):
             "attempts: expected a whole number",
         ),
         ({"executor": "slrum"}, "executor: expected local or slurm or ray, found 'slrum'"),
-        ({"jobs": 2}, "workers and executor_args go with executor slurm or ray"),
-        ({"executor": "ray", "jobs": 0}, "jobs: expected at least 1, found 0"),
+        ({"workers": 2}, "workers and executor_args go with executor slurm or ray"),
+        ({"executor": "ray", "workers": 0}, "workers: expected at least 1, found 0"),
     ],
 )
 def test_settings_that_make_no_sense(refused, others, message):
@@ -125,7 +125,7 @@ def test_a_pair_of_different_architectures(refused, tmp_path):
 
 
 def test_a_flipped_bit_where_there_is_a_digest(refused, settings, target, tmp_path):
-    folder = shutil.copytree(target, tmp_path / "repaired")
+    folder = shutil.copytree(target, tmp_path / "recovered")
     (folder / "recovery.json").write_text(json.dumps({"sha256": {"model.safetensors": "0" * 64}}))
     pair = settings["pairs"][0] | {"target": str(folder)}
     assert "model.safetensors: SHA-256" in refused(pairs=[pair])
@@ -145,7 +145,7 @@ def test_an_output_folder_that_is_a_file(refused, tmp_path):
 
 
 def test_flags_and_overrides(refused):
-    assert "jobs: expected at least 1, found 0" in refused("--executor", "ray", "--workers", "0")
+    assert "workers: expected at least 1, found 0" in refused("--executor", "ray", "--workers", "0")
     assert "unknown key 'limt'" in refused("limt=3")
     assert "expected key=value, found 'limit'" in refused("limit")
 
