@@ -27,19 +27,21 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--config",
             metavar="FILE.yaml",
-            help=f"settings under the key {name}; these come along: {shipped}",
+            help=f"settings, under the key {name}; these are shipped: {shipped}",
         )
-        sub.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+        sub.add_argument(
+            "overrides", nargs="*", metavar="key=value", help="settings that replace those of the file"
+        )
         sub.set_defaults(run_trainer=trainer, trainer=name)
         return sub
 
-    add("nano", _nano, "the nano base model, from nothing")
+    add("nano", _nano, "a nano base model, from scratch")
     for sub in (
-        add("sft", _fine_tune, "supervised fine-tuning on solved deals (TRL), each checkpoint scored"),
+        add("sft", _fine_tune, "supervised fine-tuning on solved deals (TRL), with every checkpoint scored"),
         add(
             "ppo",
             _fine_tune,
-            "reinforcement learning with verdicts as rewards and a critic (on TRL), scored likewise",
+            "PPO with verdicts as rewards and a learned critic (on TRL), with every checkpoint scored",
         ),
     ):
         sub.add_argument(
@@ -47,7 +49,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
             action="store_true",
             help="print settings, steps, tokens, disk and commands; train nothing",
         )
-        sub.add_argument("--processes", type=int, metavar="N", help="with --dry-run: for so many devices")
+        sub.add_argument("--processes", type=int, metavar="N", help="with --dry-run: for N processes")
         sub.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
 
 
@@ -85,7 +87,7 @@ def _dry_run(args: argparse.Namespace, settings: dict[str, Any]) -> int:
 
 
 def _grandparent(args: argparse.Namespace, settings: dict[str, Any]) -> str | None:
-    """What the file's SFT run starts from, where PPO starts from a checkpoint of that run."""
+    """The parent of the file's SFT run, if PPO starts from a checkpoint of that run."""
     try:
         sft = read_settings(config_file(args.config), section="sft")
     except InputError:
@@ -96,7 +98,7 @@ def _grandparent(args: argparse.Namespace, settings: dict[str, Any]) -> str | No
 
 
 def _reported(run: RunFolder) -> int:
-    """Print the curve, and last the run's folder; once, whatever the number of processes."""
+    """Print the curve and then the run's folder, on the main process."""
     from accelerate import PartialState
     from tabulate import tabulate
 

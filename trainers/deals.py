@@ -1,8 +1,8 @@
-"""The deals and replies that trainers draw: endless, in an order that the seed alone decides.
+"""The deals and replies that trainers draw: an endless stream that depends on the seed alone.
 
-They come in passes. A pass holds every hand that trainers may draw, in random order, each with its cards in
-random order: the hands of `id_seen` that the rule can solve, less those whose numbers under the rule are held
-out (with J=5, the hand 2 3 4 J asks what 2 3 4 5 asks).
+The stream is a sequence of passes. A pass holds each hand that trainers may draw once, in random order, with
+its cards in random order. These are the hands of `id_seen` that have a solution under the rule, without those
+whose numbers under the rule are held out (with J=5, the hand 2 3 4 J has the numbers 2 3 4 5).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from points24.tasks.prompts import Template, json_reply
 from points24.tasks.solver import solutions
 
 SOLUTIONS = ("random", "shortest", "all")
-"""Which solutions of a hand become replies in a pass: one at random, the shortest (the first in alphabetical
-order among equals), or each of them once."""
+"""Which solutions of a hand become replies in a pass: one at random, the shortest (of several, the first in
+alphabetical order), or each of them once."""
 
 
 def deals(rule: Rule, seed: int) -> Iterator[Deal]:
@@ -41,7 +41,7 @@ def examples(rule: Rule, policy: str, seed: int) -> Iterator[tuple[Deal, str]]:
 
 
 def prompt_row(deal: Deal, wording: Template, chat: bool) -> dict[str, Any]:
-    """TRL's ``prompt`` column: what lm-eval asks the model, as plain text or as one user message."""
+    """TRL's ``prompt`` column: the prompt that lm-eval sends, as plain text or as one user message."""
     text = wording.render(deal)
     return {"prompt": [{"role": "user", "content": text}] if chat else text}
 

@@ -21,9 +21,9 @@ class Episode:
 
     Attributes:
         tokens: everything after the prompt.
-        chosen: 1 where the policy chose the token, 0 where the environment wrote it.
-        log_probs: of the sampler, 0 for the environment's tokens; empty where the sampler gives none.
-        turn_ends: place of the last token of each reply.
+        chosen: 1 where the policy chose the token, 0 where it is part of a verifier's message.
+        log_probs: the sampler's, 0 in messages; empty if the sampler gives none.
+        turn_ends: position of the last token of each reply.
         verdicts: of each reply.
     """
 
@@ -76,5 +76,5 @@ def reward_tensors(episodes: Sequence[Episode], table: Rewards, mask: Tensor) ->
 
 
 def padded(rows: Sequence[Sequence[float]], side: str, filler: Any, device: torch.device) -> Tensor:
-    """The rows as one tensor, filled up on the left or the right side."""
+    """The rows as one tensor, padded on the ``left`` or the ``right``."""
     return pad([torch.tensor(row) for row in rows], filler, side).to(device)

@@ -1,15 +1,16 @@
 """Proximal policy optimisation with verdicts as rewards and a learned critic, on TRL's GRPOTrainer.
 
-TRL dropped its own PPO in 1.13. GRPOTrainer brings all that is not the algorithm: model and reference, LoRA,
-generation by transformers or vLLM, the buffer of rollouts and its replay, distributed training. Two of its
-methods are replaced: the one that plays and scores, and the loss. The maths is in `ppo_math`.
+TRL dropped its own PPO in 1.13. GRPOTrainer provides everything but the algorithm: model and reference, LoRA,
+generation by transformers or vLLM, the buffer of rollouts and its replay, distributed training. PPOTrainer
+replaces two of its methods: the one that generates and scores completions, and the loss. The maths is in
+`ppo_math`.
 
 An episode is one deal, in up to `max_turns` replies; between two replies the verifier says what is wrong.
-The reward of a reply is its verdict's, at the reply's last token. The critic is a linear layer on the last
-hidden state, sharing the model with the policy.
+Each reply is rewarded for its verdict, at its last token. The critic is a linear layer on the last hidden
+state and shares the model with the policy.
 
 Departures from the paper's PPO (arXiv:2508.16546): one ratio and one advantage per token instead of per
-turn, discounts inside a turn apart from those between turns, and a linear value head instead of an MLP. The
+turn; discounts within a turn apart from those between turns; a linear value head instead of an MLP. The
 load-balancing loss of mixtures of experts is not added.
 """
 
@@ -56,7 +57,7 @@ class PPOTrainer(GRPOTrainer):
         self.rule, self.table = rule, table
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         hidden, dtype = base.config.get_text_config().hidden_size, next(base.parameters()).dtype
-        # Inside the model, so that the optimiser, DDP and FSDP see it; outside its weights files.
+        # Part of the model, so that the optimiser, DDP and FSDP see it, but not of its weights files.
         self.value_head = nn.Linear(hidden, 1).to(self.accelerator.device, dtype)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
@@ -66,7 +67,7 @@ class PPOTrainer(GRPOTrainer):
             self._load_value_head(args.parent)
         self._values: list[Tensor] | None = None
         base.base_model.register_forward_hook(self._keep_values)
-        if self.use_vllm:  # vLLM's model has no value head to update
+        if self.use_vllm:  # vLLM's copy of the model has no value head
             named = self.vllm_generation._iter_named_params
             self.vllm_generation._iter_named_params = lambda: (
                 item for item in named() if "value_head" not in item[0]
@@ -82,7 +83,7 @@ class PPOTrainer(GRPOTrainer):
         ]
         alive = list(episodes)
         for turn in range(self.args.max_turns):
-            # Generation may be collective (vLLM server, sharded weights): whoever has finished plays along.
+            # Generation may be collective (vLLM server, sharded weights): finished processes take part.
             if not self._sum(torch.tensor(len(alive), device=self.accelerator.device)):
                 break
             playing = alive or episodes[:1]
@@ -109,7 +110,7 @@ class PPOTrainer(GRPOTrainer):
     # What is learned from it
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Play the deals of one generation batch; a row per episode of all that the loss needs."""
+        """Play the deals of one generation batch; returns what the loss needs, with a row per episode."""
         args, device = self.args, self.accelerator.device
         episodes = self._play(inputs)
         batch = collate(episodes, self._tokenizer.pad_token_id, device)
@@ -137,7 +138,7 @@ class PPOTrainer(GRPOTrainer):
         }
         if episodes[0].log_probs:
             sampled = padded([e.log_probs for e in episodes], "right", 0.0, device)
-            # The sampler's probabilities are not quite the trained model's: truncated importance sampling.
+            # Truncated importance sampling: the sampler's probabilities differ slightly from the model's.
             correction = (log_probs - sampled).nan_to_num(0.0).exp()
             batch["correction"] = correction.clamp(max=args.vllm_importance_sampling_clip_max)
         return batch
@@ -148,8 +149,8 @@ class PPOTrainer(GRPOTrainer):
         policy = ppo_math.policy_loss(log_probs, inputs["old_log_probs"], inputs["advantages"], args.epsilon)
         value = ppo_math.value_loss(values, inputs["old_values"], inputs["returns"], args.vf_clip)
         policy_loss = policy.loss * inputs.get("correction", 1.0)
-        # The mean over all tokens of the rollout, so that it is the same however the rollout is split into
-        # micro-batches and processes.
+        # The mean over all tokens of the rollout, so that its split into micro-batches and processes does
+        # not matter.
         micro_batches = args.steps_per_generation * self.accelerator.num_processes
         tokens = inputs["num_items_in_batch"].clamp(min=1) / micro_batches
         loss = ((policy_loss + args.vf_coef * value - args.entropy_coef * entropy) * mask).sum() / tokens
@@ -176,9 +177,9 @@ class PPOTrainer(GRPOTrainer):
             values = torch.cat(self._values)
         finally:
             self._values = None
-        # What the policy did not choose has ratio 1: a ratio that overflows would be nan even where masked.
+        # Messages get ratio 1: a ratio that overflows would give nan even where it is masked.
         log_probs = log_probs.masked_fill(~batch["mask"], 0.0)
-        # The state in which a token was chosen is that of the token before.
+        # A token is chosen in the state of the token before it.
         return log_probs, entropy, values[:, -batch["completion_ids"].shape[1] - 1 : -1]
 
     def _logps(
@@ -201,13 +202,13 @@ class PPOTrainer(GRPOTrainer):
             return self._logps(self.model, batch, chunk)[0]
 
     def _keep_values(self, module: nn.Module, args: Any, output: Any) -> None:
-        """Within the model's forward pass, where sharded weights are whole."""
+        """A hook of the model's forward pass, because sharded weights are whole only there."""
         if self._values is not None:
             hidden = output.last_hidden_state.to(self.value_head.weight.dtype)
             self._values.append(self.value_head(hidden).squeeze(-1).float())
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """As in transformers, with the value head as a group of its own where it has its own rate."""
+        """As in transformers; with `vf_learning_rate`, the value head is a parameter group of its own."""
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(*args, **kwargs)
         rate = self.args.vf_learning_rate
@@ -250,12 +251,12 @@ class PPOTrainer(GRPOTrainer):
         self._note(found, means / self.accelerator.num_processes)
 
     def _note_token_means(self, mask: Tensor, parts: dict[str, Tensor]) -> None:
-        """The mean of each part over the policy's tokens of all processes."""
+        """Log the mean of each part over the policy's tokens of all processes."""
         *totals, n = self._sum(torch.stack([*((x * mask).sum() for x in parts.values()), mask.sum()]))
         self._note(parts, torch.stack(totals) / n.clamp(min=1))
 
     def _note(self, names: Iterable[str], values: Tensor) -> None:
-        """GRPOTrainer logs the mean of what was noted since the last log."""
+        """GRPOTrainer logs the mean of the values noted since the last log."""
         for name, value in zip(names, values.tolist(), strict=True):
             self._metrics["train"][name].append(value)
 
@@ -267,12 +268,12 @@ _HEAD_KEYS = ("value_head.weight", "value_head.bias")
 
 
 def _rewarded_here(**_: Any) -> list[float | None]:
-    """GRPOTrainer wants a reward function; PPOTrainer rewards turn by turn and never asks it."""
+    """GRPOTrainer requires a reward function; PPOTrainer rewards turn by turn and never calls it."""
     raise NotImplementedError
 
 
 def build_trainer(config: PPOConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> PPOTrainer:
-    """The trainer, on as many deals as the run will play."""
+    """The trainer on the deals that the run will play."""
     wording = template(config.template)
     rows = [
         prompt_row(deal, wording, config.apply_chat_template) | {"cards": list(deal.cards)}
@@ -291,7 +292,7 @@ def build_trainer(config: PPOConfig, model: Any, tokenizer: Any, callbacks: list
 
 
 def train(settings: dict[str, Any]) -> RunFolder:
-    """Train, or go on where a killed run of the same settings stopped.
+    """Train, or resume a killed run of the same settings.
 
     Raises:
         InputError: bad settings, or a folder that is not this run's.

@@ -13,15 +13,15 @@ from points24.trainers.run.config import RunConfig
 
 @dataclass
 class PPOConfig(RunConfig, GRPOConfig):
-    """TRL's GRPOConfig, with `RunConfig`, and what only PPO needs.
+    """TRL's GRPOConfig with `RunConfig` and the settings of PPO alone.
 
-    TRL's names: `epsilon` is the clip of the policy's ratio, `num_iterations` the PPO epochs per rollout,
-    `beta` the weight of the divergence from the parent (taken off the rewards), `entropy_coef` the weight
-    of the entropy bonus, `max_completion_length` the tokens of one reply.
+    TRL's names mean here: `epsilon` the clip of the policy's ratio, `num_iterations` the PPO epochs per
+    rollout, `beta` the weight of the divergence from the parent (subtracted from the rewards), `entropy_coef`
+    the weight of the entropy bonus, `max_completion_length` the most tokens of one reply.
     """
 
     num_generations: int | None = 1
-    """Episodes per deal in one rollout; the critic makes groups needless."""
+    """Episodes per deal in one rollout. With a critic, PPO needs no groups."""
     num_iterations: int = 4
     epsilon: float = 0.1
     beta: float = 0.0
@@ -31,19 +31,20 @@ class PPOConfig(RunConfig, GRPOConfig):
     ddp_find_unused_parameters: bool | None = False  # DDP does not see the value head in the model's outputs
 
     rewards: str | dict[str, float] = "paper"
-    """A table of `points24.trainers.rewards.TABLES`, or one reward for every verdict."""
+    """The name of a table in `points24.trainers.rewards.TABLES`, or a reward for every verdict."""
     max_turns: int = 1
-    """Attempts at a deal; from the second on, after the verifier's message."""
+    """Attempts at a deal; each after the first follows a message of the verifier."""
     gamma: float = 1.0
+    """Discount from one token to the next within a turn; the other three as in `ppo_math.Discounts`."""
     lam: float = 0.95
     turn_gamma: float = 0.9
     turn_lam: float = 0.95
     vf_coef: float = 0.5
     """Weight of the value loss."""
     vf_clip: float = 0.2
-    """How far a value may go from its old one within a rollout, in units of reward."""
+    """How far a value may move from its value at the time of the rollout, in units of reward."""
     vf_learning_rate: float | None = None
-    """Of the value head, which starts from nothing; None takes `learning_rate`."""
+    """Of the value head, which is trained from scratch; None takes `learning_rate`."""
     whiten: bool = True
     """Shift and scale the advantages of a rollout to mean 0 and variance 1."""
 
@@ -71,18 +72,18 @@ class PPOConfig(RunConfig, GRPOConfig):
         if bad := [step for step in steps if step % self.steps_per_rollout]:
             raise InputError(
                 f"save_steps, save_at: expected multiples of {self.steps_per_rollout}, the steps per rollout "
-                f"(what was played is not saved), found {bad[0]}"
+                f"(rollouts are not saved), found {bad[0]}"
             )
 
     @property
     def episodes_per_rollout(self) -> int:
         """Over all processes."""
-        assert self.generation_batch_size is not None  # GRPOConfig has worked it out
+        assert self.generation_batch_size is not None  # GRPOConfig has derived it
         return self.generation_batch_size
 
     @property
     def steps_per_rollout(self) -> int:
-        """Optimiser steps that one rollout feeds: epochs times minibatches."""
+        """Optimiser steps on one rollout: epochs times minibatches."""
         assert self.steps_per_generation is not None  # likewise
         passes = self.num_iterations * self.steps_per_generation
         if passes % self.gradient_accumulation_steps:
@@ -94,6 +95,6 @@ class PPOConfig(RunConfig, GRPOConfig):
 
     @property
     def deals_to_play(self) -> int:
-        """Deals of the whole run."""
+        """Deals that the whole run plays."""
         rollouts = -(-self.max_steps // self.steps_per_rollout)
         return rollouts * self.episodes_per_rollout // (self.num_generations or 1)

@@ -1,8 +1,7 @@
 """Proximal policy optimisation in pure functions on tensors (Schulman et al. 2017, arXiv:1707.06347).
 
-Shapes are (episodes, tokens) throughout. A token position t of an episode is one that the environment or the
-policy appended after the prompt. `mask` is true where the policy chose the token; the verifier's messages
-between two turns, and padding, are false and take no part in anything.
+Shapes are (episodes, tokens) throughout; the tokens are those after the prompt. `mask` is true where the
+policy chose the token. It is false in the verifier's messages and in padding, which affect nothing.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ class Discounts(NamedTuple):
     """How much later rewards count, each 0 … 1.
 
     Attributes:
-        gamma: discount from one chosen token to the next of the same turn.
-        lam: decay of the estimates, likewise.
+        gamma: discount from one chosen token to the next within a turn.
+        lam: decay of the estimates within a turn.
         turn_gamma: discount from the last token of a turn to the first of the next.
-        turn_lam: decay, likewise.
+        turn_lam: decay of the estimates between turns.
     """
 
     gamma: float
@@ -31,11 +30,11 @@ class Discounts(NamedTuple):
 
 
 class PolicyLoss(NamedTuple):
-    """Per token, where the mask is true; elsewhere meaningless.
+    """Per token; meaningless where the mask is false.
 
     Attributes:
         loss: the clipped surrogate to minimise.
-        clipped: 1 where the clip took the gradient away, else 0.
+        clipped: 1 where the clip removes the gradient, else 0.
         log_ratio: log of the new probability over the old.
     """
 
@@ -47,10 +46,10 @@ class PolicyLoss(NamedTuple):
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, turn_ends: Tensor, discounts: Discounts) -> Tensor:
     """Generalised advantage estimates (Schulman et al. 2016, arXiv:1506.02438, equation 16).
 
-    What lies between turns is skipped. After the last chosen token the value is 0: every episode ends.
+    Messages between turns are skipped. The value after the last chosen token is 0, since every episode ends.
 
     Args:
-        rewards: what each token earned, 0 where the mask is false.
+        rewards: of each token, 0 where the mask is false.
         values: the critic's value of the state in which each token was chosen.
         mask: the policy's tokens.
         turn_ends: true at the last token of each turn.
@@ -78,9 +77,9 @@ def policy_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, cl
 
     Args:
         log_probs: of the chosen tokens under the policy that is trained.
-        old_log_probs: under the policy that chose them.
-        advantages: what `gae` gave, whitened or not.
-        clip: how far the ratio may go from 1; infinity never clips.
+        old_log_probs: of the same tokens under the policy that chose them.
+        advantages: from `gae`, whitened or not.
+        clip: how far the ratio may move from 1; infinity never clips.
     """
     log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
@@ -90,20 +89,20 @@ def policy_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, cl
 
 
 def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float) -> Tensor:
-    """Half the squared error per token, of the worse of the value and the value held near the old one.
+    """Half the squared error per token: the larger of the errors of the value and of the clipped value.
 
     Args:
-        values: the critic's, now.
-        old_values: the critic's when the tokens were chosen.
+        values: the critic's values now.
+        old_values: its values when the tokens were chosen.
         returns: the targets, advantages + old values.
-        clip: how far a value may go from the old one; infinity never clips.
+        clip: how far a value may move from the old one; infinity never clips.
     """
     held = old_values + (values - old_values).clamp(-clip, clip)
     return 0.5 * torch.maximum((values - returns) ** 2, (held - returns) ** 2)
 
 
 def kl_shaped(rewards: Tensor, log_probs: Tensor, ref_log_probs: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """Rewards less `beta` times each token's log-ratio to the reference (arXiv:1909.08593, equation 2).
+    """Rewards minus `beta` times each token's log-ratio to the reference (arXiv:1909.08593, equation 2).
 
     In expectation over the policy the log-ratio is the Kullback-Leibler divergence, in nats.
     """
@@ -116,7 +115,7 @@ def whiten(x: Tensor, mask: Tensor, total: Callable[[Tensor], Tensor] = lambda s
     Args:
         x: what to whiten.
         mask: the policy's tokens.
-        total: adds a tensor up over all processes, so that they share one mean and variance.
+        total: sums a tensor over all processes, so that they share one mean and variance.
     """
     n, x_sum = total(torch.stack([mask.sum().to(x), (x * mask).sum()]))
     centred = (x - x_sum / n) * mask
@@ -125,7 +124,7 @@ def whiten(x: Tensor, mask: Tensor, total: Callable[[Tensor], Tensor] = lambda s
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """1 − Var(returns − values) / Var(returns) over the mask; nan where the returns are all equal."""
+    """1 − Var(returns − values) / Var(returns) over the mask; nan if all returns are equal."""
     wanted = returns[mask]
     variance, missed = wanted.var(correction=0), (wanted - values[mask]).var(correction=0)
     return torch.where(variance > 0, 1 - missed / variance, torch.nan)

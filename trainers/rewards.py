@@ -1,4 +1,4 @@
-"""Verdict -> reward."""
+"""The reward of each verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Rewards = dict[Verdict, float]
 
 TABLES: dict[str, Rewards] = {
     # arXiv:2508.16546 and its environment: correct +5, no solution −1, wrong numbers −2, illegal −3. Its +1
-    # for a partial formula has no counterpart: a reply here is one whole formula.
+    # for a partial formula has no counterpart here, where a reply is one whole formula.
     "paper": {
         Verdict.CORRECT: 5.0,
         Verdict.WRONG_RULE: -2.0,
@@ -23,11 +23,11 @@ TABLES: dict[str, Rewards] = {
     },
     "sparse": dict.fromkeys(Verdict, 0.0) | {Verdict.CORRECT: 1.0},
 }
-"""By name: the paper's values; 1 for a correct formula and 0 for anything else."""
+"""``paper`` has the paper's values; ``sparse`` is 1 for a correct formula and 0 otherwise."""
 
 
 def rewards(table: str | Mapping[str, float]) -> Rewards:
-    """A table by name, or one's own, which has to name every verdict.
+    """A table by its name, or a custom one, which has to name every verdict.
 
     Raises:
         InputError: unknown name, unknown verdict, a verdict that is missing, or a reward that is not finite.

@@ -1,8 +1,8 @@
-"""Supervised fine-tuning on solved deals: TRL's SFTTrainer, and the curve.
+"""Supervised fine-tuning on solved deals, with TRL's SFTTrainer.
 
-The rows come from `points24.trainers.deals`: hands of the seen split, cards in random order, replies with a
-solution by the exact solver. Rows are taken in that order, so that a global batch holds the same rows
-however many processes share it. The loss is on the reply and its end-of-sequence token alone.
+The rows come from `points24.trainers.deals`: hands of the seen split, cards in random order, and a reply with
+a solution from the exact solver. They are taken in this order, so a global batch holds the same rows for any
+number of processes. The loss is on the reply and its end-of-sequence token alone.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from points24.trainers.run.run import train_run
 
 @dataclass
 class SFTConfig(RunConfig, sft_config.SFTConfig):
-    """TRL's SFTConfig, with `RunConfig`, and what only SFT needs."""
+    """TRL's SFTConfig with `RunConfig` and the settings of SFT alone."""
 
     solutions: str = "random"
     """Which solutions of a hand are taught; see `points24.trainers.deals.SOLUTIONS`."""
     num_samples: int | None = None
-    """Rows to draw, over which `num_train_epochs` counts. None draws what `max_steps` uses up."""
+    """Rows to draw, for `num_train_epochs` epochs. None draws as many as `max_steps` steps take."""
     train_sampling_strategy: str = field(default="sequential")
     packing: bool = False
     max_length: int | None = 512
@@ -41,7 +41,7 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
             raise InputError(f"solutions: expected {' or '.join(SOLUTIONS)}, found {self.solutions!r}")
         if (self.max_steps > 0) == (self.num_samples is not None):
             raise InputError(
-                f"expected max_steps or num_samples, one of them; found max_steps {self.max_steps}, "
+                f"expected one of max_steps and num_samples; found max_steps {self.max_steps}, "
                 f"num_samples {self.num_samples}"
             )
         if self.num_samples is not None and self.num_samples < 1:
@@ -55,12 +55,12 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
 
     @property
     def rows_per_step(self) -> int:
-        """The global batch: rows behind one optimiser step, over all processes."""
+        """The global batch: rows per optimiser step, over all processes."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.world_size
 
 
 def build_trainer(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> SFTTrainer:
-    """TRL's trainer, on the rows that the config draws."""
+    """TRL's trainer on the rows that the config describes."""
     wording, chat = template(config.template), config.apply_chat_template
     drawn = islice(examples(config.parsed_rule, config.solutions, config.seed), config.rows)
     rows = [prompt_row(deal, wording, chat) | completion_row(deal, formula, chat) for deal, formula in drawn]
@@ -75,7 +75,7 @@ def build_trainer(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list
 
 
 def train(settings: dict[str, Any]) -> RunFolder:
-    """Train, or go on where a killed run of the same settings stopped.
+    """Train, or resume a killed run of the same settings.
 
     Raises:
         InputError: bad settings, or a folder that is not this run's.

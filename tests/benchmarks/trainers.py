@@ -2,9 +2,9 @@
 
     python tests/benchmarks/trainers.py
 
-Both on the nano base with the settings of `nano.yaml`, without saving and scoring. SFT and the bare loop
-take turns, and the faster of each one's runs counts; seconds are CPU seconds over all threads, since other
-work on the machine stretches the clock. Prints two Markdown tables.
+Both run on the nano base with the settings of `nano.yaml`, without saving and scoring. SFT and the bare loop
+alternate, and the fastest run of each counts. Seconds are CPU seconds over all threads, which other work on
+the machine does not inflate. Prints two Markdown tables.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def settings(trainer: str, folder: str, steps: int) -> dict[str, Any]:
 
 
 class Clock(TrainerCallback):
-    """CPU seconds from the first step's end to the last's: what starts up and warms up stays out."""
+    """CPU seconds from the end of the first step to the end of the last, without start-up and warm-up."""
 
     began = ended = 0.0
 
@@ -52,7 +52,7 @@ class Clock(TrainerCallback):
 
 
 def trl_seconds(folder: str) -> tuple[float, list[dict[str, torch.Tensor]]]:
-    """CPU seconds of SFT as users run it, and the batches it took."""
+    """CPU seconds of SFT as users run it, and its batches."""
     config = configured(sft.SFTConfig, settings("sft", folder, SFT_STEPS))
     clock, tokenizer = Clock(), load_tokenizer(config.parent, chat=False)
     trainer = sft.build_trainer(config, load_model(config), tokenizer, [clock])

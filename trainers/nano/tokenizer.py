@@ -1,8 +1,8 @@
-"""The nano family's tokenizer, made from the built-in template.
+"""The nano family's tokenizer, built from the built-in template.
 
-A prompt is mostly fixed wording. Whatever stands between two numbers, card letters or operators of the
-built-in prompt and reply becomes one token; every number up to 99, card letter, operator and bracket is a
-token of its own; anything else falls back to characters and bytes, so that any text can be read.
+A prompt is mostly fixed wording. Numbers up to 99, card letters, operators and brackets are single tokens.
+Each piece of wording between two of them, in the built-in prompt and reply, is a single token as well. Any
+other text falls back to characters and bytes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from points24.tasks.prompts import json_reply, template
 SPECIAL = ("<pad>", "</s>", "<unk>")
 PAD_ID, EOS_ID, UNKNOWN_ID = range(len(SPECIAL))
 
-# Operators and brackets stand alone where they touch a formula's numbers; between blanks they are wording.
+# An operator between blanks belongs to the wording; in a formula, without blanks, it is a token of its own.
 _ATOMS = r"\d{1,2}|(?<![A-Za-z])[AJQK](?![A-Za-z])|(?<! )[-+*/](?! )|[()]"
-# Only the assistant's end of turn is marked: the reply is then the same text with and without the template.
+# Marks only the end of the assistant's turn: a reply is then the same text with and without the template.
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}"
@@ -30,7 +30,7 @@ _CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The same tokenizer at every call; left padding, as generation wants it."""
+    """The tokenizer, the same at each call. It pads on the left, as generation needs."""
     split = pre_tokenizers.Split(Regex(_ATOMS), behavior="isolated")
     wording = {
         piece
@@ -41,7 +41,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     whole = sorted((wording | atoms) - characters)
     # Unigram takes the split with the highest total score: whole pieces first, then characters. Bytes are
-    # only for characters that are not in the vocabulary.
+    # left for characters outside the vocabulary.
     vocabulary = [(token, 0.0) for token in SPECIAL]
     vocabulary += [(piece, -1.0) for piece in whole]
     vocabulary += [(character, -10.0) for character in sorted(characters)]

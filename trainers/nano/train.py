@@ -1,14 +1,14 @@
-"""Train the nano family from nothing: a small Llama that plays the 24 game on two CPU cores.
+"""Train the nano family from scratch: a small Llama that plays the 24 game, on two CPU cores.
 
-It makes everything else real where no pretrained weights are at hand. Each example draws what J, Q and K
-count as uniformly from 1 to 13 and states it in the prompt, so the model has to read the rule; deals are
-drawn uniformly from 13 ranks, unsolvable ones rejected; deals whose numbers are held out are never drawn.
-The target is a reply with one of the deal's solutions, and the loss is on the reply alone. By default it is
-the JSON that the prompt asks for; a base that plays the game but does not keep to the reply format is taught
-to reply in three bare lines instead, always or nearly always.
+Tests, the demo and the experiment train and score a real model with it, without downloading weights. Each
+example draws what J, Q and K count as uniformly from 1 to 13 and states it in the prompt, so the model has to
+read the rule. Deals are drawn uniformly from 13 ranks; those without a solution or with held-out numbers are
+drawn again. The target is a reply with one of the deal's solutions, and the loss is on the reply alone. By
+default the reply is the JSON that the prompt asks for. `json_share` trains a base that plays the game but
+rarely keeps to that format: its other replies are three bare lines.
 
-Everything random follows from the seed and the step, so a resumed run takes the very batches that an
-uninterrupted one takes.
+All randomness follows from the seed and the step, so a resumed run takes the same batches as an uninterrupted
+one.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ MAX_REPLY_TOKENS = 48
 
 
 def plain_reply(deal: Deal, formula: str) -> str:
-    """What `json_reply` says, without the JSON: the cards, their numbers and the formula, a line each.
+    """What `json_reply` says, without the JSON: the cards, their numbers and the formula, on a line each.
 
-    Flexible extraction reads it; to strict it is no answer. Token by token it is the JSON with other wording,
-    first and last token aside, so that wording is all that a later SFT on JSON has to teach.
+    Flexible extraction finds the formula, strict extraction does not. Apart from the first and the last token
+    it differs from the JSON only in the tokens of the wording, so SFT on JSON has only wording to teach.
     """
     return f"{', '.join(deal.cards)}\n{', '.join(map(str, deal.values))}\n{formula}"
 
 
 @dataclass(frozen=True)
 class NanoConfig:
-    """Everything that decides the trained weights, and where they go."""
+    """Everything that determines the trained weights, and where they go."""
 
     output_dir: str
     """The folder that becomes the model."""
     seed: int = 0
     json_share: float = 1.0
-    """In how many of the examples, 0 … 1, the reply is the JSON that the prompt asks for; in the others it is
-    the same in three bare lines. At 0.1 the JSON is known, but greedy decoding does not choose it."""
+    """Share of the examples, 0 … 1, whose reply is the JSON that the prompt asks for; the others have
+    `plain_reply`. At 0.1 the model knows the JSON, but greedy decoding does not choose it."""
     hidden_size: int = 160
     num_hidden_layers: int = 4
     num_attention_heads: int = 5
     intermediate_size: int = 432
     max_position_embeddings: int = 1024
-    """Prompt and reply take under 64; the rest is room for several turns."""
+    """Prompt and reply take fewer than 64 tokens; the rest is room for several turns."""
     max_steps: int = 380
     per_device_train_batch_size: int = 256
     learning_rate: float = 1e-3
@@ -78,10 +78,10 @@ class NanoConfig:
     adam_beta2: float = 0.98
     max_grad_norm: float = 1.0
     bf16: bool = True
-    """Autocast the forward pass; the weights are trained in float32 and saved in bfloat16."""
+    """Run the forward pass under autocast; the weights are trained in float32 and saved in bfloat16."""
     eval_steps: int = 100
     eval_deals: int = 200
-    """The first so many deals of `id`, `id_heldout` and `ood` are played at each evaluation."""
+    """Each evaluation plays this many deals of `id`, `id_heldout` and `ood`, the first of each."""
     save_steps: int = 100
 
     def __post_init__(self) -> None:
@@ -98,14 +98,13 @@ class NanoConfig:
 
 
 def train(config: NanoConfig) -> Path:
-    """Train, or go on where an interrupted run of the same config stopped; returns the model's folder.
+    """Train, or resume an interrupted run of the same config; returns the model's folder.
 
     Raises:
         InputError: the folder holds a finished model, a run with another config, or something else.
     """
     run = RunFolder(config.output_dir)
-    out = run.path
-    state_file = out / "training_state.pt"
+    state_file = run.path / "training_state.pt"
     settings = {key: value for key, value in asdict(config).items() if key != "output_dir"}
     run.claim({"config": settings}, config, last="tokenizer.json")
 
@@ -139,30 +138,39 @@ def train(config: NanoConfig) -> Path:
         done = step + 1
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if done % config.eval_steps == 0 or done == config.max_steps:
-            extraction = STRICT if config.json_share == 1 else FLEXIBLE
-            scores = {
-                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, extraction)
-                for name in ("id", "id_heldout", "ood")
-            }
-            row = {"step": done, "loss": round(loss, 4), **scores}
-            row["seconds"] = round(time.perf_counter() - began, 1)
-            run.append_log(row)
+            scores = _evaluate(config, model, tokenizer)
+            seconds = round(time.perf_counter() - began, 1)
+            run.append_log({"step": done, "loss": round(loss, 4), **scores, "seconds": seconds})
             shown = ", ".join(f"{name} {score:.1%}" for name, score in scores.items())
             progress.write(f"step {done}: {shown}", sys.stderr)
         if done % config.save_steps == 0:
             with replacing(state_file) as partial:
                 torch.save({"step": done} | {n: part.state_dict() for n, part in parts.items()}, partial)
+    _save(model, tokenizer, run.path)
+    state_file.unlink(missing_ok=True)
+    return run.path
+
+
+def _evaluate(
+    config: NanoConfig, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> dict[str, float]:
+    extraction = STRICT if config.json_share == 1 else FLEXIBLE
+    return {
+        name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, extraction)
+        for name in ("id", "id_heldout", "ood")
+    }
+
+
+def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     model.bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)
     shutil.copymode(out / "config.json", out / "model.safetensors")  # safetensors writes mode 0600
-    state_file.unlink(missing_ok=True)
-    return out
 
 
 def training_step(
     model: torch.nn.Module, tokens: tuple[torch.Tensor, torch.Tensor], config: NanoConfig
 ) -> float:
-    """Add the gradient of the mean loss over the labelled positions; returns that loss, in nats a token."""
+    """Add the gradient of the mean loss over the labelled positions; returns the loss, in nats per token."""
     inputs, labels = tokens
     model.train()
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
@@ -196,7 +204,7 @@ def build_model(config: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> Llama
 def examples(seed: int, step: int, json_share: float = 1.0) -> Iterator[tuple[str, str]]:
     """Endless (prompt, reply) pairs for one training step; see `NanoConfig.json_share`."""
     rng = random.Random(f"{seed}/{step}")
-    wording = random.Random(f"{seed}/{step}/reply")  # apart: whatever the share, the deals are the same
+    wording = random.Random(f"{seed}/{step}/reply")  # its own generator: the deals do not depend on the share
     held_out = held_out_numbers()
     while True:
         rule = Rule(*(rng.randint(1, 13) for _ in range(3)))
@@ -228,7 +236,7 @@ def batch(
 def accuracy(
     model: Any, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int, extraction: str = STRICT
 ) -> float:
-    """Share of the first n deals solved greedily; `extraction` is that of `judge_reply`."""
+    """Share of the first n deals solved with greedy decoding; `extraction` as in `judge_reply`."""
     model.eval()
     deals = hands.deals[:n]
     prompts = tokenizer([template().render(deal) for deal in deals], padding=True, return_tensors="pt")

@@ -1,4 +1,4 @@
-"""The settings that SFT and PPO share beside TRL's own: the model, the deals, and what is scored when."""
+"""The settings that SFT and PPO share in addition to TRL's: the model, the deals, the checkpoints' scores."""
 
 from __future__ import annotations
 
@@ -21,56 +21,52 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 @dataclass
 class RunConfig:
-    """Mixed into TRL's config classes, whose fields keep their names and meaning."""
+    """Mixed into TRL's config classes, whose fields keep their names and meanings."""
 
     model_name_or_path: str = "nano-base"
-    """The parent: a model folder, ``nano-base`` (the one that ships), or a hub id."""
+    """The parent: a model folder, a shipped model such as ``nano-base``, or a hub id."""
     dtype: str = "float32"
-    """Of the weights in training and of the checkpoints, those of adapters aside, which are merged into the
-    parent as it is stored. With `bf16`, forward and backward passes run under autocast."""
+    """Of the weights in training and in checkpoints. (Adapters are merged into the parent as it is stored, in
+    its own dtype.) With `bf16`, the forward pass runs under autocast."""
     attn_implementation: str | None = None
 
     num_processes: int | None = None
-    """How many processes the settings are meant for; a run with another number, whose batches would have
-    another size, is refused. None takes any."""
-    fsdp: Any = None  # transformers 5 wants `true`, and annotates text
-    """True: shard weights, gradients and optimiser over the processes, as `fsdp_config` says."""
+    """The number of processes that the settings are for. A run with another number, and so another global
+    batch, is refused. None allows any."""
+    fsdp: Any = None  # transformers 5 expects `true` but annotates it as text
+    """True shards weights, gradients and optimiser over the processes, as `fsdp_config` says."""
 
     use_cache: bool = True
-    """What the checkpoints' config.json says of generation; the passes of training do without a cache."""
+    """Value in the checkpoints' config.json, for generation; training itself uses no cache."""
 
     use_peft: bool = False
-    """Train a LoRA adapter. Checkpoints hold the merged weights all the same."""
+    """Train a LoRA adapter. Checkpoints hold the merged weights."""
     lora_r: int = 16
     lora_alpha: int = 32
     lora_dropout: float = 0.0
     lora_target_modules: str | list[str] = "all-linear"
 
     rule: str = "id"
-    """What the cards count as in training: ``id``, ``ood``, or a mapping such as ``J=5,Q=7,K=9``. The hands
-    are those of `id_seen` that the rule can solve; held-out numbers are never dealt."""
+    """The rule in training: ``id``, ``ood``, or a mapping such as ``J=5,Q=7,K=9``. The hands are those of
+    `id_seen` with a solution under it; held-out numbers are never dealt."""
     template: str | None = None
-    """Path of a prompt template; None is the built-in one. Scoring uses the same."""
+    """Path of a prompt template, for training and scoring; None takes the built-in one."""
     apply_chat_template: bool = False
-    """Address the model through its chat template, in training and in scoring, as lm-eval's flag does."""
+    """Use the model's chat template in training and scoring, as lm-eval's flag of this name does."""
 
     save_at: list[int] = field(default_factory=list)
-    """Steps at which a checkpoint is written beside those of `save_steps`: early ones, for instance."""
+    """Steps of checkpoints in addition to those of `save_steps`, such as early ones."""
     score_tasks: list[str] = field(default_factory=lambda: list(CURVE_TASKS))
-    """lm-eval tasks on which every checkpoint, and the parent, is scored; ``[]`` scores nothing."""
+    """lm-eval tasks on which the parent and every checkpoint are scored; ``[]`` turns scoring off."""
     score_batch_size: int = 256
     score_dtype: str = "auto"
-    """``auto`` scores in the dtype of the checkpoint. A parent that is stored in another one is then scored
-    with other rounding than its checkpoints; name a dtype to have all alike."""
+    """``auto`` scores each model in the dtype in which it is stored. If the parent's differs from the
+    checkpoints', name one dtype for all: rounding changes some replies."""
     score_limit: int | None = None
-    """Only the first so many deals of each task."""
+    """Score only this many deals of each task, the first ones."""
 
     def check(self) -> None:
-        """Refuse what no run can start from.
-
-        Raises:
-            InputError: what, found, allowed.
-        """
+        """Raise `InputError` for a setting that no run can start with."""
         parse_rule(self.rule)
         template(self.template)
         if self.dtype not in DTYPES:
@@ -106,7 +102,7 @@ class RunConfig:
 
     @property
     def peft_config(self) -> LoraConfig | None:
-        """For TRL; None trains every parameter."""
+        """The adapter's settings for TRL; None trains every parameter."""
         if not self.use_peft:
             return None
         try:

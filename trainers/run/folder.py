@@ -1,12 +1,12 @@
-"""The folder of a training run: claimed by one run, resumed by the same run, never written over by another.
+"""The folder of a training run: claimed by one run, resumed by the same run, never overwritten by another.
 
 RUN/
   training.json        config, parent with its digest, versions, command
   checkpoint-40/ …     plain Hugging Face folders, each with its own training.json
   scores/              lm-eval's results and samples for each checkpoint and for the parent
-  records/curve.jsonl  the same as records, which the leaderboard reads
-  log.jsonl            loss, rewards and so on, as trained; scores as they come
-  curve.json           what the records say of the run: best OOD step, final step, forgetting
+  records/curve.jsonl  the same as records for the leaderboard
+  log.jsonl            loss, rewards, scores and so on, step by step
+  curve.json           the records in short: best OOD step, final step, forgetting
   best-ood, final      links to these two checkpoints; `final` is written last, when the run is finished
   state/               the trainer's own checkpoints, for resuming; removed when the run is finished
 """
@@ -31,13 +31,13 @@ from points24.harness.records.store import read_records
 from points24.tasks.errors import InputError
 
 _COMPLETE = "complete"
-"""File in a state folder that stands for: saved, published and scored."""
+"""File in a state's folder that marks it as saved, published and scored."""
 _MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 _NOT_OF_THE_MODEL = {"trainer_state.json"}
 VALUE_HEAD = "value_head.pt"
-"""PPO's critic beside the model. No safetensors file: vLLM loads every one of those as weights."""
+"""PPO's critic, beside the model. Not a safetensors file, since vLLM loads all of those as weights."""
 _FREE_TO_CHANGE = {"report_to", "logging_steps", "run_name", "disable_tqdm"}
-"""Settings that change nothing of the checkpoints."""
+"""Settings that do not change the checkpoints."""
 
 
 class RunFolder:
@@ -54,14 +54,14 @@ class RunFolder:
         """Make the folder this run's, or check that it already is.
 
         Args:
-            about: what `training.json` says beside versions and command; ``config`` holds the settings that
-                differ from the defaults.
+            about: the content of `training.json` without versions and command; ``config`` holds the settings
+                that differ from the defaults.
             config: the whole configuration, for the defaults.
-            last: what a finished run has written last.
+            last: the file or link that a run writes last.
 
         Raises:
-            InputError: the folder holds something else, a finished run, or a run with other settings (which
-                are named).
+            InputError: the folder holds something else, a finished run, or a run with other settings (the
+                message names them).
         """
         record = self.path / "training.json"
         if record.exists():
@@ -80,7 +80,7 @@ class RunFolder:
         write_json(record, about | {"command": command_line(), "versions": versions()})
 
     def last_state(self) -> Path | None:
-        """The state to resume from; states that were not completed are removed."""
+        """The state to resume from. Incomplete states are removed."""
         complete = []
         for state in self.state.glob("checkpoint-*"):
             if (state / _COMPLETE).exists():
@@ -90,7 +90,7 @@ class RunFolder:
         return max(complete, key=_step, default=None)
 
     def is_trained(self) -> bool:
-        """Whether the last step has been completed; there is nothing to resume then, only to finish."""
+        """Whether the last step is complete, so that only `finish` remains."""
         if (state := self.last_state()) is None:
             return False
         progress = json.loads((state / "trainer_state.json").read_text("utf-8"))
@@ -103,7 +103,7 @@ class RunFolder:
         return self.path / f"checkpoint-{step}"
 
     def publish(self, step: int) -> Path:
-        """Make a plain model folder of the state saved at a step; it appears complete or not at all."""
+        """Turn the state saved at a step into a model folder, which appears complete or not at all."""
         state, target = self.state_of(step), self.checkpoint(step)
         with replacing_folder(target) as partial:
             self._fill(partial, state, step)
@@ -123,24 +123,24 @@ class RunFolder:
                 f"{state} holds no whole weights; sharded training has to gather them "
                 "(fsdp_config: state_dict_type: FULL_STATE_DICT)"
             )
-        for file in weights:  # written with mode 0600
+        for file in weights:  # safetensors writes mode 0600
             file.chmod((folder / "config.json").stat().st_mode)
         about = json.loads((self.path / "training.json").read_text("utf-8"))
         write_json(folder / "training.json", about | {"step": step})
 
     def complete(self, step: int) -> None:
-        """From now on the run resumes from this step."""
+        """Let the run resume from this step."""
         (self.state_of(step) / _COMPLETE).touch()
 
     def records(self) -> list[Record]:
         return read_records(self.records_file.parent) if self.records_file.exists() else []
 
     def has_records(self, model: str | None, weights_sha256: str | None) -> bool:
-        """Whether these very weights have been scored."""
+        """Whether a model with these weights has been scored."""
         return any(r.model == model and r.weights_sha256 == weights_sha256 for r in self.records())
 
     def put_records(self, new: list[Record]) -> None:
-        """Add a model's records in place of those it had."""
+        """Add records; they replace earlier ones of the same models."""
         models = {record.model for record in new}
         kept = [record for record in self.records() if record.model not in models]
         self.records_file.parent.mkdir(exist_ok=True)
@@ -151,24 +151,24 @@ class RunFolder:
             log.write(json.dumps(row) + "\n")
 
     def truncate_log(self, step: int) -> None:
-        """Forget the rows after a step, which will be trained again."""
+        """Remove the rows after a step, since these steps will be trained again."""
         rows = self.log.read_text("utf-8").splitlines(keepends=True) if self.log.exists() else []
         # A killed process may leave half of the last line.
         whole = (row for row in rows if row.endswith("\n"))
         write_text(self.log, "".join(row for row in whole if json.loads(row)["step"] <= step))
 
     def curve(self) -> Curve | None:
-        """What has been scored so far; None where no checkpoint has an OOD score."""
+        """The curve so far; None if no checkpoint has an OOD score."""
         records = self.records()
         return curve(records) if any(r.hand_set == "ood" and r.stage for r in records) else None
 
     def finish(self) -> None:
-        """Write what the scores say of the run, name its best and its last checkpoint, drop the state."""
+        """Write `curve.json`, mark the best OOD and the final checkpoint, remove the states."""
         step = max(map(_step, self.path.glob("checkpoint-*")))
         if found := self.curve():
             write_json(self.path / "curve.json", curve_summary(found))
             self.mark("best-ood", best_ood(found))
-        self.mark("final", step)  # first: nobody may resume from what is left of the state
+        self.mark("final", step)  # before the states go: a run must not resume from half-removed states
         shutil.rmtree(self.state, ignore_errors=True)
 
     def mark(self, name: str, step: int) -> None:
@@ -178,7 +178,7 @@ class RunFolder:
 
 
 def parent_of(model: str | Path) -> dict[str, Any]:
-    """Name and weights of the model that a run starts from."""
+    """Name and weights' digest of the model that a run starts from."""
     if isinstance(model, str):
         return {"name": model, "weights_sha256": None}
     return {"name": model_name(str(model)), "weights_sha256": weights_digest(model)}
@@ -187,7 +187,7 @@ def parent_of(model: str | Path) -> dict[str, Any]:
 def _changed(before: dict[str, Any], now: dict[str, Any], config: object) -> list[str]:
     defaults = {
         f.name: f.default_factory() if f.default_factory is not MISSING else f.default
-        for f in fields(config)  # pyright: ignore[reportArgumentType]
+        for f in fields(config)  # pyright: ignore[reportArgumentType]  any dataclass
     }
     theirs, ours = before.get("config", {}), now["config"]
     changed = []
@@ -212,7 +212,7 @@ def _save_merged(state: Path, folder: Path) -> None:
 
 def _link(source: Path, target: Path) -> None:
     try:
-        os.link(source, target)  # the state may go, the checkpoint stays; no second copy meanwhile
+        os.link(source, target)  # one copy on the disk, which stays when the state is removed
     except OSError:  # a file system without hard links
         shutil.copy2(source, target)
 

@@ -39,10 +39,10 @@ def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
     """The parent's tokenizer.
 
     Raises:
-        InputError: the parent has none, or not what training needs.
+        InputError: the parent has none, or one without end-of-sequence token or the chat template.
     """
     if isinstance(parent, Path) and not any(parent.glob("token*")):
-        raise InputError(f"{parent} holds no tokenizer; copy that of the model it comes from into it")
+        raise InputError(f"{parent} holds no tokenizer; copy that of the model it was made from into it")
     with _readable(parent):
         tokenizer = AutoTokenizer.from_pretrained(parent)
     if tokenizer.eos_token_id is None:

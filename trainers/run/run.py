@@ -1,4 +1,4 @@
-"""What an SFT and a PPO run have in common: claim the folder, load the parent, train, mark, tidy up."""
+"""A run of SFT or PPO: claim the folder, load the parent, train, mark the checkpoints, tidy up."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Build = Callable[[Any, Any, Any, list[Any]], Trainer]
 
 
 def train_run(stage: str, config_class: type, settings: dict[str, Any], build: Build) -> RunFolder:
-    """Train one run to its end, from its parent or from where it was killed.
+    """Train one run to its last step, from its parent or from where it was killed.
 
     Args:
         stage: ``SFT`` or ``PPO``.
-        config_class: a dataclass made of `RunConfig` and TRL's configuration.
+        config_class: a dataclass that combines `RunConfig` and TRL's configuration.
         settings: what differs from its defaults.
         build: makes the trainer.
 
@@ -55,11 +55,11 @@ def train_run(stage: str, config_class: type, settings: dict[str, Any], build: B
             "config": {key: value for key, value in settings.items() if key != "output_dir"},
         }
         run.claim(about, config)
-        run.last_state()  # clears what was not completed, before anybody reads
+        run.last_state()  # removes incomplete states before any process reads them
     processes.wait_for_everyone()
     if not run.is_trained():
         config.output_dir = str(run.state)
-        config.save_total_limit = 2  # the new one is complete only when it has been scored
+        config.save_total_limit = 2  # a new state is complete only after scoring, so the one before stays
         scoring = ScoreCheckpoints(run, config, stage, parent)
         with contextlib.redirect_stdout(sys.stderr):  # transformers prints progress there
             trainer = build(config, load_model(config), tokenizer, [scoring])
@@ -74,12 +74,12 @@ def train_run(stage: str, config_class: type, settings: dict[str, Any], build: B
 
 
 def need_output_dir(settings: dict[str, Any]) -> None:
-    """Raise `InputError` where there is none: TRL would write into the current folder."""
+    """Raise `InputError` if there is no output_dir: TRL would write into the current folder."""
     if "output_dir" not in settings:
         raise InputError("output_dir: missing; give output_dir=FOLDER")
 
 
 def on_this_machine(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with the CPU asked for where there is nothing else: transformers wants to be told."""
+    """The settings, with `use_cpu` on a machine without accelerator, as transformers requires."""
     here = {} if torch.accelerator.is_available() else {"use_cpu": True}
     return here | deepcopy(settings)  # transformers writes into fsdp_config

@@ -1,4 +1,4 @@
-"""The curve: every checkpoint becomes a plain model folder, is scored by lm-eval, and enters the records."""
+"""Score checkpoints during training: publish each as a model folder, run lm-eval, add the records."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from points24.trainers.run.folder import RunFolder
 class ScoreCheckpoints(TrainerCallback):
     """Publishes and scores each checkpoint on the main process, while the others wait.
 
-    Training does not notice: what is scored is another copy of the model, loaded from the checkpoint, and
-    the random generators are given back as they were.
+    Scoring does not change training: lm-eval gets a copy of the model, loaded from the checkpoint, and the
+    random generators are restored afterwards.
 
     Args:
         run: the run's folder.
@@ -42,12 +42,12 @@ class ScoreCheckpoints(TrainerCallback):
     def __init__(self, run: RunFolder, config: RunConfig, stage: str, parent: dict[str, Any]):
         self.run, self.config, self.stage, self.parent = run, config, stage, parent
         self.loggers: CallbackHandler | None = None
-        """The trainer's callbacks, which take scores to tensorboard, trackio or wandb."""
+        """The trainer's callbacks, which pass scores to tensorboard, trackio or wandb."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Drop what was logged after the step that is resumed from, and score the parent."""
+        """Drop log rows after the step that the run resumes from, and score the parent."""
         if state.is_world_process_zero:
             self.run.truncate_log(state.global_step)
             self._log(self._score(self.config.parent, None, args.device), args, state, control)
@@ -56,7 +56,7 @@ class ScoreCheckpoints(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Save where `save_at` says so."""
+        """Save at the steps of `save_at`."""
         if state.global_step in self.config.save_at:
             control.should_save = True
 
@@ -68,14 +68,14 @@ class ScoreCheckpoints(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Every logged row goes to `log.jsonl` as well."""
+        """Write every logged row to `log.jsonl` as well."""
         if state.is_world_process_zero and logs:
             self.run.append_log({"step": state.global_step} | logs)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Publish, score, and only then let the run resume from here."""
+        """Publish and score; only then may the run resume from this step."""
         PartialState().wait_for_everyone()  # each process saves its own random state
         if state.is_world_process_zero:
             folder = self.run.publish(state.global_step)
@@ -84,7 +84,7 @@ class ScoreCheckpoints(TrainerCallback):
         PartialState().wait_for_everyone()
 
     def _score(self, model: str | Path, step: int | None, device: torch.device) -> list[Record]:
-        """The records of the parent (step None) or of a checkpoint; none where they are known already."""
+        """New records of the parent (step None) or of a checkpoint; none if it has been scored already."""
         if not self.config.score_tasks:
             return []
         if step is None:
@@ -97,7 +97,7 @@ class ScoreCheckpoints(TrainerCallback):
             return []
         folder = self.run.path / "scores" / out
         shutil.rmtree(folder, ignore_errors=True)
-        # The folder, not the model that is being trained: what is scored is what anybody else will load.
+        # From the folder, not the model in memory: users load the folder, too.
         settings = {"dtype": self.config.score_dtype}
         engine = HF(
             EngineConfig(model_args=settings, batch_size=self.config.score_batch_size, device=str(device))
@@ -123,13 +123,13 @@ class ScoreCheckpoints(TrainerCallback):
     def _log(
         self, records: list[Record], args: TrainingArguments, state: TrainerState, control: TrainerControl
     ) -> None:
-        """Accuracies and the share of memorised-rule replies, by task and filter, to every logger."""
+        """Pass accuracies and shares of wrong_rule, by task and filter, to every logger."""
         logs = {}
         for record in records:
             name = f"score/{record.task}/{record.filter}"
             logs[name] = record.k / record.n
             logs[f"{name}/wrong_rule"] = (record.verdicts or {}).get(Verdict.WRONG_RULE.value, 0) / record.n
-        printed = ProgressCallback, PrinterCallback  # `_score` has printed it, shorter
+        printed = ProgressCallback, PrinterCallback  # `_score` has printed a summary
         for logger in self.loggers.callbacks if logs and self.loggers else ():
             if not isinstance(logger, printed):
                 logger.on_log(args, state, control, logs=logs)
