@@ -73,5 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def runnable(command: Sequence[str]) -> list[str]:
+    """The words of a command, for a subprocess: ``points24`` and ``torchrun`` are run by this Python."""
+    modules = {"points24": "points24.harness.cli", "torchrun": "torch.distributed.run"}
+    words: list[str] = []
+    for word in command:
+        words += [sys.executable, "-m", modules[word]] if word in modules else [word]
+    return words
+
+
 if __name__ == "__main__":  # for launchers of several processes: accelerate launch -m points24.harness.cli
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Records -> tables: one per protocol, ranked, with intervals and tests. Values in, values out."""
+"""Records -> tables (one per protocol, ranked, with intervals and tests) and training curves. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from points24.harness.analysis.comparison import (
     interval_of,
     protocol_of,
 )
+from points24.harness.analysis.curve import Curve, curve, is_one_of, is_scored, run_of
 from points24.harness.analysis.statistics import Interval, holm
 from points24.harness.records.record import Record
 from points24.tasks.cards import Deal
+from points24.tasks.errors import InputError
 from points24.tasks.verdict import FILTERS
 
 
@@ -43,6 +45,15 @@ class Table:
     protocol: Protocol
     rows: tuple[Row, ...]
 
+    @property
+    def final_rows(self) -> list[Row]:
+        """The rows without the earlier checkpoints of training runs."""
+        final: dict[tuple[str, str | None], int] = {}
+        for row in self.rows:
+            run = run_of(row.record)
+            final[run] = max(row.record.step or 0, final.get(run, 0))
+        return [row for row in self.rows if (row.record.step or 0) == final[run_of(row.record)]]
+
 
 def tables(records: Iterable[Record]) -> list[Table]:
     """Every table: measured before reported, then by task, filter and the rest of the protocol."""
@@ -50,6 +61,33 @@ def tables(records: Iterable[Record]) -> list[Table]:
     for record in records:
         groups[protocol_of(record)].append(record)
     return [_table(protocol, groups[protocol]) for protocol in sorted(groups, key=_order)]
+
+
+def curves(records: Sequence[Record]) -> tuple[list[Curve], list[str]]:
+    """The training runs that are scored on OOD at two steps or more, by name and filter.
+
+    A parent counts as step 0 where it was scored under its run's protocol.
+
+    Returns:
+        The curves, and why a run has none whose records do not make one curve (of several protocols, say).
+    """
+    runs: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in filter(is_scored, records):
+        if record.step is not None:
+            name, stage = run_of(record)
+            runs[name, stage or ""].append(record)
+    found, refused = [], []
+    for _, own in sorted(runs.items()):
+        parents = {record.parent for record in own if record.parent}
+        protocols = set(map(protocol_of, own))
+        starts = [r for r in records if is_one_of(r, parents) and protocol_of(r) in protocols]
+        for name in FILTERS:
+            if any((r.hand_set, r.filter) == ("ood", name) for r in own):
+                try:
+                    found.append(curve([*starts, *own], name))
+                except InputError as e:
+                    refused.append(str(e))
+    return [each for each in found if len(each.ood) > 1], refused
 
 
 def flipped(a: Record, b: Record) -> tuple[list[Deal], list[Deal]]:

@@ -1,139 +1,164 @@
-"""Records -> every generated file: written, or compared with what is there."""
+"""A leaderboard folder -> its generated files: written, or compared with what is there.
+
+Inputs are ``records/*.jsonl`` and ``reproduction/<name>/{manifest.json,*.jsonl}``; either may be missing. All
+outputs lie in ``generated/``, and what else lies there under their endings is taken away.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock
 
-from points24.harness.analysis.recovery import recoveries
+from points24.harness.analysis.curve import Curve
+from points24.harness.analysis.recovery import Recovery, recoveries
 from points24.harness.experiment.manifest import MANIFEST, read_manifest
 from points24.harness.experiment.measures import Reproduction, reproduction_of
-from points24.harness.files import discard_partial, replacing
 from points24.harness.records.store import LOCK, read_records
-from points24.leaderboards.aggregate import tables
+from points24.leaderboards import figures
+from points24.leaderboards.aggregate import Table, curves, tables
+from points24.leaderboards.figures import FIGURES, Plot
+from points24.leaderboards.output import writing
 from points24.leaderboards.render.page import page
-from points24.leaderboards.render.tables import markdown, table_csv, table_latex
-from points24.leaderboards.reports import reproduction
-from points24.leaderboards.reports.recovery import REPORT
-from points24.leaderboards.reports.recovery import markdown as recovery_markdown
+from points24.leaderboards.render.readme import Link, readme
+from points24.leaderboards.render.tables import TABLES, table_csv, table_latex
+from points24.leaderboards.reports import recovery, reproduction
 from points24.tasks.errors import InputError
 
-REPRODUCTION = "reproduction"
-"""The subfolder with a manifest and records of `points24 reproduce`."""
-TABLES = "tables"
-"""The subfolder that belongs to the generated tables: whatever else lies in it is taken away."""
+RECORDS, REPRODUCTION, GENERATED = "records", "reproduction", "generated"
+README, PAGE = "README.md", "index.html"
+_OWN = ("*.md", "*.html", f"{TABLES}/*", f"{FIGURES}/*.svg", "**/*.partial")
+"""What belongs to `build` in its folder."""
 
 
-def generated(records: Path) -> dict[str, bytes]:
-    """File name below the leaderboards folder -> its content.
+class Contents(NamedTuple):
+    """What a leaderboard folder holds."""
 
-    A function of the records, and of the folder ``reproduction`` beside theirs if there is one: its manifest
-    and its own records, which are too many for the tables. Figures are not among it.
+    tables: list[Table]
+    curves: list[Curve]
+    recoveries: list[Recovery]
+    reproductions: dict[str, Reproduction]
+    """By the name of their folder."""
+    warnings: list[str]
+    """Why a training run has no curve."""
+
+
+def contents(home: Path) -> Contents:
+    """Read a leaderboard folder.
 
     Raises:
-        InputError: a bad record, or none; a bad manifest, or a record missing that it speaks of.
+        InputError: no records, a bad one, a bad manifest, or a record missing that it speaks of.
     """
-    return _generated(records)[0]
+    found = read_records(home / RECORDS) if (home / RECORDS).is_dir() else []
+    folders = sorted(path.parent for path in (home / REPRODUCTION).glob(f"*/{MANIFEST}"))
+    made = {
+        each.name: reproduction_of(read_manifest(each / MANIFEST), read_records(each)) for each in folders
+    }
+    if not found and not made:
+        raise InputError(
+            f"{home}: no records; points24 leaderboard ingest DIR makes them, --dir names another folder"
+        )
+    if taken := [name for name in made if f"{name}.md" in (README, recovery.REPORT)]:
+        raise InputError(
+            f"{home / REPRODUCTION / taken[0]}: the report {taken[0]}.md is another's; rename it"
+        )
+    drawn, refused = curves(found)
+    return Contents(tables(found), drawn, recoveries(found), made, refused)
 
 
-def _generated(records: Path) -> tuple[dict[str, bytes], Reproduction | None]:
-    found = read_records(records)
-    if not found:
-        raise InputError(f"{records}: no records; points24 leaderboard ingest DIR makes them")
-    all_tables = tables(found)
-    repaired = recoveries(found)
-    home = records.parent / REPRODUCTION
-    made = reproduction_of(read_manifest(home / MANIFEST), read_records(home)) if home.is_dir() else None
-    readme = markdown(all_tables, REPORT if repaired else None, reproduction.REPORT if made else None)
-    texts = {"README.md": readme, "index.html": page(all_tables)}
-    if made:
-        texts[reproduction.REPORT] = reproduction.markdown(made)
-    if repaired:
-        texts[REPORT] = recovery_markdown(repaired)
-    for table in all_tables:
-        texts[f"{TABLES}/{table.protocol.slug}.csv"] = table_csv(table)
-        texts[f"{TABLES}/{table.protocol.slug}.tex"] = table_latex(table)
-    return {name: text.encode() for name, text in texts.items()}, made
+def texts(found: Contents) -> dict[str, bytes]:
+    """File name below ``generated/`` -> its content, of all but the figures."""
+    files, reports = {}, []
+    if found.recoveries:
+        files[recovery.REPORT] = recovery.markdown(found.recoveries)
+        reports.append(Link(recovery.REPORT, "Recovery: what recovered checkpoints regain"))
+    for name, each in found.reproductions.items():
+        files[f"{name}.md"] = reproduction.markdown(name, each)
+        reports.append(Link(f"{name}.md", f"{name}: the paper's experiment, finding by finding"))
+    if found.tables:
+        files[PAGE] = page(found.tables)
+    for table in found.tables:
+        files[f"{TABLES}/{table.protocol.slug}.csv"] = table_csv(table)
+        files[f"{TABLES}/{table.protocol.slug}.tex"] = table_latex(table)
+    of_curves = [
+        Link(f"{FIGURES}/{name}", figures.name_of(each))
+        for each in found.curves
+        for name in figures.curve_figures([each])
+    ]
+    files[README] = readme(found.tables, reports, of_curves)
+    return {name: text.encode() for name, text in files.items()}
 
 
-def build(records: Path, output: Path) -> list[str]:
-    """Write every generated file, each as a whole, and return the names of those that changed.
+def plots(found: Contents) -> dict[str, Plot]:
+    """File name below ``generated/`` -> figure."""
+    every = figures.curve_figures(found.curves)
+    for each in figures.recovery_figures(found.recoveries):
+        every |= each
+    for name, made in found.reproductions.items():
+        every |= figures.reproduction_figures(name, made)
+    return {f"{FIGURES}/{name}": plot for name, plot in every.items()}
 
-    A build that is killed leaves whole files of which some are old; the next one finishes the work.
+
+class Built(NamedTuple):
+    """What a build did."""
+
+    changed: list[str]
+    """The names of the files that were written with new content, or removed."""
+    warnings: list[str]
+    """What is missing, and why."""
+
+
+def build(home: Path) -> Built:
+    """Write ``generated/``, each file as a whole.
+
+    Without matplotlib, figures stay as they are. A build that is killed leaves whole files, some of them
+    old; the next one finishes the work.
+
+    Raises:
+        InputError: see `contents`; or a file cannot be written.
     """
-    if not records.is_dir():
-        raise InputError(f"{records}: no such folder of records")
-    # The lock keeps two builds apart, and a build from records that are being added to.
-    with FileLock(records / LOCK):
-        files, made = _generated(records)
-        for name in files:  # what a killed build may have left
-            discard_partial(output / name)
-        changed = _differing(files, output)
+    with ExitStack() as stack:
+        # Keeps two builds apart, and a build from records that are being added to.
+        for folder in filter(Path.is_dir, (home / RECORDS, home / REPRODUCTION)):
+            stack.enter_context(FileLock(folder / LOCK))
+        found, output = contents(home), home / GENERATED
+        files, drawings = texts(found), plots(found)
+        left_over = _left_over(output, [*files, *drawings])
+        for name in left_over:
+            (output / name).unlink()
+        changed = [name for name, content in files.items() if _read(output / name) != content]
         for name in changed:
-            path = output / name
-            if name not in files:
-                path.unlink()
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as partial:
+            with writing(output / name) as partial:
                 partial.write_bytes(files[name])
-        return changed + _draw(made, output)
+        warnings = [f"no curve: {reason}" for reason in found.warnings]
+        if name := figures.missing_package():
+            warnings.append(f"no figures drawn: {name} is not installed: pip install 'points24[plots]'")
+        else:
+            before = {name: _read(output / name) for name in drawings}
+            figures.write_figures({output / name: plot for name, plot in drawings.items()})
+            changed += [name for name in drawings if _read(output / name) != before[name]]
+        return Built(changed + left_over, warnings)
 
 
-def differing(records: Path, output: Path) -> list[str]:
+def differing(home: Path) -> list[str]:
     """The names of generated files that are missing, left over, or not what the records give.
 
-    Of figures, which another matplotlib draws otherwise, those that are missing or left over.
+    A figure counts only when missing or left over: another matplotlib draws it with other bytes.
     """
-    files, made = _generated(records)
-    wanted = _figures(made)
-    lost = sorted(name for name in wanted if not (output / name).is_file())
-    return _differing(files, output) + lost + _left_over(output, wanted)
+    found, output = contents(home), home / GENERATED
+    files, drawings = texts(found), plots(found)
+    stale = [name for name, content in files.items() if _read(output / name) != content]
+    stale += [name for name in drawings if not (output / name).is_file()]
+    return stale + _left_over(output, [*files, *drawings])
 
 
-def _figures(made: Reproduction | None) -> set[str]:
-    names = reproduction.figure_names(made) if made else []
-    return {f"{reproduction.FIGURES}/{name}" for name in names}
+def _left_over(output: Path, wanted: Iterable[str]) -> list[str]:
+    present = {path.relative_to(output).as_posix() for pattern in _OWN for path in output.glob(pattern)}
+    return sorted(present - set(wanted))
 
 
-def _left_over(output: Path, wanted: set[str]) -> list[str]:
-    present = (output / reproduction.FIGURES).glob("reproduction_*.svg")
-    return sorted({f"{reproduction.FIGURES}/{path.name}" for path in present} - wanted)
-
-
-def _draw(made: Reproduction | None, output: Path) -> list[str]:
-    """Write the figures and return the names of those that changed.
-
-    Without matplotlib, what is there stays.
-
-    Raises:
-        InputError: there is no matplotlib, and a figure is missing.
-    """
-    wanted = _figures(made)
-    gone = _left_over(output, wanted)
-    for name in gone:
-        (output / name).unlink()
-    if made is None:
-        return gone
-    before = {name: (output / name).read_bytes() for name in wanted if (output / name).is_file()}
-    try:
-        reproduction.write_figures(made, output)
-    except ModuleNotFoundError as e:
-        if (e.name or "").partition(".")[0] != "matplotlib":
-            raise
-        if lost := sorted(wanted - before.keys()):
-            raise InputError(f"{lost[0]} needs matplotlib: pip install 'points24[plots]'") from e
-        return gone
-    return gone + sorted(name for name in wanted if (output / name).read_bytes() != before.get(name))
-
-
-def _differing(files: dict[str, bytes], output: Path) -> list[str]:
-    changed = [
-        name
-        for name, content in files.items()
-        if not (output / name).is_file() or (output / name).read_bytes() != content
-    ]
-    present = [f"{TABLES}/{path.name}" for path in (output / TABLES).glob("*")]
-    present += [name for name in (REPORT, reproduction.REPORT) if (output / name).exists()]
-    return changed + sorted(name for name in present if name not in files)
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from points24.harness.cli import Command
 from points24.tasks.errors import InputError
@@ -19,9 +18,16 @@ if TYPE_CHECKING:
     from points24.harness.records.lm_eval_output import Run
     from points24.harness.records.record import Record
 
-_HERE = Path(__file__).resolve().parent
+_HOME = Path("leaderboard")
 _MEASURED = "measured.jsonl"
 _DONE, _SOME_FAILED, _ALL_FAILED, _NOT_WHAT_RECORDS_GIVE = 0, 1, 2, 3
+
+
+def _run(args: argparse.Namespace) -> int:
+    return args.subcommand(args)
+
+
+# -- leaderboard -----------------------------------------------------------------------------------------
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,18 +36,15 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
         sub = subcommands.add_parser(name, help=about, description=about)
         sub.add_argument(
-            "--dir",
-            type=Path,
-            default=_HERE,
-            help="folder with records/, where tables go (default: points24's)",
+            "--dir", type=Path, default=_HOME, help=f"the leaderboard's folder (default: ./{_HOME})"
         )
         sub.set_defaults(subcommand=run)
         return sub
 
-    ingest = add("ingest", _ingest, "take in lm-eval's output, or the records of a training run")
+    ingest = add("ingest", _ingest, "add lm-eval's output, or a training run's records, to records/")
     _runs_arguments(ingest, "--output_path of lm_eval, or output_dir of points24 train")
-    add("build", _build, "write README.md, index.html, tables/ and reports from records/")
-    add("check", _check, "exit with 3 unless the committed tables are what the records give")
+    add("build", _build, "write tables, page, reports and figures from records/ to generated/")
+    add("check", _check, "exit with 3 unless generated/ is what the records give")
     compare = add("compare", _compare, "two checkpoints deal by deal, on every protocol that they share")
     compare.add_argument("a", help="a model, a label of the tables, or a record's key")
     compare.add_argument("b", help="likewise")
@@ -51,14 +54,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     rescore.add_argument("--ingest", action="store_true", help="add the outcome to the records")
     export = add("export", _export, "a model's records as the model-index of a Hugging Face model card")
     export.add_argument("model", help="a model, a label of the tables, or a record's key")
-    plot = add("plot", _plot, "the curves of training runs, and recoveries, as SVG")
-    plot.add_argument("-o", "--output", type=Path, required=True, help="folder for the figures")
 
 
 def _runs_arguments(parser: argparse.ArgumentParser, folders: str) -> None:
     parser.add_argument("folders", nargs="+", metavar="DIR", type=Path, help=folders)
     parser.add_argument("--model", help="name of the checkpoint (default: that of its folder)")
-    parser.add_argument("--parent", help="model that it was trained or repaired from")
+    parser.add_argument("--parent", help="model that it was trained or recovered from")
     parser.add_argument("--stage", help="what made it: base, SFT, RL, recovered, …")
     parser.add_argument("--step", type=int, help="training step (default: that of a folder checkpoint-N)")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -67,68 +68,49 @@ def _runs_arguments(parser: argparse.ArgumentParser, folders: str) -> None:
 def _ingest(args: argparse.Namespace) -> int:
     from points24.harness.records.ingest import check_against_results, records_of
     from points24.harness.records.store import add_records
+    from points24.leaderboards.ingest import each_run, new_of_runs
 
-    about = _about(args)
     trained = [folder for folder in args.folders if (folder / "records").is_dir()]
+    about = _about(args)
     if trained and any(about):
-        raise InputError(f"{trained[0]}: a run's records say model, parent, stage and step themselves")
-    records, failed = _new_of_runs(trained, args.dir / "records"), 0
-    for read in _runs([folder for folder in args.folders if folder not in trained]):
-        try:
-            run = read()
-            check_against_results(run)
-            records += records_of(run, about)
-        except InputError as e:
-            failed += 1
-            print(f"points24: error: {e}", file=sys.stderr)
+        raise InputError(f"{trained[0]}: a run's records state model, parent, stage and step already")
+    records = new_of_runs(trained, args.dir / "records")
+
+    def take(run: Run) -> None:
+        check_against_results(run)
+        records.extend(records_of(run, about))
+
+    failed = each_run([folder for folder in args.folders if folder not in trained], take)
     added = {record.key for record in add_records(args.dir / "records" / _MEASURED, records)}
     for record in records:
         state = "added" if record.key in added else "known"
-        if args.json:
-            print(json.dumps({"state": state, "key": record.key, "label": record.label, "task": record.task}))
-        else:
-            score = f"{record.k}/{record.n}"
-            print(f"{state} {record.key[:12]} {record.label} {record.task} {record.filter} {score}")
+        row = {"state": state, "key": record.key, "label": record.label, "task": record.task}
+        score = f"{record.label} {record.task} {record.filter} {record.k}/{record.n}"
+        print(json.dumps(row) if args.json else f"{state} {record.key[:12]} {score}")
     return _status(len(records), failed)
-
-
-def _new_of_runs(folders: list[Path], store: Path) -> list[Record]:
-    """The records of training runs, less scores of a parent that are in the store or in another run's."""
-    from points24.harness.analysis.comparison import protocol_of
-    from points24.harness.records.store import read_records
-
-    def score(record: Record) -> tuple[Any, ...]:
-        return record.weights_sha256, protocol_of(record), record.outcomes
-
-    found = {record.key: record for folder in folders for record in read_records(folder / "records")}
-    known = {score(record) for record in (read_records(store) if store.is_dir() else [])}
-    new = []
-    # A checkpoint's own score, which says its stage, comes before that of the same weights as a parent.
-    for record in sorted(found.values(), key=lambda record: record.stage is None):
-        if record.stage is not None or score(record) not in known:
-            known.add(score(record))
-            new.append(record)
-    return new
 
 
 def _build(args: argparse.Namespace) -> int:
     from points24.leaderboards.build import build
 
-    changed = build(args.dir / "records", args.dir)
+    changed, warnings = build(args.dir)
     print("\n".join(changed) if changed else "nothing has changed")
+    for warning in warnings:
+        print(f"points24: warning: {warning}", file=sys.stderr)
     return _DONE
 
 
 def _check(args: argparse.Namespace) -> int:
     from points24.leaderboards.build import differing
 
-    if stale := differing(args.dir / "records", args.dir):
+    if stale := differing(args.dir):
         print(
-            f"points24: error: not what the records give: {', '.join(stale)}; run points24 leaderboard build",
+            f"points24: error: not what the records give: {', '.join(stale)}; "
+            f"run points24 leaderboard build --dir {args.dir}",
             file=sys.stderr,
         )
         return _NOT_WHAT_RECORDS_GIVE
-    print("the tables are what the records give")
+    print("the generated files are what the records give")
     return _DONE
 
 
@@ -147,32 +129,29 @@ def _compare(args: argparse.Namespace) -> int:
 def _rescore(args: argparse.Namespace) -> int:
     from points24.harness.records.ingest import records_of, rescored
     from points24.harness.records.store import add_records
+    from points24.leaderboards.ingest import each_run
 
     about = _about(args)
-    records, failed = [], 0
-    for read in _runs(args.folders, any_version=True):
-        try:
-            before = read()
-            after = rescored(before)
-            found = records_of(after, about)
-        except InputError as e:
-            failed += 1
-            print(f"points24: error: {e}", file=sys.stderr)
-            continue
-        records += found
+    records: list[Record] = []
+
+    def judge(before: Run) -> None:
+        after = rescored(before)
+        found = records_of(after, about)
+        records.extend(found)
         for record, old, new in zip(found, before.dialogues.values(), after.dialogues.values(), strict=True):
             verdicts = [(x.deciding.verdict, y.deciding.verdict) for x, y in zip(old, new, strict=True)]
             changed = sum(x != y for x, y in verdicts)
             was = sum(x == "correct" for x, _ in verdicts)
             row = {"label": record.label, "task": record.task, "filter": record.filter, "n": record.n}
             row |= {"k_before": was, "k": record.k, "changed_verdicts": changed}
-            if args.json:
-                print(json.dumps(row))
-            else:
-                print(
-                    f"{record.label} {record.task} {record.filter}: {was}/{record.n} as stored, "
-                    f"{record.k}/{record.n} now, {changed} verdicts changed"
-                )
+            print(
+                json.dumps(row)
+                if args.json
+                else f"{record.label} {record.task} {record.filter}: {was}/{record.n} as stored, "
+                f"{record.k}/{record.n} now, {changed} verdicts changed"
+            )
+
+    failed = each_run(args.folders, judge, any_version=True)
     if args.ingest:
         added = add_records(args.dir / "records" / _MEASURED, records)
         print(f"{len(added)} records added, {len(records) - len(added)} known", file=sys.stderr)
@@ -188,107 +167,83 @@ def _export(args: argparse.Namespace) -> int:
     return _DONE
 
 
-def _plot(args: argparse.Namespace) -> int:
-    from points24.harness.records.store import read_records
-
-    paths = _plots().write_plots(read_records(args.dir / "records"), args.output)
-    print("\n".join(map(str, paths)))
-    return _DONE
-
-
-def _plot_arguments(parser: argparse.ArgumentParser) -> None:
-    subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
-    about = "a training run's accuracy and OOD verdicts over its steps, as SVG"
-    sub = subcommands.add_parser("curve", help=about, description=about)
-    sub.add_argument("folder", metavar="RUN", type=Path, help="output_dir of a training run, with records/")
-    sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: RUN/curve.svg)")
-    sub.add_argument("--filter", choices=FILTERS, default=FILTERS[0], help=f"(default: {FILTERS[0]})")
-    sub.set_defaults(subcommand=_plot_curve)
-    about = "what repaired checkpoints bring back: recovery.md, recovery curves and Pareto front as SVG"
-    sub = subcommands.add_parser("recovery", help=about, description=about)
-    sub.add_argument(
-        "folders", nargs="+", metavar="DIR", type=Path, help="a folder with records/, or one of records"
-    )
-    sub.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=Path,
-        help="(default: recovery/ below the first, beside records/)",
-    )
-    sub.add_argument("--json", action="store_true", help="one JSON object per pair and filter, not the paths")
-    sub.set_defaults(subcommand=_plot_recovery)
-
-
-def _plot_curve(args: argparse.Namespace) -> int:
-    from points24.harness.analysis.curve import curve
-    from points24.harness.records.store import read_records
-
-    path = args.output or args.folder / "curve.svg"
-    if path.suffix != ".svg":
-        raise InputError(f"--output: expected a file that ends in .svg, found {path}")
-    found = curve(read_records(args.folder / "records"), args.filter)
-    _plots().write_curve(found, path)
-    print(path)
-    return _DONE
-
-
-def _plot_recovery(args: argparse.Namespace) -> int:
-    from points24.harness.analysis.recovery import missing_references
-    from points24.harness.analysis.recovery_report import sentence, summary, title
-    from points24.harness.records.store import read_records
-    from points24.leaderboards.reports.recovery import found_in, write_recovery_report
-
-    stores = [folder / "records" if (folder / "records").is_dir() else folder for folder in args.folders]
-    records = list({record.key: record for store in stores for record in read_records(store)}.values())
-    _plots()  # says what is missing before anything is written
-    found = found_in(records)
-    for name in missing_references(records):
-        print(
-            f"points24: warning: left out what lacks {name} on the same protocol and decoding",
-            file=sys.stderr,
-        )
-    paths = write_recovery_report(records, args.output or stores[0].resolve().parent / "recovery")
-    for each in found:
-        text = f"{title(each)}. {sentence(each)}"
-        print(json.dumps(summary(each), ensure_ascii=False) if args.json else text)
-    if not args.json:
-        print("\n".join(map(str, paths)))
-    return _DONE
-
-
-def _plots() -> ModuleType:
-    try:
-        from points24.leaderboards.render import curves as plots
-    except ModuleNotFoundError as e:
-        raise InputError(f"{e.name} is not installed: pip install 'points24[plots]'") from e
-    return plots
-
-
 def _about(args: argparse.Namespace) -> About:
     from points24.harness.records.ingest import About
 
     return About(args.model, args.parent, args.stage, args.step)
 
 
-def _runs(folders: list[Path], *, any_version: bool = False) -> Iterator[Callable[[], Run]]:
-    """The runs of all folders; a folder that has none counts as one run that cannot be read."""
-    from points24.harness.records.lm_eval_output import failing, runs
-
-    for folder in folders:
-        try:
-            yield from runs(folder, any_version=any_version)
-        except InputError as e:
-            yield failing(e)
-
-
 def _status(done: int, failed: int) -> int:
     return _DONE if not failed else _SOME_FAILED if done else _ALL_FAILED
 
 
-def _run(args: argparse.Namespace) -> int:
-    return args.subcommand(args)
+leaderboard = Command("your results as records, tables and a page", _arguments, _run)
 
 
-leaderboard = Command("records and the tables made from them", _arguments, _run)
-plot = Command("figures of training runs and repairs", _plot_arguments, _run)
+# -- plot ------------------------------------------------------------------------------------------------
+
+
+def _plot_arguments(parser: argparse.ArgumentParser) -> None:
+    subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        sub = subcommands.add_parser(name, help=about, description=about)
+        sub.set_defaults(subcommand=run)
+        return sub
+
+    sub = add("curve", _plot_curve, "a training run's accuracy and OOD verdicts over its steps, as SVG")
+    sub.add_argument("folder", metavar="RUN", type=Path, help="output_dir of a training run, with records/")
+    sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: RUN/curve.svg)")
+    sub.add_argument("--filter", choices=FILTERS, default=FILTERS[0], help=f"(default: {FILTERS[0]})")
+    sub = add("recovery", _plot_recovery, "what recovered checkpoints regain: recovery.md and its figures")
+    a_folder = "a folder with records/, or one of records"
+    sub.add_argument("folders", nargs="+", metavar="DIR", type=Path, help=a_folder)
+    where = "(default: recovery/ below the first, beside records/)"
+    sub.add_argument("-o", "--output", metavar="DIR", type=Path, help=where)
+    sub.add_argument("--json", action="store_true", help="one JSON object per pair and filter, not the paths")
+
+
+def _plot_curve(args: argparse.Namespace) -> int:
+    from points24.harness.analysis.curve import curve
+    from points24.harness.records.store import read_records
+    from points24.leaderboards.figures import Plot, write_figures
+
+    path = args.output or args.folder / "curve.svg"
+    if path.suffix != ".svg":
+        raise InputError(f"--output: expected a file that ends in .svg, found {path}")
+    found = curve(read_records(args.folder / "records"), args.filter)
+    print(*write_figures({path: Plot("curve", found)}))
+    return _DONE
+
+
+def _plot_recovery(args: argparse.Namespace) -> int:
+    from points24.harness.analysis.recovery import missing_references, recoveries
+    from points24.harness.analysis.summaries import recovery_sentence, recovery_summary, recovery_title
+    from points24.harness.records.store import read_records
+    from points24.leaderboards.reports.recovery import write_recovery_report
+
+    stores = [folder / "records" if (folder / "records").is_dir() else folder for folder in args.folders]
+    records = list({record.key: record for store in stores for record in read_records(store)}.values())
+    found, missing = recoveries(records), missing_references(records)
+    if not found and missing:
+        raise InputError(
+            f"no recovery: no record of {', '.join(missing)} with the protocol and decoding of what "
+            "was recovered"
+        )
+    if not found:
+        raise InputError("no recovery: no OOD record of a checkpoint that points24 recover made")
+    for name in missing:
+        print(
+            f"points24: warning: left out what lacks {name} on the same protocol and decoding",
+            file=sys.stderr,
+        )
+    paths = write_recovery_report(found, args.output or stores[0].resolve().parent / "recovery")
+    for each in found:
+        text = f"{recovery_title(each)}. {recovery_sentence(each)}"
+        print(json.dumps(recovery_summary(each), ensure_ascii=False) if args.json else text)
+    if not args.json:
+        print("\n".join(map(str, paths)))
+    return _DONE
+
+
+plot = Command("figures of training runs and of recovered checkpoints", _plot_arguments, _run)

@@ -103,12 +103,12 @@ def _reported(run: RunFolder) -> int:
     from tabulate import tabulate
 
     from points24.harness.analysis.curve import forgetting
-    from points24.harness.analysis.curve_report import sentence, table
+    from points24.harness.analysis.summaries import curve_sentence, curve_table
 
     if PartialState().is_main_process:
         if found := run.curve():
-            print(tabulate(table(found), headers="keys", tablefmt="github", disable_numparse=True))
-            print(f"\n{sentence(forgetting(found))}\n")
+            print(tabulate(curve_table(found), headers="keys", tablefmt="github", disable_numparse=True))
+            print(f"\n{curve_sentence(forgetting(found))}\n")
         print(run.path)
     return 0
 

@@ -61,7 +61,7 @@ class Difference(NamedTuple):
         interval: its 95 % interval.
         p: that of the test.
         p_holm: adjusted for all tests that are shown with it; `p` where it stands alone.
-        table: the 2×2, where both records have outcomes.
+        table: the contingency table, where both records have outcomes.
     """
 
     against: Record
@@ -117,20 +117,23 @@ def difference(a: Record, b: Record) -> Difference:
     return Difference(b, share, clustered_paired_interval(table, differences, hands), p, p, table)
 
 
-def recovered(repaired: Record, source: Record, target: Record) -> tuple[float, Interval | None] | None:
-    """The share of what the target lost that a repair brings back, and its 95 % interval.
+def recovered_share(
+    recovered: Record, source: Record, target: Record
+) -> tuple[float, Interval | None] | None:
+    """The share of the target's loss that a recovered checkpoint regains, and its 95 % interval.
 
-    (repaired − target) / (source − target), over the same deals: 0 is the target, 1 the source; it may lie
-    outside of these. The interval is Fieller's: None (unbounded) where chance alone can explain the loss.
+    (recovered − target) / (source − target) in accuracy, over the same deals: 0 at the target, 1 at the
+    source, and possibly outside 0 … 1. The interval is Fieller's: None (unbounded) where chance alone can
+    explain the loss.
 
     Returns:
-        None where the target wins as often as the source, or more often: nothing was lost.
+        None where the target is at least as accurate as the source: nothing was lost.
 
     Raises:
         ValueError: they differ in protocol, or have no outcomes.
     """
-    outcomes = [record.outcomes for record in (repaired, source, target)]
-    if len({protocol_of(record) for record in (repaired, source, target)}) > 1 or None in outcomes:
+    outcomes = [record.outcomes for record in (recovered, source, target)]
+    if len({protocol_of(record) for record in (recovered, source, target)}) > 1 or None in outcomes:
         raise ValueError("expected records of one protocol with outcomes")
     if source.k <= target.k:
         return None
@@ -141,7 +144,7 @@ def recovered(repaired: Record, source: Record, target: Record) -> tuple[float, 
 
 
 def paired_table(a: str, b: str) -> Paired:
-    """The 2×2 of two outcome strings of one length."""
+    """The contingency table of two outcome strings of one length."""
     bits_a, bits_b = int(a, 2), int(b, 2)
     both = (bits_a & bits_b).bit_count()
     only_a, only_b = bits_a.bit_count() - both, bits_b.bit_count() - both

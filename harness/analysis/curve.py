@@ -32,15 +32,15 @@ class Curve:
     parent: str | None
     filter: str
     scores: dict[str, dict[int, Record]]
-    """Hand set -> step -> record, steps ascending. `ood` has one of the run's own steps at least; a step
-    may be missing from the others."""
+    """Hand set -> step -> record, steps ascending. `ood` has at least one of the run's own steps; the other
+    hand sets may lack steps."""
 
     @property
     def ood(self) -> dict[int, Record]:
         return self.scores["ood"]
 
     @property
-    def end(self) -> int:
+    def final(self) -> int:
         """The last step that is scored on `ood`."""
         return max(self.ood)
 
@@ -52,22 +52,24 @@ class Curve:
 
 @dataclass(frozen=True)
 class Forgetting:
-    """Where OOD accuracy peaks, whether the end is below that, and if so, where the fall begins."""
+    """Where OOD accuracy peaks, whether the final step is below that, and if so, where the fall begins."""
 
     peak: int
-    """The step of the highest OOD accuracy, the first of equals. Step 0 counts: a run may only forget."""
+    """The first step with the highest OOD accuracy. It may be step 0: a run may only forget."""
     peak_from: int
-    """The peak's interval: it and the steps around it, unbroken, that cannot be told from it."""
+    """Where the peak's interval begins: the unbroken stretch of steps around it that do not differ from it
+    significantly."""
     peak_to: int
     seen_by: int | None
     """The first step after `peak_to` if forgetting is seen: forgetting begins between the two."""
-    end: int
+    final: int
+    """The last step."""
     lost: float
-    """OOD accuracy at the peak less that at the end, 0 … 1."""
+    """OOD accuracy at the peak less that at the final step, 0 … 1."""
     interval: Interval
-    """Tango's 95 % interval of `lost`, paired. That the peak was picked by the same deals flatters it."""
+    """Tango's 95 % interval of `lost`, paired. It is optimistic: the same deals picked the peak."""
     p: float
-    """That peak and end win equally often; adjusted by Holm."""
+    """Of the test that the peak and the final step are equally accurate; adjusted by Holm."""
 
     @property
     def begins_after(self) -> int | None:
@@ -103,7 +105,8 @@ def curve(records: Iterable[Record], filter_name: str = FILTERS[0]) -> Curve:
     """
     scored = [r for r in records if is_scored(r) and r.filter == filter_name]
     scored.sort(key=lambda r: (r.date or "", r.key))
-    own = [r for r in scored if not is_one_of(r, _parents(scored))]
+    named = _parents(scored)
+    own = [r for r in scored if not is_one_of(r, named)]
     if not any(r.step and r.hand_set == "ood" for r in own):
         raise InputError(f"no curve: no record of a training step on hand set ood under filter {filter_name}")
     runs, parents = {run_of(r) for r in own}, _parents(own)
@@ -142,12 +145,12 @@ def forgetting(found: Curve) -> Forgetting:
     """Whether the run has forgotten, and between which steps that begins.
 
     Every step whose outcomes differ from the peak's is tested against it, deal by deal (exact McNemar), with
-    Holm's adjustment over these tests. Forgetting is seen only if the *end* is below the peak; then it
-    begins between the last step of the unbroken stretch, from the peak on, that cannot be told from the
-    peak, and the first one below. A later rise that does not last changes neither.
+    Holm's adjustment over these tests. Forgetting is seen only if the *final* step is significantly below the
+    peak. It then begins after the last step of the unbroken stretch, from the peak on, that does not differ
+    from the peak significantly. A later rise that does not last changes nothing.
 
-    The peak is picked by the same deals. Holm guards against that: any other step might have been the peak,
-    and there are as many tests as such steps.
+    The same deals pick the peak. Holm's adjustment guards against that: any other step might have been the
+    peak, and each such step has a test.
     """
     records, steps = found.ood, list(found.ood)
     peak = max(steps, key=lambda step: records[step].k)
@@ -164,15 +167,15 @@ def forgetting(found: Curve) -> Forgetting:
     place = steps.index(peak)
     peak_from = [peak, *takewhile(is_like_peak, reversed(steps[:place]))][-1]
     like_peak = list(takewhile(is_like_peak, steps[place:]))
-    end = steps[-1]
-    fall = difference(records[peak], records[end])
+    final = steps[-1]
+    fall = difference(records[peak], records[final])
     return Forgetting(
         peak=peak,
         peak_from=peak_from,
         peak_to=like_peak[-1],
-        seen_by=None if is_like_peak(end) else steps[place + len(like_peak)],
-        end=end,
+        seen_by=None if is_like_peak(final) else steps[place + len(like_peak)],
+        final=final,
         lost=fall.share,
         interval=fall.interval,
-        p=p_holm.get(end, 1.0),
+        p=p_holm.get(final, 1.0),
     )

@@ -1,7 +1,8 @@
-"""What repairs bring back: the repaired checkpoints of one source and target, side by side.
+"""What recovery achieves: the recovered checkpoints of one source and target, side by side.
 
-Pure: records in, values out. A repaired checkpoint is one whose recipe names a source and a target that
-have records of the same protocol and decoding. ID and OOD are the hand sets `id` and `ood`.
+Pure: records in, values out. A record is of a recovered checkpoint if its recipe names a method, a source and
+a target. Source and target need records of the same protocol and decoding. ID and OOD are the hand sets `id`
+and `ood`.
 """
 
 from __future__ import annotations
@@ -19,68 +20,14 @@ from points24.harness.analysis.comparison import (
     hands_of,
     interval_of,
     protocol_of,
-    recovered,
+    recovered_share,
 )
 from points24.harness.analysis.curve import is_one_of
 from points24.harness.analysis.statistics import Interval, holm
 from points24.harness.records.record import Record
-from points24.harness.recovery.specs import ALL_LAYERS, LayerSpec, RankSpec, parse_layers, parse_ranks
+from points24.harness.recovery.recipe import Recipe
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import FILTERS
-
-SPECTRAL = "spectral"
-"""The method that is a repair; every other one is a baseline."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a checkpoint was repaired, from `Record.recipe`."""
-
-    method: str
-    """``spectral``, ``reset``, ``interpolate`` or ``task-arithmetic``."""
-    restore: str | None = None
-    """``directions``, ``values`` or ``both``; None for a baseline."""
-    ranks: RankSpec | None = None
-    """None for a baseline."""
-    layers: LayerSpec = ALL_LAYERS
-    weight: float | None = None
-    """None for a method without one."""
-    variant: str = ""
-    """Other settings in words: modules, taper, compat."""
-
-    @property
-    def kind(self) -> str:
-        """What is restored, or the baseline's method."""
-        return self.restore or self.method
-
-    @property
-    def is_baseline(self) -> bool:
-        return self.method != SPECTRAL
-
-    @property
-    def rank_share(self) -> float | None:
-        """0 … 1; None for a baseline, or for a count of ranks."""
-        return self.ranks and self.ranks.share
-
-    @property
-    def layer_share(self) -> float | None:
-        """0 … 1; None for a count or a list of layers."""
-        return self.layers.share
-
-    @property
-    def short(self) -> str:
-        """What tells it from others of its kind: ``top 20%, first 25%``, ``0.5``, ``all``."""
-        weight = None if self.weight is None else f"{self.weight:g}"
-        parts = [spec.text for spec in (self.ranks, self.layers) if spec and spec.text != "all"]
-        return ", ".join(filter(None, (weight, *parts, self.variant))) or "all"
-
-    @property
-    def label(self) -> str:
-        """In words: ``directions, top 20% of ranks, first 25% of layers``."""
-        kind = self.kind if self.weight is None else f"{self.kind} {self.weight:g}"
-        ranks = self.ranks and _words(self.ranks.text, self.ranks.share, "ranks")
-        layers = _words(self.layers.text, self.layers.share, "layers") if self.layers.text != "all" else None
-        return ", ".join(filter(None, (kind, ranks, layers, self.variant)))
 
 
 class Score(NamedTuple):
@@ -100,7 +47,7 @@ class Reference:
     """The source or the target."""
 
     name: str
-    """As the recipe has it."""
+    """As recipes call it."""
     ood: Score
     id: Score | None
     on_front: bool = False
@@ -108,27 +55,28 @@ class Reference:
 
 @dataclass(frozen=True)
 class Recovered:
-    """One repaired checkpoint, under one protocol."""
+    """One recovered checkpoint, under one protocol."""
 
     recipe: Recipe
     ood: Score
     id: Score | None
-    """None where it, or the target, has no ID record that goes with the OOD record."""
+    """None where it or the target has no ID record that goes with the OOD record."""
     ood_gain: Difference
-    """Against the target. `p_holm` is adjusted over both gains of every repair of the pair."""
+    """Against the target. `p_holm` is adjusted over both gains of every recovered checkpoint of the pair."""
     id_gain: Difference | None
     recovered: float | None
-    """The share of what the target lost on OOD that is back: 0 as the target, 1 as the source. None if the
-    target lost nothing."""
+    """The recovered share of the target's loss on OOD: 0 at the target, 1 at the source. None if the target
+    lost nothing."""
     interval: Interval | None
     """Fieller's 95 % interval of `recovered`; None where it is unbounded."""
     on_front: bool = False
-    """Whether no other repair and neither end is as good on both of ID and OOD and better on one."""
+    """Whether nothing else of the pair, source and target included, is as good on both ID and OOD and better
+    on one."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """The repairs of one source and target under one protocol and decoding."""
+    """The recovered checkpoints of one source and target under one protocol and decoding."""
 
     source: Reference
     target: Reference
@@ -150,7 +98,7 @@ class Recovery:
 
     @property
     def best(self) -> Recovered | None:
-        """The best spectral repair by OOD accuracy."""
+        """The best by OOD accuracy that is no baseline."""
         return next((r for r in self.checkpoints if not r.recipe.is_baseline), None)
 
     @property
@@ -159,55 +107,40 @@ class Recovery:
 
 
 def recipe_of(record: Record) -> Recipe:
-    """The recipe of a repaired checkpoint.
+    """The recipe of a recovered checkpoint.
 
     Raises:
-        InputError: ranks or layers that cannot be read.
+        InputError: a method that is not known, or settings that cannot be read.
     """
-    recipe = record.recipe or {}
-    modules = recipe.get("modules")
-    variant = [
-        "" if not modules else modules if isinstance(modules, str) else " ".join(modules),
-        f"taper {recipe['taper']}" if recipe.get("taper") else "",
-        "compat" if recipe.get("compat") else "",
-    ]
     try:
-        return Recipe(
-            method=str(recipe["method"]),
-            restore=recipe.get("restore"),
-            ranks=parse_ranks(str(recipe["ranks"])) if recipe.get("ranks") else None,
-            layers=parse_layers(str(recipe.get("layers") or "all")),
-            weight=recipe.get("weight"),
-            variant=", ".join(filter(None, variant)),
-        )
+        return Recipe.read(record.recipe or {})
     except InputError as e:
         raise InputError(f"{record.label}: recipe: {e}") from e
 
 
 def recoveries(records: Iterable[Record]) -> list[Recovery]:
-    """Every pair of source and target that was repaired, by filter (strict first), target and source.
+    """Every pair of source and target with recovered checkpoints, by filter (strict first), target and source.
 
-    A pair stands once per OOD protocol and decoding. Of several records of one checkpoint the newest counts.
-    A pair of which an end has no record of the protocol and decoding is left out: see `missing_references`.
+    A pair comes once per OOD protocol and decoding. Of several records of one checkpoint the newest counts. A
+    pair whose source or target has no record of that protocol and decoding is left out: `missing_references`
+    names it.
 
     Raises:
         InputError: a recipe that cannot be read.
     """
     scored = _scored(records)
     found = []
-    for (source, target, protocol, decoding), repaired in _groups(scored).items():
+    for (source, target, protocol, decoding), made in _groups(scored).items():
         same = [r for r in scored if protocol_of(r) == protocol and _decoding(r) == decoding]
-        ends = [_newest(same, name) for name in (source, target)]
-        if ends[0] is None or ends[1] is None:
-            continue
-        found.append(
-            _recovery((source, target), (ends[0], ends[1]), repaired, _of_id(scored, ends[1], target))
-        )
+        of_source, of_target = _newest(same, source), _newest(same, target)
+        if of_source and of_target:
+            of_id = _of_id(scored, of_target, target)
+            found.append(_recovery((source, target), (of_source, of_target), made, of_id))
     return sorted(found, key=_order)
 
 
 def missing_references(records: Iterable[Record]) -> list[str]:
-    """The sources and targets of repaired records that have no record of the same protocol and decoding."""
+    """The sources and targets of recovered checkpoints without a record of the same protocol and decoding."""
     scored = _scored(records)
     return sorted(
         {
@@ -223,10 +156,10 @@ def missing_references(records: Iterable[Record]) -> list[str]:
 
 
 def against_baseline(found: Recovery) -> Difference | None:
-    """The best repair against the best baseline on OOD; None where there is no repair or no baseline.
+    """The best spectral recovery against the best baseline on OOD; None where either is missing.
 
-    Both were picked by the same deals, which flatters the one ahead. So `p_holm` is adjusted over the tests
-    of all of its kind (repairs, or baselines) against the other: each of them might have been the best.
+    The same deals picked both, which favours the one ahead. So `p_holm` is adjusted over the tests of all of
+    its kind (spectral, or baselines) against the other: each of them might have been the best.
     """
     best, baseline = found.best, found.best_baseline
     if best is None or baseline is None:
@@ -246,7 +179,7 @@ def _scored(records: Iterable[Record]) -> list[Record]:
 
 
 def _groups(scored: Sequence[Record]) -> dict[tuple[str, str, Protocol, str], list[Record]]:
-    """(source, target, OOD protocol, decoding) -> the repaired records, oldest first."""
+    """(source, target, OOD protocol, decoding) -> the recovered checkpoints' records, oldest first."""
     groups: dict[tuple[str, str, Protocol, str], list[Record]] = defaultdict(list)
     for record in scored:
         recipe = record.recipe or {}
@@ -262,38 +195,37 @@ def _groups(scored: Sequence[Record]) -> dict[tuple[str, str, Protocol, str], li
 
 
 def _recovery(
-    names: tuple[str, str], ends: tuple[Record, Record], repaired: Sequence[Record], of_id: Sequence[Record]
+    names: tuple[str, str],
+    references: tuple[Record, Record],
+    made: Sequence[Record],
+    of_id: Sequence[Record],
 ) -> Recovery:
     """One pair under one protocol.
 
     Args:
         names: of source and target.
-        ends: their OOD records.
-        repaired: OOD records, oldest first.
+        references: their OOD records.
+        made: OOD records of recovered checkpoints, oldest first.
         of_id: the ID records that go with them, of one protocol, oldest first.
     """
     source, target = (
         Reference(name, _score(ood), _maybe(_newest(of_id, name)))
-        for name, ood in zip(names, ends, strict=True)
+        for name, ood in zip(names, references, strict=True)
     )
     ids = {_identity(record): record for record in of_id if record.recipe}
-    repairs = [
-        _repair(record, ids.get(key), source, target)
-        for key, record in {_identity(record): record for record in repaired}.items()
-    ]
-    repairs.sort(
+    newest = {_identity(record): record for record in made}
+    found = [_recovered(record, ids.get(key), source, target) for key, record in newest.items()]
+    found.sort(
         key=lambda r: (-r.ood.record.k, -(r.id.record.k if r.id else 0), r.recipe.label, r.ood.record.key)
     )
-    on_front = _front([source, target, *repairs])
-    source, target = (
-        replace(end, on_front=on) for end, on in zip((source, target), on_front[:2], strict=True)
-    )
-    repairs = [replace(r, on_front=on) for r, on in zip(_adjusted(repairs), on_front[2:], strict=True)]
-    return Recovery(source, target, protocol_of(ends[1]), _decoding(ends[1]), tuple(repairs))
+    on_front = _front([source, target, *found])
+    source, target = replace(source, on_front=on_front[0]), replace(target, on_front=on_front[1])
+    found = [replace(r, on_front=on) for r, on in zip(_adjusted(found), on_front[2:], strict=True)]
+    return Recovery(source, target, protocol_of(references[1]), _decoding(references[1]), tuple(found))
 
 
-def _repair(ood: Record, of_id: Record | None, source: Reference, target: Reference) -> Recovered:
-    back = recovered(ood, source.ood.record, target.ood.record)
+def _recovered(ood: Record, of_id: Record | None, source: Reference, target: Reference) -> Recovered:
+    share = recovered_share(ood, source.ood.record, target.ood.record)
     if target.id is None:
         of_id = None
     return Recovered(
@@ -302,26 +234,29 @@ def _repair(ood: Record, of_id: Record | None, source: Reference, target: Refere
         id=_maybe(of_id),
         ood_gain=difference(ood, target.ood.record),
         id_gain=difference(of_id, target.id.record) if of_id and target.id else None,
-        recovered=back and back[0],
-        interval=back and back[1],
+        recovered=share and share[0],
+        interval=share and share[1],
     )
 
 
-def _adjusted(repairs: Sequence[Recovered]) -> list[Recovered]:
-    """The repairs with Holm's adjustment over all of their tests against the target."""
-    ps = iter(holm([gain.p for r in repairs for gain in (r.ood_gain, r.id_gain) if gain is not None]))
+def _adjusted(found: Sequence[Recovered]) -> list[Recovered]:
+    """The same, with Holm's adjustment over all of their tests against the target."""
+    ps = iter(holm([gain.p for r in found for gain in (r.ood_gain, r.id_gain) if gain is not None]))
 
     def adjusted(gain: Difference) -> Difference:
         return gain._replace(p_holm=next(ps))
 
     return [
         replace(r, ood_gain=adjusted(r.ood_gain), id_gain=adjusted(r.id_gain) if r.id_gain else None)
-        for r in repairs
+        for r in found
     ]
 
 
 def _front(points: Sequence[Reference | Recovered]) -> list[bool]:
-    """Whether each is on the Pareto front of ID and OOD accuracy; equals both are, what has no ID is not."""
+    """Whether each is on the Pareto front of ID and OOD accuracy.
+
+    Several equal points on the front are all on it; a point without ID accuracy is not.
+    """
     wins = [(p.id.record.k, p.ood.record.k) if p.id else None for p in points]
     scored = {win for win in wins if win}
     return [
@@ -334,7 +269,7 @@ def _front(points: Sequence[Reference | Recovered]) -> list[bool]:
 def _of_id(scored: Sequence[Record], ood: Record, target: str) -> list[Record]:
     """The ID records that go with an OOD record of the target: those of its ID record with the most deals.
 
-    The same settings, and the same ``--limit``: as many deals, or more where the OOD set has no more.
+    They share the settings and the ``--limit``: as many deals, or more where the OOD set has no more.
     """
     hands = hands_of(ood)
     whole = len(hands) if hands else ood.n
@@ -357,9 +292,9 @@ def _setting(record: Record) -> tuple[Any, ...]:
 
 
 def _identity(record: Record) -> tuple[str, str]:
-    """A repaired checkpoint: its recipe without the folder's name, and its weights.
+    """What tells recovered checkpoints apart: the recipe without the folder's name, and the weights.
 
-    The weights, since a recipe does not name the base of task arithmetic or the dtype of the output.
+    The weights, because a recipe names neither the base of task arithmetic nor the dtype of the output.
     """
     recipe = {key: value for key, value in (record.recipe or {}).items() if key != "name"}
     return json.dumps(recipe, sort_keys=True), record.weights_sha256 or record.model
@@ -391,10 +326,3 @@ def _order(found: Recovery) -> tuple[Any, ...]:
         found.protocol.slug,
         found.decoding,
     )
-
-
-def _words(text: str, share: float | None, noun: str) -> str:
-    """``all ranks``, ``top 20% of ranks``, ``top 128 ranks``, ``layers 0-6``."""
-    if text[0].isdigit():
-        return f"{noun} {text}"
-    return f"{text} {noun}" if text == "all" or share is None else f"{text} of {noun}"

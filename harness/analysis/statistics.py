@@ -26,7 +26,7 @@ class Interval(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """The 2×2 of two records over the same deals; the four add up to their number."""
+    """The contingency table of two records over the same deals; the four add up to their number."""
 
     both: float
     only_a: float
@@ -60,7 +60,7 @@ def wilson(k: float, n: float, confidence: float = CONFIDENCE) -> Interval:
     share = k / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    # At the ends centre and half are equal but for rounding, and the share itself belongs to its interval.
+    # At k = 0 and k = n, rounding might leave the share itself just outside its interval.
     return Interval(0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
 
 
@@ -69,7 +69,7 @@ def clustered_wilson(
 ) -> Interval:
     """Wilson's interval with n divided by the design effect of the clusters.
 
-    Where all outcomes agree, nothing is left to estimate the effect from: each cluster then counts once.
+    Where all outcomes agree, the effect cannot be estimated: each cluster then counts once.
     """
     k, n = sum(outcomes), len(outcomes)
     effect = n / len(set(clusters)) if k in (0, n) else design_effect(outcomes, clusters)
@@ -92,9 +92,9 @@ def design_effect(values: Sequence[float], clusters: Sequence[Hashable]) -> floa
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided exact p that two records win equally often, from the deals that only one of them wins.
+    """Two-sided exact p that two records are equally accurate, from the deals that only one of them wins.
 
-    Given that a deal is won by one alone, each is as likely to be the one (McNemar 1947, exact form).
+    Under that hypothesis either is equally likely to be the winner of such a deal (McNemar 1947, exact form).
     """
     discordant = only_a + only_b
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), discordant, 0.5))) if discordant else 1.0
@@ -161,19 +161,19 @@ def ratio_interval(
 ) -> Interval | None:
     """Fieller's interval for the ratio of two means over the same deals (1954, J. R. Stat. Soc. B 16:175).
 
-    It holds the ratios R for which the mean of ``numerator - R * denominator`` cannot be told from 0 by a
-    t test, so neither mean has to be far from 0 in units of its error for the level to hold, as the delta
-    method needs. Variances and covariance are cluster-robust (Liang & Zeger 1986, with C/(C−1)), with C − 1
+    It holds the ratios R for which a t test does not reject that the mean of ``numerator - R * denominator``
+    is 0. Unlike the delta method's, its level holds even where the means are close to 0 in units of their
+    error. Variances and covariance are cluster-robust (Liang & Zeger 1986, with C/(C−1)), with C − 1
     degrees of freedom for C clusters.
 
     Args:
-        numerators: one value per deal, such as repaired − target.
+        numerators: one value per deal, such as recovered − target.
         denominators: likewise, such as source − target.
         clusters: the hand of each deal; None if no hand comes twice.
         confidence: in (0, 1).
 
     Returns:
-        None where the mean denominator cannot be told from 0 at this level, or for a single cluster: the
+        None where the mean denominator does not differ from 0 significantly, or for a single cluster: the
         ratios that are not rejected are then unbounded.
     """
     labels = range(len(numerators)) if clusters is None else clusters
@@ -217,7 +217,7 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
 def two_shares(k_a: int, n_a: int, k_b: int, n_b: int) -> float:
     """Two-sided p that two *unpaired* shares are equal: the pooled score test.
 
-    For figures without per-deal outcomes, such as those of papers. Blind to pairing, so it needs larger gaps.
+    For figures without per-deal outcomes, such as those of papers. It ignores pairing, so it needs larger gaps.
     """
     pooled = (k_a + k_b) / (n_a + n_b)
     variance = pooled * (1 - pooled) * (1 / n_a + 1 / n_b)
@@ -261,7 +261,7 @@ def paired_deals_needed(difference: float, discordant: float, alpha: float = 0.0
     """Deals to see a paired difference (Connor 1987, Biometrics 43:207).
 
     Args:
-        difference: share won by a less share won by b.
+        difference: accuracy of a less that of b.
         discordant: share of deals that only one of the two wins; at least |difference|.
         alpha: two-sided error rate of the test.
         power: chance of seeing it.
@@ -287,7 +287,7 @@ def _z(confidence: float) -> float:
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function crosses 0, or the end at which it does not."""
+    """Where a falling function crosses 0; if it does not, the nearer end."""
     if function(low) <= 0:
         return low
     if function(high) >= 0:

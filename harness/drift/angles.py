@@ -1,8 +1,8 @@
 """How two matrices of one shape differ, in their singular values and in the directions that go with them.
 
 Principal angles between subspaces with orthonormal bases X, Y have the singular values of XᵀY as cosines
-and those of Y - X XᵀY as sines (Björck and Golub, 1973). Each is taken from the one of the two that is well
-conditioned: near 0 the cosine, near a right angle the sine says nothing.
+and those of Y - X XᵀY as sines (Björck and Golub, 1973). Each angle is taken from the better conditioned of
+the two: small angles from the sine, angles near 90 degrees from the cosine.
 """
 
 from __future__ import annotations

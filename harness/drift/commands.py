@@ -9,19 +9,20 @@ from pathlib import Path
 
 from points24.harness.cli import Command
 from points24.harness.records.provenance import command_line, versions
-from points24.harness.recovery.commands import device_of, shared_arguments
+from points24.harness.recovery.arguments import add_shared, device_of
 
 
 def _drift_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", help="a folder or a hub id")
     parser.add_argument("others", nargs="+", help="one or more to compare with it; several are a trajectory")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the folder to make")
-    shared_arguments(parser)
+    add_shared(parser)
 
 
 def _drift(args: argparse.Namespace) -> int:
     from points24.harness.checkpoints.read import locate, open_checkpoint
-    from points24.harness.drift.drift import drift, write_report
+    from points24.harness.drift.drift import drift
+    from points24.harness.drift.report import write_report
     from points24.harness.files import new_folder
     from points24.harness.recovery.architecture import family_of
     from points24.harness.recovery.plan import check_pair

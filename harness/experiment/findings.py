@@ -1,82 +1,79 @@
-"""What the paper claims, how a reproduction measures it, and by which rule a claim holds.
+"""What the paper claims, the measures that decide each claim here, and the rule by which it holds.
 
-The rules were fixed before the runs they judge. The paper is arXiv:2508.16546; arXiv:2509.12235 is its
+The rules were fixed before the runs that they judge. The paper is arXiv:2508.16546; arXiv:2509.12235 is its
 follow-up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from points24.harness.analysis.recovery import Recovered
+from points24.harness.analysis.curve import Curve
 from points24.harness.experiment.manifest import STARTS, Drift, Seed
-from points24.harness.experiment.measures import (
-    FLEXIBLE,
-    STRICT,
-    Measure,
-    Reproduction,
-    Value,
-    accuracy,
-    at_picks,
-    bits,
-    gain,
-    gain_of_bits,
-    less,
-    peak_picks,
-    ratio,
-)
+from points24.harness.experiment.measures import Measure, Reproduction, drift_of, gain_of, ratio_of
+from points24.harness.experiment.values import Value, accuracy, at_picks, bits, gain_of_bits, peak_picks
+from points24.tasks.verdict import FLEXIBLE, STRICT
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
+HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
 
 CLAIMED, AT_LEAST = 0.7, 0.5
-"""Of the lost OOD accuracy: what the paper says comes back at least, and what chance must leave of that."""
+"""Of the lost OOD accuracy: the least share that the paper reports as recovered, and the bound that the
+intervals must exceed."""
 
 DIRECTIONS, VALUES = "directions, all ranks", "values, all ranks"
 TOP_RANKS, FIRST_LAYERS = "directions, top 20% of ranks", "directions, all ranks, first 25% of layers"
 BASELINES = ("interpolate 0.5", "reset, first 25% of layers")
-"""Labels of the recipes that the findings need; a sweep may have more."""
 RECIPES = (DIRECTIONS, TOP_RANKS, FIRST_LAYERS, VALUES, *BASELINES)
+"""Labels of the recipes that the findings need; a sweep may have more."""
 
 ABOVE_RULE = (
     "A number is above a bound if each of its 95 % intervals lies above it, and not above it if each ends at "
-    "the bound or below: the interval over the seeds and the one over the deals, or with one seed the one "
-    "over the deals alone. A claim that needs several numbers above a bound holds if all are, does not hold "
-    "if one is not, and cannot be told otherwise, or where a number is missing."
+    "the bound or below. It has two intervals, over the seeds and over the deals; with one seed, or where "
+    "all seeds agree exactly, the one over the deals alone. A claim that needs several numbers above a bound "
+    "holds if all are, does not hold if one is not, and is inconclusive otherwise, or where a number is "
+    "missing."
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One verdict."""
+    """One claim with its verdict."""
 
     label: str
     """``2a``."""
     what: str
-    """In a few words."""
+    """The claim in a few words."""
+    paper: str
+    """What the paper reports, in a few words."""
     rule: str
-    decides: tuple[Measure, ...]
-    beside: tuple[Measure, ...]
+    """When the claim holds."""
     verdict: str
-    also: Measure | None = None
-    """One of those beside that the verdict must not be read without."""
+    decides: tuple[Measure, ...]
+    """The measures that the rule speaks of."""
+    context: tuple[Measure, ...]
+    """Further measures, which do not decide."""
+    caveat: Measure | None = None
+    """A measure of the context that qualifies the verdict and is shown beside it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
+    """One finding of the paper: one or two claims."""
+
     title: str
-    claim: str
-    """In our words."""
+    paper: str
+    """What the paper says, in our words."""
     source: str
-    parts: tuple[Claim, ...]
-    note: str = ""
+    claims: tuple[Claim, ...]
+    note: str
     """How to read its numbers."""
 
 
 def findings(found: Reproduction) -> list[Finding]:
     """The paper's findings in its order, after the setting that they all start from."""
-    return [_forgetting(found), _restored(found), _directions(found), _cheap(found), _better_in(found)]
+    return [_forgetting(found), _restored(found), _directions(found), _subspaces(found), _starts(found)]
 
 
 def above_zero(measures: Sequence[Measure]) -> str:
@@ -86,329 +83,260 @@ def above_zero(measures: Sequence[Measure]) -> str:
     return FAILS if any(measure.is_not_above(0) for measure in measures) else OPEN
 
 
-def brings_back(share: Measure) -> str:
-    """The verdict on a claim that 70 % or more of a loss comes back."""
+def recovers(share: Measure) -> str:
+    """The verdict on a claim that 70 % or more of a loss is recovered."""
     if share.mean is not None and share.mean >= CLAIMED and share.is_above(AT_LEAST):
         return HOLDS
     return FAILS if share.is_not_above(CLAIMED) else OPEN
 
 
-def _forgetting(found: Reproduction) -> Finding:
-    def peak(place: int, name: str, *, end: bool = False) -> Value:
-        """OOD at the peak, less that of step 0 or of the end."""
-        strict, here = found.curves[place][STRICT], found.curves[place][name].ood
-        return gain_of_bits(at_picks(here, peak_picks(strict)), bits(here[strict.end if end else 0]))
+# -- the findings ----------------------------------------------------------------------------------------
 
-    rise = found.over_seeds("OOD: peak − step 0", "points", lambda i, _: peak(i, STRICT))
-    fall = found.over_seeds("OOD: peak − end", "points", lambda i, _: peak(i, STRICT, end=True))
-    of_id = found.over_seeds(
-        "ID: end − best OOD checkpoint",
-        "points",
-        lambda _, s: gain(found.get(s.end, "id"), found.get(s.best_ood, "id")),
+
+def _forgetting(found: Reproduction) -> Finding:
+    decides = (
+        _peak(found, "OOD: peak − step 0", STRICT),
+        _peak(found, "OOD: peak − final", STRICT, final=True),
+        gain_of(found, "ID: final − best OOD checkpoint", "SFT final", "best OOD", "id"),
     )
-    lenient = found.over_seeds("OOD, flexible: peak − step 0", "points", lambda i, _: peak(i, FLEXIBLE))
-    in_format = found.over_seeds(
-        "of the rise: learning the format",
-        "points",
-        lambda i, _: less(peak(i, STRICT), peak(i, FLEXIBLE)),
-    )
-    lenient_fall = found.over_seeds(
-        "OOD, flexible: peak − end", "points", lambda i, _: peak(i, FLEXIBLE, end=True)
-    )
-    decides = (rise, fall, of_id)
-    return Finding(
-        "SFT on one rule: OOD accuracy rises, peaks and falls, while ID keeps rising",
-        "OOD accuracy peaks early in SFT and then falls, and the loss does not show where. Everything below "
-        "starts from here.",
-        "arXiv:2509.12235, abstract, (1); the setting of arXiv:2508.16546",
-        (
-            Claim(
-                "0",
-                "OOD rises, peaks and falls",
-                "the OOD peak is above step 0 and above the end, and ID at the end above ID at the best OOD "
-                "checkpoint",
-                decides,
-                (lenient, in_format, lenient_fall),
-                above_zero(decides),
-                lenient,
-            ),
+    flexible = _peak(found, "OOD, flexible: peak − step 0", FLEXIBLE)
+    claim = Claim(
+        label="0",
+        what="OOD rises, peaks and falls",
+        paper="OOD accuracy peaks early in SFT, then falls",
+        rule="the OOD peak is above step 0 and above the final step, and ID at the final step above ID at "
+        "the best OOD checkpoint; it does not hold if every seed peaks at the final step",
+        verdict=FAILS if all(map(_still_rises, found.curves)) else above_zero(decides),
+        decides=decides,
+        context=(
+            flexible,
+            decides[0].minus(flexible, "of the rise: learning the format"),
+            _peak(found, "OOD, flexible: peak − final", FLEXIBLE, final=True),
         ),
-        "A peak flatters itself if the deals that pick it also measure it. So each half of the deals is "
-        "measured at the step that the other half picks, under strict-match; the flexible rows use the same "
-        "steps. The rise less the flexible rise is the part of it that is learning to reply in the format.",
+        caveat=flexible,
+    )
+    return Finding(
+        title="SFT on one rule: OOD accuracy rises, peaks and falls, while ID keeps rising",
+        paper="OOD accuracy peaks early in SFT and then falls, and the loss does not show where. All other "
+        "findings start from here.",
+        source="arXiv:2509.12235, abstract, (1); the setting of arXiv:2508.16546",
+        claims=(claim,),
+        note="A peak that is picked and measured by the same deals is biased upwards. So each half of the "
+        "deals is measured at the step that the other half picks, under strict-match; the flexible rows use "
+        "the same steps. The rise less the flexible rise is what comes from learning the reply format.",
     )
 
 
 def _restored(found: Reproduction) -> Finding:
-    def gained(start: str) -> Measure:
-        return found.over_seeds(
-            f"OOD gain, {start} start",
-            "points",
-            lambda _, s: gain(found.end(s, start, "ood"), found.start(s, start, "ood")),
-        )
+    def of(start: str) -> tuple[str, str]:
+        return f"PPO final, {start} start", f"PPO start, {start}"
 
-    def back(start: str) -> Measure:
-        return found.over_seeds(
-            f"restored, {start} start",
-            "percent",
-            lambda _, s: ratio(
-                found.end(s, start, "ood"),
-                found.get(s.best_ood, "ood"),
-                found.start(s, start, "ood"),
-            ),
-        )
-
-    gains, shares = ({start: of(start) for start in STARTS} for of in (gained, back))
-    pairs = zip(shares["middle"].values, shares["late"].values, strict=True)
-    gap = Measure("restored: middle − late", "percent", tuple(less(a, b) for a, b in pairs))
-    of_id = [
-        found.over_seeds(
-            f"ID gain, {start} start",
-            "points",
-            lambda _, s, start=start: gain(found.end(s, start, "id"), found.start(s, start, "id")),
-        )
-        for start in found.starts
-    ]
-    decides = (gains["middle"], gap)
-    return Finding(
-        "RL restores much of what SFT lost on OOD, but not after severe over-fitting",
-        "PPO brings back most of the OOD accuracy that SFT has lost (Llama-3.2-11B 8.97 to 15.38 %, "
-        "Qwen2.5-7B 17.09 to 19.66 %); once SFT has over-fitted severely, it no longer can.",
-        "arXiv:2508.16546, abstract, first finding",
-        (
-            Claim(
-                "1",
-                "RL restores OOD, but not after over-fitting",
-                "PPO from the middle start gains on OOD, and restores a larger share of its start's loss "
-                "than from the late start",
-                decides,
-                (
-                    *(gains[start] for start in found.starts if start != "middle"),
-                    *(shares[start] for start in found.starts),
-                    *of_id,
-                ),
-                above_zero(decides),
-            ),
+    gains = {start: gain_of(found, f"OOD gain, {start} start", *of(start)) for start in STARTS}
+    shares = {start: ratio_of(found, f"restored, {start} start", *of(start)) for start in STARTS}
+    decides = (gains["middle"], shares["middle"].minus(shares["late"], "restored: middle − late"))
+    claim = Claim(
+        label="1",
+        what="RL restores OOD, but not after over-fitting",
+        paper="8.97 → 15.38 % (Llama-3.2-11B), 17.09 → 19.66 % (Qwen2.5-7B); not after severe over-fitting",
+        rule="PPO from the middle start gains on OOD, and restores a larger share of its start's loss than "
+        "from the late start",
+        verdict=above_zero(decides),
+        decides=decides,
+        context=(
+            *(gains[start] for start in found.starts if start != "middle"),
+            *(shares[start] for start in found.starts),
+            *(gain_of(found, f"ID gain, {start} start", *of(start), "id") for start in found.starts),
         ),
-        "Gain: the end of PPO less its start. Restored: that gain as a share of what the start had lost "
-        "against the best OOD checkpoint; not defined where the start is not below it, and wide where it is "
-        "hardly so.",
+    )
+    return Finding(
+        title="RL restores much of what SFT lost on OOD, but not after severe over-fitting",
+        paper="PPO restores most of the OOD accuracy that SFT has lost (Llama-3.2-11B 8.97 to 15.38 %, "
+        "Qwen2.5-7B 17.09 to 19.66 %); once SFT has over-fitted severely, it no longer can.",
+        source="arXiv:2508.16546, abstract, first finding",
+        claims=(claim,),
+        note="Gain: the final PPO checkpoint less its start. Restored: that gain as a share of what the "
+        "start had lost against the best OOD checkpoint; not defined where these deals hardly tell the "
+        "two apart.",
     )
 
 
 def _directions(found: Reproduction) -> Finding:
-    def ood(label: str) -> Measure:
-        return _of_repairs(found, f"OOD gain, {label}", label, _ood_gain)
-
-    def of_id(label: str) -> Measure:
-        return _of_repairs(found, f"ID, {label}", label, _id_gain)
-
-    pairs = zip(ood(DIRECTIONS).values, ood(VALUES).values, strict=True)
-    gap = Measure("OOD: directions − values, all ranks", "points", tuple(less(a, b) for a, b in pairs))
+    gains = {
+        label: gain_of(found, f"OOD gain, {label}", label, "SFT final") for label in (DIRECTIONS, VALUES)
+    }
+    gap = gains[DIRECTIONS].minus(gains[VALUES], "OOD: directions − values, all ranks")
+    directions = Claim(
+        label="2a",
+        what="directions matter more than values",
+        paper="directions, not values, carry OOD accuracy",
+        rule="the final SFT checkpoint is more accurate on OOD with the best OOD checkpoint's directions "
+        "than with its singular values (all ranks)",
+        verdict=above_zero([gap]),
+        decides=(gap,),
+        context=(*gains.values(), *(_id_cost(found, label) for label in gains)),
+    )
     decides = _spectrum(found, "best OOD")
-    return Finding(
-        "Directions of singular vectors matter more than singular values, and shift at both ends of the "
-        "spectrum",
-        "Turned singular vectors, not changed singular values, are what OOD accuracy depends on; the "
-        "turning is concentrated at the largest and the smallest singular values and spares the bulk.",
-        "arXiv:2508.16546, abstract, second finding",
-        (
-            Claim(
-                "2a",
-                "directions matter more than values",
-                "the last SFT checkpoint with the best OOD checkpoint's directions wins more on OOD than "
-                "with its singular values (all ranks)",
-                (gap,),
-                (ood(DIRECTIONS), ood(VALUES), of_id(DIRECTIONS), of_id(VALUES)),
-                above_zero([gap]),
-            ),
-            Claim(
-                "2b",
-                "the shift sits at both ends of the spectrum",
-                "from the best OOD checkpoint to the end of SFT, the misalignment of the first tenth of the "
-                "ranks and that of the last tenth are both above the mean of the eight between",
-                decides,
-                (
-                    *_spectrum(found, "base"),
-                    *_turned_back(found),
-                    *(m for first in ("best OOD", "base") for m in _changes(found, first)),
-                ),
-                above_zero(decides),
-            ),
+    ends = Claim(
+        label="2b",
+        what="the shift sits at both ends of the spectrum",
+        paper="directions turn at the largest and smallest singular values, not in between",
+        rule="from the best OOD checkpoint to the final one of SFT, the misalignment of the first tenth of "
+        "the ranks and that of the last tenth are both above the mean of the eight between",
+        verdict=above_zero(decides),
+        decides=decides,
+        context=(
+            *_spectrum(found, "base"),
+            *_turned_back(found),
+            *_changes(found, "best OOD"),
+            *_changes(found, "base"),
         ),
-        "Misalignment: 1 − |cosine| of right singular vectors of equal rank, mean over the matrices, less "
-        "what rounding to bf16 alone gives. Vectors whose singular values lie close together turn into each "
-        "other easily, wherever in the spectrum that is. Drift has no deals: with one seed 2b cannot be "
-        "told.",
+    )
+    return Finding(
+        title="Directions of singular vectors matter more than singular values, and shift at both ends of "
+        "the spectrum",
+        paper="OOD accuracy depends on the directions of singular vectors, not on singular values; they turn "
+        "most at the largest and the smallest singular values, and hardly in between.",
+        source="arXiv:2508.16546, abstract, second finding",
+        claims=(directions, ends),
+        note="Misalignment: 1 − |cosine| of right singular vectors of equal rank, mean over the matrices, "
+        "less what rounding to bf16 alone gives. Vectors whose singular values lie close together turn into "
+        "each other easily, anywhere in the spectrum. Drift has no deals: with one seed 2b is inconclusive.",
     )
 
 
-def _cheap(found: Reproduction) -> Finding:
-    def share(label: str) -> Measure:
-        return _of_repairs(found, f"recovered, {label}", label, _recovered, "percent")
-
-    def cost(label: str) -> Measure:
-        return _of_repairs(found, f"ID, {label}", label, _id_gain)
-
+def _subspaces(found: Reproduction) -> Finding:
     rule = (
-        f"the mean of the recovered share is at least {CLAIMED:.0%} and the share is above {AT_LEAST:.0%}; "
-        f"it does not hold if the share is not above {CLAIMED:.0%}"
-    ).replace("%", " %")
-    ranks, layers = share(TOP_RANKS), share(FIRST_LAYERS)
+        "the mean of the recovered share is at least 70 % and the share is above 50 %; it does not hold if "
+        "the share is not above 70 %"
+    )
+    ranks, layers = _recovered(found, TOP_RANKS), _recovered(found, FIRST_LAYERS)
+    baselines = (of(found, label) for label in BASELINES for of in (_recovered, _id_cost))
+    by_ranks = Claim(
+        label="3a",
+        what="the top 20 % of ranks recover 70–80 %",
+        paper="70–80 % recovered",
+        rule=rule,
+        verdict=recovers(ranks),
+        decides=(ranks,),
+        context=(_id_cost(found, TOP_RANKS),),
+    )
+    by_layers = Claim(
+        label="3b",
+        what="the first 25 % of layers recover 70–80 %",
+        paper="70–80 % recovered",
+        rule=rule,
+        verdict=recovers(layers),
+        decides=(layers,),
+        context=(_id_cost(found, FIRST_LAYERS), *baselines),
+    )
     return Finding(
-        "Repairing the top 20 % of ranks, or the first 25 % of layers, brings back 70 to 80 %",
-        "Restoring the directions that go with the top 20 % of singular values, or those of the first "
-        "quarter of the layers, brings back 70 to 80 % of the OOD accuracy, without training.",
-        "arXiv:2508.16546, abstract, third finding",
-        (
-            Claim(
-                "3a",
-                "the top 20 % of ranks bring back 70–80 %",
-                rule,
-                (ranks,),
-                (cost(TOP_RANKS),),
-                brings_back(ranks),
-            ),
-            Claim(
-                "3b",
-                "the first 25 % of layers bring back 70–80 %",
-                rule,
-                (layers,),
-                (cost(FIRST_LAYERS), *(of(label) for label in BASELINES for of in (share, cost))),
-                brings_back(layers),
-            ),
-        ),
-        "Recovered: the share of the OOD accuracy lost between the best OOD checkpoint and the end of SFT "
-        "that a repair of the end brings back. ID: against the end of SFT, what a repair costs there. "
-        "Baselines, which need no factors: the two checkpoints averaged, and whole layers copied back.",
+        title="Restoring the top 20 % of ranks, or the first 25 % of layers, recovers 70 to 80 %",
+        paper="Restoring the directions of the top 20 % of singular values, or those of the first quarter of "
+        "the layers, recovers 70 to 80 % of the OOD accuracy, without training.",
+        source="arXiv:2508.16546, abstract, third finding",
+        claims=(by_ranks, by_layers),
+        note="Recovered: the share of the OOD accuracy lost between the best OOD checkpoint and the final "
+        "one of SFT that a recovered checkpoint regains. ID: against the final SFT checkpoint, what the "
+        "recipe costs there. Baselines, which need no factors: the two checkpoints averaged, and whole "
+        "layers copied back.",
     )
 
 
-def _better_in(found: Reproduction) -> Finding:
-    def at_end(better: str) -> Measure:
-        return found.over_seeds(
-            f"OOD at the PPO end: {better} − late start",
-            "points",
-            lambda _, s: gain(found.end(s, better, "ood"), found.end(s, "late", "ood")),
-        )
-
-    def at_start(better: str) -> Measure:
-        return found.over_seeds(
-            f"OOD at the PPO start: {better} − late",
-            "points",
-            lambda _, s: gain(found.start(s, better, "ood"), found.start(s, "late", "ood")),
-        )
-
-    def in_gain(better: str) -> Measure:
-        pairs = zip(at_end(better).values, at_start(better).values, strict=True)
-        return Measure(
-            f"OOD gain by PPO: {better} − late start", "points", tuple(less(a, b) for a, b in pairs)
-        )
-
+def _starts(found: Reproduction) -> Finding:
     others = [start for start in STARTS if start != "late"]
-    decides = tuple(map(at_end, others))
+    finals, firsts, gains = {}, {}, {}
+    for start in others:
+        parts = (f"PPO final, {start} start", "PPO final, late start")
+        finals[start] = gain_of(found, f"OOD at the final PPO checkpoint: {start} − late start", *parts)
+        parts = (f"PPO start, {start}", "PPO start, late")
+        firsts[start] = gain_of(found, f"OOD at the PPO start: {start} − late", *parts)
+        gains[start] = finals[start].minus(firsts[start], f"OOD gain by PPO: {start} − late start")
+    decides = tuple(finals.values())
+    claim = Claim(
+        label="4",
+        what="better in, better out",
+        paper="better SFT checkpoints let RL recover more",
+        rule="OOD accuracy of the final PPO checkpoint is higher from the early start, and from the middle "
+        "one, than from the late one",
+        verdict=above_zero(decides),
+        decides=decides,
+        context=tuple(of[start] for of in (firsts, gains) for start in others if start in found.starts),
+        caveat=gains["early"],
+    )
     return Finding(
-        "Better SFT checkpoints let RL recover more",
-        "The better the SFT checkpoint is on OOD, the better is what RL makes of it; over-fitted ones "
+        title="Better SFT checkpoints let RL recover more",
+        paper="The better the SFT checkpoint is on OOD, the better is what RL makes of it; over-fitted ones "
         "resist.",
-        "arXiv:2508.16546, abstract, fourth finding",
-        (
-            Claim(
-                "4",
-                "better in, better out",
-                "OOD accuracy at the end of PPO is higher from the early start, and from the middle one, "
-                "than from the late one",
-                decides,
-                tuple(of(start) for of in (at_start, in_gain) for start in others if start in found.starts),
-                above_zero(decides),
-                in_gain("early"),
-            ),
-        ),
-        "A better end may be no more than the better start: the gain by PPO tells the two apart, and does "
-        "not decide.",
+        source="arXiv:2508.16546, abstract, fourth finding",
+        claims=(claim,),
+        note="A final checkpoint may be better because its start was. The gain by PPO tells the two apart; "
+        "it does not decide.",
     )
 
 
-def of_repair(found: Reproduction, label: str) -> tuple[Measure, Measure, Measure]:
-    """A recipe's OOD accuracy, the recovered share, and its ID accuracy less that of the end of SFT."""
-    return (
-        _of_repairs(found, "OOD", label, lambda _, __, repair: accuracy(repair.ood.record), "percent"),
-        _of_repairs(found, "recovered", label, _recovered, "percent"),
-        _of_repairs(found, "ID against the end", label, _id_gain),
-    )
+# -- measures --------------------------------------------------------------------------------------------
 
 
-def _of_repairs(
-    found: Reproduction,
-    name: str,
-    label: str,
-    value: Callable[[Reproduction, int, Recovered], Value | None],
-    unit: str = "points",
-) -> Measure:
-    def of(place: int, _: object) -> Value | None:
-        repair = found.repair(place, label)
-        return repair and value(found, place, repair)
-
-    return found.over_seeds(name, unit, of)
+def of_recipe(found: Reproduction, label: str) -> tuple[Measure, Measure, Measure]:
+    """A recipe's OOD accuracy, the recovered share, and its ID accuracy less that of SFT final."""
+    ood = found.over_seeds("OOD", "percent", lambda place, _: accuracy(found.score(place, label, "ood")))
+    return ood, _recovered(found, label), _id_cost(found, label)
 
 
-def _ood_gain(found: Reproduction, place: int, repair: Recovered) -> Value | None:
-    return gain(repair.ood.record, found.get(found.seeds[place].end, "ood"))
+def _recovered(found: Reproduction, label: str) -> Measure:
+    return ratio_of(found, f"recovered, {label}", label, "SFT final")
 
 
-def _id_gain(found: Reproduction, place: int, repair: Recovered) -> Value | None:
-    return gain(repair.id and repair.id.record, found.get(found.seeds[place].end, "id"))
+def _id_cost(found: Reproduction, label: str) -> Measure:
+    return gain_of(found, f"ID, {label}", label, "SFT final", "id")
 
 
-def _recovered(found: Reproduction, place: int, repair: Recovered) -> Value | None:
-    seed = found.seeds[place]
-    return ratio(repair.ood.record, found.get(seed.best_ood, "ood"), found.get(seed.end, "ood"))
+def _peak(found: Reproduction, name: str, filter_: str, *, final: bool = False) -> Measure:
+    """OOD accuracy at the strict peak less that at step 0 or, with `final`, at the final step."""
+
+    def of(place: int, _: Seed) -> Value:
+        strict, records = found.curves[place][STRICT], found.curves[place][filter_].ood
+        return gain_of_bits(
+            at_picks(records, peak_picks(strict)), bits(records[strict.final if final else 0])
+        )
+
+    return found.over_seeds(name, "points", of)
 
 
-def _drift(found: Reproduction, place: int, first: str) -> Drift | None:
-    seed = found.seeds[place]
-    return found.drift(seed, found.parts(seed)[first], seed.end)
+def _still_rises(curves: Mapping[str, Curve]) -> bool:
+    """Whether the final step is the OOD peak itself: then the fall is 0 by definition, not by chance."""
+    return set(peak_picks(curves[STRICT])) == {curves[STRICT].final}
 
 
 def _spectrum(found: Reproduction, first: str) -> tuple[Measure, Measure]:
     """Misalignment of the first and of the last tenth of the ranks, less the mean of those between."""
+    name = f"misalignment, {first} to SFT final"
 
-    def of(place: int, tenth: int) -> Value | None:
-        if (drift := _drift(found, place, first)) is None:
-            return None
-        each = drift.misalignment
-        return Value(each[tenth] - sum(each[1:-1]) / len(each[1:-1]))
+    def of(tenth: int) -> Callable[[Drift], float]:
+        return lambda drift: drift.misalignment[tenth] - fmean(drift.misalignment[1:-1])
 
-    name = f"misalignment, {first} to SFT end"
     return (
-        found.over_seeds(f"{name}: first tenth − middle", "number", lambda i, _: of(i, 0)),
-        found.over_seeds(f"{name}: last tenth − middle", "number", lambda i, _: of(i, -1)),
+        drift_of(found, f"{name}: first tenth − middle", "number", first, of(0)),
+        drift_of(found, f"{name}: last tenth − middle", "number", first, of(-1)),
     )
 
 
 def _turned_back(found: Reproduction) -> list[Measure]:
-    """Mean misalignment from the best OOD checkpoint: of PPO's end, late start, less that of SFT's."""
+    """Mean misalignment from the best OOD checkpoint: PPO final, late start, less SFT final."""
 
-    def of(place: int, seed: Seed) -> Value | None:
-        if "late" not in seed.ppo:
-            return None
-        before = _drift(found, place, "best OOD")
-        after = found.drift(seed, seed.best_ood, seed.ppo["late"].end)
+    def of(_: int, seed: Seed) -> Value | None:
+        before = found.drift(seed, seed.best_ood, seed.final)
+        after = found.drift(seed, seed.best_ood, seed.ppo["late"].final)
         return Value(fmean(after.misalignment) - fmean(before.misalignment)) if before and after else None
 
-    name = "misalignment from best OOD, all ranks: PPO end, late start − SFT end"
+    name = "misalignment from best OOD, all ranks: PPO final, late start − SFT final"
     return [found.over_seeds(name, "number", of)] if "late" in found.starts else []
 
 
 def _changes(found: Reproduction, first: str) -> tuple[Measure, Measure]:
     """Relative change of the singular values, and of the matrices."""
-
-    def of(place: int, *, values: bool) -> Value | None:
-        drift = _drift(found, place, first)
-        return drift and Value(drift.values if values else drift.change)
-
-    name = f"{first} to SFT end: relative change of"
+    name = f"{first} to SFT final: relative change of"
     return (
-        found.over_seeds(f"{name} singular values", "percent", lambda i, _: of(i, values=True)),
-        found.over_seeds(f"{name} matrices", "percent", lambda i, _: of(i, values=False)),
+        drift_of(found, f"{name} singular values", "percent", first, lambda drift: drift.values),
+        drift_of(found, f"{name} matrices", "percent", first, lambda drift: drift.change),
     )

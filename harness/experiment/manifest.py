@@ -1,72 +1,106 @@
-"""The manifest of a reproduction: which checkpoint played which part, and what is not in their records.
+"""The manifest of a reproduction: which checkpoint played which part, and what its records do not say.
 
-One JSON object, as ``points24 reproduce`` leaves it beside its records. This module is where every field is
-documented. `manifest_of` is the only way in.
+A reproduction is a folder that `write_reproduction` makes: ``manifest.json``, one JSON object with the fields
+of `Manifest`, and the records of each seed, ``seed-N.jsonl``.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from math import isfinite
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from statistics import fmean
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from points24.harness.experiment.stages import DRIFT_FROM, Experiment
+from points24.harness.files import write_json, write_text
+from points24.harness.records.ingest import model_name
+from points24.harness.records.store import read_records
+from points24.harness.records.validation import STRICT_CONFIG, errors_in_one_line
 from points24.tasks.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 """Goes up whenever a field is added, removed or changes its meaning."""
 MANIFEST = "manifest.json"
 STARTS = ("early", "middle", "late")
 """The SFT checkpoints that PPO starts from."""
 TENTHS = 10
 
-_NAMES = {str: "text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
+
+def _text(value: str) -> str:
+    if not value:
+        raise ValueError("expected text")
+    return value
 
 
-class Ppo(NamedTuple):
-    """One PPO run, by the models of its records."""
+def _start(name: str) -> str:
+    if name not in STARTS:
+        raise ValueError(f"expected one of {', '.join(STARTS)}")
+    return name
 
-    start: str
-    end: str
+
+def _tenths(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) != TENTHS:
+        raise ValueError(f"expected {TENTHS} numbers, not {len(values)}")
+    return values
 
 
-@dataclass(frozen=True)
+_Text = Annotated[str, AfterValidator(_text)]
+_Start = Annotated[str, AfterValidator(_start)]
+_Tenths = Annotated[tuple[float, ...], AfterValidator(_tenths)]
+_Seconds = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT_CONFIG)
+class Ppo:
+    """One PPO run: its first and its final checkpoint, as in `Record.model`."""
+
+    start: _Text
+    final: _Text
+
+
+@dataclass(frozen=True, config=STRICT_CONFIG)
 class Seed:
     """The runs of one seed; checkpoints are named as in `Record.model`."""
 
     seed: int
-    sft: str
-    """The SFT run: its checkpoints are ``<sft>/checkpoint-N``."""
-    best_ood: str
-    """Its checkpoint with the highest OOD accuracy: the source of the repairs."""
-    end: str
-    """Its last checkpoint: the target of the repairs."""
-    ppo: dict[str, Ppo]
-    """By `STARTS`; the same of them for every seed, or none."""
+    sft: _Text
+    """The SFT run; its checkpoints are ``<sft>/checkpoint-N``."""
+    best_ood: _Text
+    """Its checkpoint with the highest OOD accuracy: the source of the recovered checkpoints."""
+    final: _Text
+    """Its last checkpoint: the target of the recovered checkpoints."""
+    ppo: dict[_Start, Ppo]
+    """Name of the start -> PPO run; the same names for every seed."""
 
 
-class Floor(NamedTuple):
-    """What rounding to bf16 alone looks like."""
+@dataclass(frozen=True, config=STRICT_CONFIG)
+class Floor:
+    """The drift that rounding to bf16 alone would show."""
 
     values: float
-    alignment: tuple[float, ...]
+    alignment: _Tenths
     change: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT_CONFIG)
 class Drift:
-    """How far the matrices of one checkpoint are from those of an earlier one: means over the matrices."""
+    """How far a checkpoint's matrices are from those of an earlier one: means over the matrices."""
 
     seed: int
-    first: str
-    checkpoint: str
+    first: _Text
+    checkpoint: _Text
     values: float
     """Relative change of the singular values."""
     change: float
     """Relative change of the matrices."""
-    alignment: tuple[float, ...]
-    """|cosine| of right singular vectors of equal rank, per tenth of the ranks, the largest values first."""
+    alignment: _Tenths
+    """|cosine| of right singular vectors of equal rank: mean per tenth of the ranks, largest values first."""
     floor: Floor
 
     @property
@@ -75,34 +109,49 @@ class Drift:
         return tuple(below - here for here, below in zip(self.alignment, self.floor.alignment, strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT_CONFIG, kw_only=True)
 class Manifest:
     """What was run."""
 
-    config: str
+    schema: int = SCHEMA
+    config: _Text
     """Name of the YAML file."""
     settings: dict[str, Any]
-    """Those of the command."""
-    base: str
+    """Section -> settings of the experiment."""
+    base: _Text
     """`Record.model` of the base: step 0 of every SFT run."""
     seeds: tuple[Seed, ...]
     drift: tuple[Drift, ...]
-    seconds: dict[str, float]
-    """Step of the experiment -> how long it took."""
-    machine: str
+    seconds: dict[str, _Seconds]
+    """Stage -> how long it took."""
+    machine: _Text
+
+    def __post_init__(self) -> None:
+        numbers = [each.seed for each in self.seeds]
+        if not numbers or len(set(numbers)) < len(numbers):
+            raise InputError(f"seeds: expected at least one, each once, found {numbers}")
+        starts = [[*each.ppo] for each in self.seeds]
+        if any(sorted(found) != sorted(starts[0]) for found in starts):
+            raise InputError(f"seeds: expected the same ppo for every seed, found {starts}")
+        for i, each in enumerate(self.drift):
+            if each.seed not in numbers:
+                raise InputError(f"drift[{i}].seed: expected one of {numbers}, found {each.seed}")
+
+
+# -- reading ---------------------------------------------------------------------------------------------
 
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest in a file.
 
     Raises:
-        InputError: the file cannot be read, or is no manifest; with its path.
+        InputError: the file cannot be read, or holds no manifest of this schema; with its path.
     """
     try:
         return manifest_of(json.loads(path.read_text("utf-8")))
     except OSError as e:
         raise InputError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, InputError) as e:  # bad JSON, or bytes that are no UTF-8
+    except ValueError as e:  # InputError as well; bad JSON; bytes that are not UTF-8
         raise InputError(f"{path}: {str(e).splitlines()[0]}") from e
 
 
@@ -112,71 +161,77 @@ def manifest_of(value: object) -> Manifest:
     Raises:
         InputError: what is wrong, found and expected.
     """
-    kinds = {"schema": int, "config": str, "settings": dict, "base": str, "seeds": list, "drift": list}
-    top = _object(value, "", kinds | {"seconds": dict, "machine": str})
-    if (schema := top.pop("schema")) != SCHEMA:
-        raise InputError(f"schema: expected {SCHEMA}, found {schema}")
-    seeds = tuple(_seed(each, f"seeds[{i}]") for i, each in enumerate(top["seeds"]))
-    numbers = [each.seed for each in seeds]
-    if not seeds or len(set(numbers)) < len(numbers):
-        raise InputError(f"seeds: expected at least one, each once, found {numbers}")
-    starts = [[*each.ppo] for each in seeds]
-    if any(sorted(found) != sorted(starts[0]) for found in starts):
-        raise InputError(f"seeds: expected the same ppo for every seed, found {starts}")
-    drift = tuple(_drift(each, f"drift[{i}]", numbers) for i, each in enumerate(top["drift"]))
-    for name, seconds in top["seconds"].items():
-        if _checked(seconds, f"seconds.{name}", float) < 0:
-            raise InputError(f"seconds.{name}: expected at least 0, found {seconds}")
-    top["seeds"], top["drift"] = seeds, drift
-    return Manifest(**top)
+    if isinstance(value, dict) and (schema := value.get("schema")) != SCHEMA:
+        again = "points24 reproduce writes the manifest again"
+        raise InputError(f"schema: expected {SCHEMA}, found {schema}; {again}")
+    with errors_in_one_line(Manifest, "manifest"):
+        return TypeAdapter(Manifest).validate_json(json.dumps(value))
 
 
-def _seed(value: object, where: str) -> Seed:
-    kinds = {"seed": int, "sft": str, "best_ood": str, "end": str, "ppo": dict}
-    row = _object(value, where, kinds)
-    runs = _object(row["ppo"], f"{where}.ppo", {}, dict.fromkeys(STARTS, dict))
-    row["ppo"] = {
-        name: Ppo(**_object(run, f"{where}.ppo.{name}", {"start": str, "end": str}))
-        for name, run in runs.items()
-    }
-    return Seed(**row)
+# -- writing ---------------------------------------------------------------------------------------------
 
 
-def _drift(value: object, where: str, seeds: list[int]) -> Drift:
-    kinds = {"seed": int, "first": str, "checkpoint": str, "values": float, "change": float}
-    row = _object(value, where, kinds | {"alignment": list, "floor": dict})
-    if row["seed"] not in seeds:
-        raise InputError(f"{where}.seed: expected one of {seeds}, found {row['seed']}")
-    floor = _object(row["floor"], f"{where}.floor", {"values": float, "alignment": list}, {"change": float})
-    row["alignment"] = _tenths(row["alignment"], f"{where}.alignment")
-    floor["alignment"] = _tenths(floor["alignment"], f"{where}.floor.alignment")
-    row["floor"] = Floor(**floor)
-    return Drift(**row)
+def write_reproduction(experiment: Experiment, folder: Path) -> None:
+    """Write the manifest and the records of an experiment whose stages are done, in place of older ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: set[str] = set()
+    written = {folder / f"seed-{seed}.jsonl": seed for seed in experiment.config.seeds}
+    for path, seed in written.items():
+        folders = sorted(experiment.out.glob(f"*-{seed}/records"))
+        found = {record.key: record for each in folders for record in read_records(each)}
+        # Seeds may share records of the base, which belong in one file.
+        write_text(path, "".join(f"{record.line()}\n" for key, record in found.items() if key not in seen))
+        seen |= found.keys()
+    for path in set(folder.glob("seed-*.jsonl")) - written.keys():
+        path.unlink()
+    write_json(folder / MANIFEST, asdict(experiment_manifest(experiment)), indent=1)
 
 
-def _tenths(values: list[Any], where: str) -> tuple[float, ...]:
-    if len(values) != TENTHS:
-        raise InputError(f"{where}: expected {TENTHS} numbers, found {len(values)}")
-    return tuple(_checked(value, f"{where}[{i}]", float) for i, value in enumerate(values))
+def experiment_manifest(experiment: Experiment) -> Manifest:
+    """The manifest of an experiment whose stages are done."""
+    config = experiment.config
+    stages = sorted(stage.name for seed in config.seeds for stage in experiment.stages(seed))
+    done = {name: json.loads(experiment.done(name).read_text("utf-8")) for name in stages}
+    reproduce = asdict(config) | {"output_dir": experiment.out.name}
+    return Manifest(
+        config=Path(experiment.file).name,
+        settings=experiment.settings | {"reproduce": reproduce},
+        base=model_name(experiment.base),
+        seeds=tuple(_seed(experiment, seed) for seed in config.seeds),
+        drift=tuple(
+            each for seed in config.seeds for first in DRIFT_FROM for each in _drifts(experiment, first, seed)
+        ),
+        seconds={name: round(stage["seconds"], 1) for name, stage in done.items()},
+        machine=f"{os.cpu_count()} CPU cores",
+    )
 
 
-def _object(
-    value: object, where: str, kinds: dict[str, type], optional: dict[str, type] | None = None
-) -> dict[str, Any]:
-    """A copy of a JSON object that has these keys, of others only the optional, and values of such kinds."""
-    place = where + "." if where else ""
-    if not isinstance(value, dict):
-        raise InputError(f"{where or 'manifest'}: expected an object, found {value!r:.60}")
-    allowed = kinds | (optional or {})
-    if unknown := sorted(map(str, value.keys() - allowed.keys())):
-        raise InputError(f"{place}{unknown[0]}: unknown key; allowed: {', '.join(allowed)}")
-    if missing := [key for key in kinds if key not in value]:
-        raise InputError(f"{place}{missing[0]}: missing")
-    return {key: _checked(value[key], place + key, kind) for key, kind in allowed.items() if key in value}
+def _seed(experiment: Experiment, seed: int) -> Seed:
+    run, finals = f"sft-{seed}", experiment.ppo_finals(seed)
+    return Seed(
+        seed=seed,
+        sft=run,
+        best_ood=model_name(str(experiment.marked(run, "best-ood"))),
+        final=model_name(str(experiment.marked(run, "final"))),
+        ppo={
+            name: Ppo(start=f"{run}/checkpoint-{step}", final=model_name(str(finals[name])))
+            for name, step in experiment.config.ppo_from.items()
+        },
+    )
 
 
-def _checked(value: Any, where: str, kind: type) -> Any:
-    fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-    if not fits or (kind is float and not isfinite(value)) or value == "":
-        raise InputError(f"{where}: expected {_NAMES[kind]}, found {value!r:.60}")
-    return value
+def _drifts(experiment: Experiment, first: str, seed: int) -> Iterator[Drift]:
+    """From one checkpoint to each of the others, as ``drift.json`` says, matrix by matrix."""
+    found = json.loads((experiment.out / f"drift-{first}-{seed}" / "drift.json").read_text("utf-8"))
+    start, *others = (model_name(str(folder)) for folder in experiment.drift_folders(first, seed))
+    for step, checkpoint in enumerate(others):
+        rows = [row for row in found["matrices"] if row["step"] == step]
+        floor = Floor(**_means([row["floor"] for row in rows]))
+        yield Drift(seed=seed, first=start, checkpoint=checkpoint, **_means(rows), floor=floor)
+
+
+def _means(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the matrices; a matrix that lacks a number does not count for it."""
+    known = {key: [row[key] for row in rows if row[key] is not None] for key in ("values", "change")}
+    tenths = zip(*(row["alignment"] for row in rows), strict=True)
+    return {key: fmean(found) for key, found in known.items()} | {"alignment": tuple(map(fmean, tenths))}

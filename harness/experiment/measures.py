@@ -1,57 +1,28 @@
-"""A reproduction of the paper's experiment: its records by the part they play, and measures over its seeds.
+"""A reproduction's records by the part they play, and measures over its seeds.
 
-Pure: manifest and records in, values out. What the paper claims and what holds is in `reproduction_findings`.
+Pure: manifest and records in, values out. What the paper claims, and whether it holds, is in `findings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
-from numpy.typing import NDArray
 
-from points24.harness.analysis.comparison import (
-    Difference,
-    Protocol,
-    difference,
-    hands_of,
-    interval_of,
-    protocol_of,
-    recovered,
-)
+from points24.harness.analysis.comparison import protocol_of
 from points24.harness.analysis.curve import Curve, curve, is_one_of, run_of
 from points24.harness.analysis.recovery import Recovered, Recovery, recoveries
-from points24.harness.analysis.statistics import Interval, Paired, paired_interval, t_interval, wilson
+from points24.harness.analysis.statistics import Interval
 from points24.harness.experiment.manifest import STARTS, Drift, Manifest, Seed
+from points24.harness.experiment.values import Value, gain, less, ratio, spread_interval
 from points24.harness.records.record import Record
-from points24.tasks.cards import has_face
 from points24.tasks.errors import InputError
-from points24.tasks.verdict import FILTERS, Verdict
+from points24.tasks.verdict import FILTERS, FLEXIBLE, STRICT
 
-STRICT, FLEXIBLE = FILTERS
 _RULES = {"id": "id", "id_heldout": "id", "ood": "ood", "face_id": "id", "plain_ood": "ood"}
-"""Hand set -> the rule it is played under here."""
-
-Deals = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Value:
-    """One number of one seed."""
-
-    share: float
-    interval: Interval | None = None
-    """95 % over the deals."""
-    deals: Deals | None = field(default=None, repr=False, compare=False)
-    """A value per deal; `share` is their mean. For a ratio linearised: see `ratio`."""
-
-    @property
-    def is_unbounded(self) -> bool:
-        """Of a ratio: whether its denominator cannot be told from 0, so that it may be anything."""
-        return self.interval is None and self.deals is not None
+"""Hand set -> the rule that it is played under here."""
 
 
 @dataclass(frozen=True)
@@ -66,49 +37,54 @@ class Measure:
 
     @property
     def complete(self) -> list[Value]:
-        """The values, if every seed has one that is bounded; else none."""
+        """The values, if every seed has one that is bounded; otherwise none."""
         found = [value for value in self.values if value is not None and not value.is_unbounded]
         return found if len(found) == len(self.values) else []
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds; None unless every one has a value, and none is unbounded."""
+        """Over the seeds; None unless every seed has a value that is bounded."""
         values = self.complete
         return sum(value.share for value in values) / len(values) if values else None
 
     @property
     def over_seeds(self) -> Interval | None:
-        """95 % interval of the mean by Student's t; None for one seed."""
-        return t_interval([value.share for value in self.complete])
+        """95 % interval of the mean by Student's t; None for one seed, or if all agree."""
+        return spread_interval([value.share for value in self.complete])
 
     @property
     def over_deals(self) -> Interval | None:
-        """95 % interval of the mean with these seeds: that of the seed, or by Student's t over the deals."""
+        """95 % interval of these seeds' mean over the deals: of one seed its own, of several Student's t."""
         values = self.complete
         if len(values) == 1:
             return values[0].interval
         deals = [value.deals for value in values if value.deals is not None]
         if not deals or len(deals) < len(values):
             return None
-        return t_interval(np.mean(deals, axis=0).tolist())
+        return spread_interval(np.mean(deals, axis=0).tolist())
 
     @property
     def interval(self) -> Interval | None:
-        """The one to show with the mean: over the seeds, or with one seed over the deals."""
+        """The interval to show with the mean: over the seeds, or else over the deals."""
         return self.over_seeds or self.over_deals
 
     @property
     def intervals(self) -> list[Interval]:
-        """Those that there are: over the seeds, over the deals."""
+        """Those that exist: over the seeds, over the deals."""
         return [found for found in (self.over_seeds, self.over_deals) if found is not None]
 
     def is_above(self, bound: float) -> bool:
-        """Whether every interval lies above; never without one."""
+        """Whether there is an interval and every one lies above the bound."""
         return bool(self.intervals) and all(found.low > bound for found in self.intervals)
 
     def is_not_above(self, bound: float) -> bool:
-        """Whether every interval ends at the bound or below; never without one."""
+        """Whether there is an interval and every one ends at the bound or below."""
         return bool(self.intervals) and all(found.high <= bound for found in self.intervals)
+
+    def minus(self, other: Measure, name: str) -> Measure:
+        """The difference, seed by seed."""
+        pairs = zip(self.values, other.values, strict=True)
+        return Measure(name, self.unit, tuple(less(a, b) for a, b in pairs))
 
 
 @dataclass(frozen=True)
@@ -117,11 +93,11 @@ class Reproduction:
 
     manifest: Manifest
     records: dict[tuple[str, str, str], Record]
-    """(model or label, hand set, filter) -> record, of one protocol for each hand set and filter."""
+    """(model or label, hand set, filter) -> record; of one protocol for each hand set and filter."""
     curves: tuple[dict[str, Curve], ...]
     """For each seed: filter -> SFT curve, with the base as step 0."""
     recoveries: tuple[Recovery | None, ...]
-    """For each seed: the repairs of the last SFT checkpoint from the best on OOD, strict."""
+    """For each seed: the checkpoints recovered from the best OOD checkpoint into the final one, strict."""
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
@@ -132,26 +108,56 @@ class Reproduction:
         """Those of `STARTS` that PPO was run from."""
         return [start for start in STARTS if start in self.seeds[0].ppo]
 
-    def start(self, seed: Seed, name: str, hand_set: str) -> Record | None:
-        """The record of a checkpoint that PPO starts from."""
-        return self.get(seed.ppo[name].start, hand_set) if name in seed.ppo else None
+    def parts(self, seed: Seed) -> dict[str, str]:
+        """What tables call a seed's checkpoints -> model."""
+        finals = {f"PPO final, {start} start": seed.ppo[start].final for start in self.starts}
+        return {"base": self.manifest.base, "best OOD": seed.best_ood, "SFT final": seed.final} | finals
 
-    def end(self, seed: Seed, name: str, hand_set: str) -> Record | None:
-        """The record of PPO's last checkpoint from a start."""
-        return self.get(seed.ppo[name].end, hand_set) if name in seed.ppo else None
+    # -- records ---------------------------------------------------------------------------------------------
 
     def find(self, model: str, hand_set: str, name: str = STRICT) -> Record | None:
+        """The record of a model on a hand set under a filter."""
         return self.records.get((model, hand_set, name))
 
     def get(self, model: str, hand_set: str, name: str = STRICT) -> Record:
-        """A record that has to be there.
+        """As `find`.
 
         Raises:
-            InputError: it is not.
+            InputError: there is no such record.
         """
         if found := self.find(model, hand_set, name):
             return found
         raise InputError(f"reproduction: no record of {model} on hand set {hand_set} under {name}")
+
+    def score(self, place: int, part: str, hand_set: str) -> Record | None:
+        """The strict record of a seed's checkpoint.
+
+        Args:
+            place: of the seed.
+            part: one of `parts`, ``PPO start, early`` for a checkpoint that PPO starts from, or the label of
+                a recipe.
+            hand_set: id or ood.
+        """
+        seed = self.seeds[place]
+        models = self.parts(seed) | {f"PPO start, {start}": run.start for start, run in seed.ppo.items()}
+        if part in models:
+            return self.get(models[part], hand_set)
+        checkpoint = self.recovered(place, part)
+        score = checkpoint and (checkpoint.ood if hand_set == "ood" else checkpoint.id)
+        return score and score.record
+
+    def recovered(self, place: int, label: str) -> Recovered | None:
+        """A seed's recovered checkpoint by the label of its recipe."""
+        found = self.recoveries[place]
+        return next((r for r in found.checkpoints if r.recipe.label == label), None) if found else None
+
+    def recipes(self) -> list[str]:
+        """The labels of all recipes, the best mean of OOD accuracy over the seeds first."""
+        shares: dict[str, list[float]] = {}
+        for each in self.recoveries:
+            for checkpoint in each.checkpoints if each else ():
+                shares.setdefault(checkpoint.recipe.label, []).append(checkpoint.ood.share)
+        return sorted(shares, key=lambda label: (-fmean(shares[label]), label))
 
     def over_seeds(
         self, name: str, unit: str, value: Callable[[int, Seed], Value | None], seeds: int | None = None
@@ -160,27 +166,17 @@ class Reproduction:
         chosen = list(enumerate(self.seeds))[:seeds]
         return Measure(name, unit, tuple(value(i, seed) for i, seed in chosen))
 
-    def repair(self, place: int, label: str) -> Recovered | None:
-        """A seed's repair by the label of its recipe."""
-        found = self.recoveries[place]
-        return next((r for r in found.checkpoints if r.recipe.label == label), None) if found else None
-
-    def recipes(self) -> list[str]:
-        """The labels of the repairs' recipes, the best mean of OOD accuracy over the seeds first."""
-        shares: dict[str, list[float]] = {}
-        for each in self.recoveries:
-            for repair in each.checkpoints if each else ():
-                shares.setdefault(repair.recipe.label, []).append(repair.ood.share)
-        return sorted(shares, key=lambda label: (-fmean(shares[label]), label))
+    # -- drift -----------------------------------------------------------------------------------------------
 
     def drift(self, seed: Seed, first: str, checkpoint: str) -> Drift | None:
+        """The drift from one model to another."""
         wanted = (seed.seed, first, checkpoint)
         return next((d for d in self.manifest.drift if (d.seed, d.first, d.checkpoint) == wanted), None)
 
     def drift_pairs(self) -> dict[str, list[Drift]]:
-        """Two parts in words -> the drift from one to the other, of each seed that has it."""
-        wanted = [("base", "best OOD"), ("base", "SFT end"), ("best OOD", "SFT end")]
-        wanted += [("best OOD", f"PPO end, {start} start") for start in self.starts]
+        """``best OOD → SFT final`` and so on -> the drift from one to the other, of each seed that has it."""
+        wanted = [("base", "best OOD"), ("base", "SFT final"), ("best OOD", "SFT final")]
+        wanted += [("best OOD", f"PPO final, {start} start") for start in self.starts]
         pairs: dict[str, list[Drift]] = {}
         for first, last in wanted:
             each = [self.drift(seed, self.parts(seed)[first], self.parts(seed)[last]) for seed in self.seeds]
@@ -189,7 +185,7 @@ class Reproduction:
         return pairs
 
     def drift_over_steps(self, first: str) -> list[tuple[int, dict[int, Drift]]]:
-        """For each seed the step of a part in words, and SFT step -> the drift from that part to there."""
+        """For each seed: the step of a part, and SFT step -> the drift from that part to there."""
         every = []
         for seed, curves in zip(self.seeds, self.curves, strict=True):
             start = self.get(self.parts(seed)[first], "ood")
@@ -198,32 +194,26 @@ class Reproduction:
             every.append((start.step or 0, known))
         return every
 
-    def parts(self, seed: Seed) -> dict[str, str]:
-        """What a table calls a seed's checkpoints -> model."""
-        ends = {f"PPO end, {start} start": seed.ppo[start].end for start in self.starts}
-        return {"base": self.manifest.base, "best OOD": seed.best_ood, "SFT end": seed.end} | ends
-
 
 def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproduction:
     """The records that a manifest speaks of.
 
-    Of several of one checkpoint, that of its own run counts, which says its stage, and of these the newest.
-    The first seed's last SFT checkpoint says what protocol each hand set is played by; others are left out.
+    Where a checkpoint has several, the record of its own run counts, which names its stage, and of these the
+    newest. Each hand set is played by the protocol of the first seed's final SFT checkpoint; records of other
+    protocols are left out.
 
     Raises:
         InputError: a record that every report needs is missing, or an SFT run has another base.
     """
     every = sorted(records, key=lambda r: (r.stage is not None, r.date or "", r.key))
     own = [r for r in every if _RULES.get(r.hand_set) == r.rule and (r.status, r.attempts) == ("measured", 1)]
-    end = manifest.seeds[0].end
-    protocols: dict[tuple[str, str | None], Protocol] = {
-        (r.hand_set, r.filter): protocol_of(r) for r in own if end in (r.model, r.label)
-    }
+    final = manifest.seeds[0].final
+    protocols = {(r.hand_set, r.filter): protocol_of(r) for r in own if final in (r.model, r.label)}
     own = [r for r in own if protocols.get((r.hand_set, r.filter)) == protocol_of(r)]
     chosen = {(r.model, r.hand_set, r.filter or ""): r for r in own}
     found = {(r.label, r.hand_set, r.filter or ""): r for r in chosen.values()} | chosen
-    repaired = recoveries(own)
-    made = Reproduction(manifest, found, (), tuple(_recovery(repaired, seed) for seed in manifest.seeds))
+    pairs = recoveries(own)
+    made = Reproduction(manifest, found, (), tuple(_recovery(pairs, seed) for seed in manifest.seeds))
     for seed in manifest.seeds:
         _check(made, seed)
     played = list(chosen.values())
@@ -237,14 +227,13 @@ def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproducti
 
 
 def _check(made: Reproduction, seed: Seed) -> None:
-    """That what no report can do without is there."""
-    for model in (made.manifest.base, seed.best_ood, seed.end):
-        for hand_set in ("id", "ood"):
+    """Raise `InputError` unless the records that every report needs are there."""
+    for hand_set in ("id", "ood"):
+        for model in (made.manifest.base, seed.best_ood, seed.final):
             for name in FILTERS:
                 made.get(model, hand_set, name)
-    for run in seed.ppo.values():
-        for model in run:
-            for hand_set in ("id", "ood"):
+        for run in seed.ppo.values():
+            for model in (run.start, run.final):
                 made.get(model, hand_set)
 
 
@@ -258,108 +247,39 @@ def _curve(own: Sequence[Record], seed: Seed, base: str, name: str) -> Curve:
     return curve([*start, *run], name)
 
 
-def _recovery(repaired: Sequence[Recovery], seed: Seed) -> Recovery | None:
-    pair = (seed.best_ood, seed.end)
-    return next((r for r in repaired if (r.source.name, r.target.name, r.filter) == (*pair, STRICT)), None)
+def _recovery(pairs: Sequence[Recovery], seed: Seed) -> Recovery | None:
+    pair = (seed.best_ood, seed.final)
+    return next((r for r in pairs if (r.source.name, r.target.name, r.filter) == (*pair, STRICT)), None)
 
 
-# -- values ----------------------------------------------------------------------------------------------
+# -- over the seeds --------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1024)
-def _bits(outcomes: str) -> Deals:
-    return np.array([float(bit) for bit in outcomes])
+def gain_of(found: Reproduction, name: str, part: str, other: str, hand_set: str = "ood") -> Measure:
+    """Accuracy of a part less that of another; see `Reproduction.score` for their names."""
+
+    def of(place: int, _: Seed) -> Value | None:
+        return gain(found.score(place, part, hand_set), found.score(place, other, hand_set))
+
+    return found.over_seeds(name, "points", of)
 
 
-def bits(record: Record) -> Deals:
-    """0 or 1 per deal."""
-    return _bits(record.outcomes or "")
+def ratio_of(found: Reproduction, name: str, part: str, target: str) -> Measure:
+    """The share of the target's OOD loss against the best OOD checkpoint that a part recovers."""
+
+    def of(place: int, _: Seed) -> Value | None:
+        return ratio(*(found.score(place, each, "ood") for each in (part, "best OOD", target)))
+
+    return found.over_seeds(name, "percent", of)
 
 
-def accuracy(record: Record | None) -> Value | None:
-    return record and Value(record.k / record.n, interval_of(record), bits(record))
+def drift_of(
+    found: Reproduction, name: str, unit: str, first: str, number: Callable[[Drift], float]
+) -> Measure:
+    """A number of the drift from a part to the final SFT checkpoint."""
 
+    def of(_: int, seed: Seed) -> Value | None:
+        drift = found.drift(seed, found.parts(seed)[first], seed.final)
+        return drift and Value(number(drift))
 
-def verdict_share(record: Record | None, verdict: Verdict) -> Value | None:
-    """The share of replies with a verdict. Records count verdicts, so there are no deals."""
-    share = record and record.verdict_share(verdict)
-    return (
-        None if record is None or share is None else Value(share, wilson(round(share * record.n), record.n))
-    )
-
-
-def gain(a: Record | None, b: Record | None) -> Value | None:
-    """Accuracy of a less that of b, over the same deals, with Tango's interval."""
-    if a is None or b is None:
-        return None
-    return _gain(difference(a, b), bits(a) - bits(b))
-
-
-def _gain(found: Difference, deals: Deals) -> Value:
-    return Value(found.share, found.interval, deals)
-
-
-def gain_of_bits(a: Deals, b: Deals) -> Value:
-    """`gain` from outcomes that are of no one record."""
-    only_a, only_b = float((a > b).sum()), float((a < b).sum())
-    both = float(a @ b)
-    table = Paired(both, only_a, only_b, len(a) - both - only_a - only_b)
-    return Value(table.difference, paired_interval(table), a - b)
-
-
-def less(a: Value | None, b: Value | None) -> Value | None:
-    """A − b, over the same deals where both have them."""
-    if a is None or b is None:
-        return None
-    share = a.share - b.share
-    if a.deals is None or b.deals is None:
-        return Value(share)
-    deals = a.deals - b.deals
-    return Value(share, t_interval(deals.tolist()), deals)
-
-
-def ratio(mended: Record | None, source: Record | None, target: Record | None) -> Value | None:
-    """The share of what the target lost against the source that a checkpoint brings back: see `recovered`.
-
-    Per deal, the ratio R of the means of g and l is linearised: R + (g − R l) / mean(l), whose mean is R and
-    whose spread is that of R to first order (Taylor linearisation; Cochran 1977, Sampling Techniques, 2.11).
-    """
-    if mended is None or source is None or target is None:
-        return None
-    found = recovered(mended, source, target)
-    if found is None:
-        return None
-    share, interval = found
-    gains, losses = bits(mended) - bits(target), bits(source) - bits(target)
-    return Value(share, interval, share + (gains - share * losses) / losses.mean())
-
-
-def peak_picks(found: Curve) -> tuple[int, int]:
-    """For the deals at even and at odd places, the step with the best OOD accuracy on the *other* half.
-
-    Of equal steps the first. A peak that is picked and measured by the same deals flatters itself: picked by
-    half of the deals and measured on the other, both ways, it does not.
-    """
-    steps = [step for step in found.ood if step]
-
-    def best(half: int) -> int:
-        return max(steps, key=lambda step: bits(found.ood[step])[half::2].sum())
-
-    return best(1), best(0)
-
-
-def at_picks(records: dict[int, Record], picks: tuple[int, int]) -> Deals:
-    """Outcomes per deal, of one step at even places and of another at odd ones."""
-    even, odd = (bits(records[step]) for step in picks)
-    return np.where(np.arange(len(even)) % 2 == 0, even, odd)
-
-
-def plain_hands(record: Record | None) -> Value | None:
-    """Accuracy on the deals without a face card among those of a record."""
-    hands = record and hands_of(record)
-    if record is None or hands is None:
-        return None
-    plain = [bit for bit, deal in zip(bits(record), hands.deals, strict=False) if not has_face(deal.cards)]
-    if not plain:
-        return None
-    return Value(sum(plain) / len(plain), wilson(sum(plain), len(plain)), np.array(plain))
+    return found.over_seeds(name, unit, of)

@@ -1,4 +1,4 @@
-"""The section of a model card that says how a checkpoint was repaired, and how far to trust that."""
+"""The section of a model card that says how a checkpoint was recovered, and how far to trust that."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def model_card(record: dict[str, Any], report: dict[str, Any]) -> str:
 
 
 def findings(report: dict[str, Any]) -> list[str]:
-    """What somebody should know who uses the result, one line each."""
+    """What users of the result should know, one line each."""
     summary = report["summary"]
     lines = []
     if summary["matrices"]:
@@ -39,9 +39,11 @@ def findings(report: dict[str, Any]) -> list[str]:
                 f"Smallest relative gap between singular values at a cut: {summary['smallest_gap']:.1e}. "
                 "Where it is small, the choice of ranks is not unique; --taper softens the cut."
             )
-            lines.append("Restored and kept bases are not orthogonal: singular values are met approximately.")
+            lines.append(
+                "Restored and kept bases are not orthogonal, so the singular values hold only approximately."
+            )
         if summary["null"]:
-            lines.append(f"{summary['null']} null directions are arbitrary and kept the target's.")
+            lines.append(f"{summary['null']} null directions are arbitrary; they stay the target's.")
     odd = {
         n: why for n, why in report["skipped"].items() if why not in ("not chosen", "no matrix of a layer")
     }

@@ -7,103 +7,55 @@ import json
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from points24.harness.cli import Command
 from points24.harness.records.provenance import command_line, versions
+from points24.harness.recovery.arguments import add_shared, device_of
+from points24.harness.recovery.methods import all_settings, methods
+from points24.harness.recovery.recipe import Recipe, recipes_of
 from points24.tasks.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
-
-    from points24.harness.recovery.architecture import Family
-    from points24.harness.recovery.plan import Recipe
-
 DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
-
-
-def shared_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (fp64)"
-    )
-    parser.add_argument(
-        "--layer-prefix",
-        metavar="REGEX",
-        help=r"what precedes the number of a layer, for models not known here: 'transformer\.blocks\.'",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-
-
-def device_of(name: str) -> torch.device:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda': there is none here; allowed: auto, cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-# -- recover -----------------------------------------------------------------------------------------------
 
 
 def _recover_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", required=True, help="the checkpoint to restore from: a folder or a hub id"
     )
-    parser.add_argument("--target", required=True, help="the checkpoint to repair: a folder or a hub id")
+    parser.add_argument("--target", required=True, help="the checkpoint to recover: a folder or a hub id")
     parser.add_argument(
         "-o", "--output", type=Path, help="the folder to make (several recipes: one below it each)"
     )
-    parser.add_argument(
-        "--method", default="spectral", choices=("spectral", "reset", "interpolate", "task-arithmetic")
-    )
+    known = methods()
+    parser.add_argument("--method", default="spectral", choices=tuple(known))
     several = "; may be given several times"
-    parser.add_argument(
-        "--restore",
-        action="append",
-        choices=("directions", "values", "both"),
-        help="default: directions" + several,
-    )
-    parser.add_argument(
-        "--ranks",
-        action="append",
-        help="'top 20%%', 'tail 5%%', 'top 20%% + tail 5%%', 'top 128', all" + several,
-    )
     parser.add_argument(
         "--layers", action="append", help="'first 25%%', 'last 4', 0-6, all (default)" + several
     )
-    parser.add_argument("--modules", help="q_proj,k_proj,...; default: every matrix inside the layers")
-    parser.add_argument("--taper", help="ranks over which a cut is spread, such as 5%% or 16")
-    parser.add_argument(
-        "--weight",
-        type=float,
-        action="append",
-        help="of the source, for interpolate and task-arithmetic" + several,
-    )
-    parser.add_argument("--base", help="the source's ancestor, for task-arithmetic")
-    parser.add_argument("--compat", action="store_true", help="what the paper's scripts do, flaws included")
+    for name, setting in all_settings().items():
+        users = ", ".join(method for method, kind in known.items() if name in kind.settings())
+        is_switch = setting.kinds is bool
+        about = f"{users}: {setting.help}{'' if is_switch else several}".replace("%", "%%")
+        action = "store_true" if is_switch else "append"
+        parser.add_argument(f"--{name.replace('_', '-')}", action=action, help=about)
+    needy = ", ".join(method for method, kind in known.items() if kind.needs_base)
+    parser.add_argument("--base", help=f"{needy}: the source's ancestor")
     parser.add_argument("--dtype", choices=tuple(DTYPES), help="of the output; default: the target's")
-    parser.add_argument("--dry-run", action="store_true", help="say what would change and what it would cost")
-    shared_arguments(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would change and the bytes it takes"
+    )
+    add_shared(parser)
 
 
 def _recipes(args: argparse.Namespace) -> list[Recipe]:
     """Every combination of what was given."""
-    from points24.harness.recovery.plan import recipes_of
-
-    if args.base and args.method != "task-arithmetic":
+    needs_base = methods()[args.method].needs_base
+    if args.base and not needs_base:
         raise InputError(f"base does not go with method {args.method}")
-    if args.method == "task-arithmetic" and not args.base:
+    if needs_base and not args.base:
         raise InputError("base is missing: the source's ancestor")
-    return recipes_of(
-        method=args.method,
-        restore=args.restore or (),
-        ranks=args.ranks or (),
-        layers=args.layers or (),
-        modules=() if args.modules is None else (args.modules,),
-        taper=() if args.taper is None else (args.taper,),
-        weight=args.weight or (),
-        compat=args.compat,
-    )
+    given = {name: getattr(args, name) for name in all_settings()}
+    return recipes_of(method=args.method, layers=args.layers or (), **given)
 
 
 def _recover(args: argparse.Namespace) -> int:
@@ -118,7 +70,7 @@ def _recover(args: argparse.Namespace) -> int:
     source, target = locate(args.source), locate(args.target)
     family = family_of(read_config(target), args.layer_prefix)
     if args.dry_run:
-        return _dry_run(args, (source, target), family, recipes, device)
+        return _dry_run(args, source, target, recipes)
     if args.output is None:
         raise InputError("-o is missing: the folder to make")
     out: Path = args.output
@@ -146,33 +98,29 @@ def _recover(args: argparse.Namespace) -> int:
     return 0
 
 
-def _dry_run(
-    args: argparse.Namespace,
-    pair: tuple[Path, Path],
-    family: Family,
-    recipes: list[Recipe],
-    device: torch.device,
-) -> int:
-    from points24.harness.checkpoints.read import FLOATS, open_checkpoint
-    from points24.harness.recovery.architecture import text_config
-    from points24.harness.recovery.estimate import as_text, checkpoint_from_config, estimate, probe
+def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list[Recipe]) -> int:
+    """The plan, from the headers of the weights, or from config.json where there are no weights yet."""
+    from points24.harness.checkpoints.read import FLOATS, open_checkpoint, read_config
+    from points24.harness.recovery.architecture import family_of, text_config
+    from points24.harness.recovery.estimate import checkpoint_from_config, estimate
     from points24.harness.recovery.plan import check_pair, make_plan
 
     theirs, ours = (
-        open_checkpoint(f) if any(f.glob("*.safetensors*")) else checkpoint_from_config(f) for f in pair
+        open_checkpoint(folder) if any(folder.glob("*.safetensors*")) else checkpoint_from_config(folder)
+        for folder in (source, target)
     )
+    family = family_of(read_config(target), args.layer_prefix)
     check_pair(theirs, ours, family)
     plan = make_plan(theirs.tensors, ours, family, text_config(ours.config), recipes)
-    itemsize = FLOATS[DTYPES[args.dtype]].itemsize if args.dtype else None
-    cost = estimate(plan, ours, probe(device), itemsize)
-    matrices = sum(len(parts) for parts in plan.matrices.values())
+    cost = estimate(plan, ours, FLOATS[DTYPES[args.dtype]].itemsize if args.dtype else None)
     if args.json:
-        changed = {"matrices": matrices, "tensors": [*plan.matrices, *plan.whole], "skipped": plan.skipped}
-        print(json.dumps({"recipes": [r.describe() for r in recipes]} | changed | cost._asdict()))
+        changed = {"tensors": [*plan.matrices, *plan.whole], "skipped": plan.skipped}
+        described = [recipe.describe() for recipe in recipes]
+        print(json.dumps({"recipes": described, "matrices": cost.matrices, "disk": cost.disk} | changed))
         return 0
-    print(f"{len(recipes)} recipes: {', '.join(r.name for r in recipes)}")
-    print(f"{matrices} matrices spliced, {len(plan.whole)} tensors replaced, {len(plan.skipped)} kept")
-    print(", ".join(f"{key} {value}" for key, value in as_text(cost).items()), f"({device.type})")
+    print(f"{len(recipes)} recipes: {', '.join(recipe.name for recipe in recipes)}")
+    print(f"{cost.matrices} matrices spliced, {cost.tensors} tensors replaced, {cost.kept} kept")
+    print(f"weights on disk: {cost.disk / 2**30:.2f} GiB")
     return 0
 
 

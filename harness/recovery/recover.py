@@ -1,7 +1,7 @@
-"""RecoveredWeights checkpoints from a source and a target, one pair of tensors in memory at a time.
+"""Recovered checkpoints from a source and a target, one pair of tensors in memory at a time.
 
-Any number of recipes is followed at once. The two factorisations of a matrix cost most of the time and are
-shared by all; so is the work of recipes that differ in layers or modules alone.
+Any number of recipes is followed at once. Factorising a matrix pair takes most of the time, so all recipes
+share the factors, and recipes that make the same cut of a matrix share the result.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from points24.harness.checkpoints.write import Copy, check_space, left_out
 from points24.harness.files import new_folder
 from points24.harness.recovery.architecture import Family, text_config
 from points24.harness.recovery.card import model_card
-from points24.harness.recovery.plan import Plan, Recipe, check_pair, make_plan
-from points24.harness.recovery.specs import Interval
+from points24.harness.recovery.plan import Plan, check_pair, make_plan
+from points24.harness.recovery.recipe import Recipe
+from points24.harness.recovery.specs import Cut, Interval
 from points24.harness.recovery.spectral.factors import Factors, factorise, row_chunks
 from points24.harness.recovery.spectral.splice import (
     Change,
-    Cut,
     Factored,
     Put,
     splice,
-    splice_compat,
+    splice_like_paper_scripts,
     wanted_ranks,
 )
 from points24.tasks.errors import InputError
@@ -57,7 +57,7 @@ class CheckedPair:
     source: Checkpoint
     target: Checkpoint
     base: Checkpoint | None
-    """The common ancestor that task arithmetic needs."""
+    """The common ancestor, which some methods need."""
     plan: Plan
 
     @classmethod
@@ -73,12 +73,12 @@ class CheckedPair:
         for other in (opened[0], *opened[2:]):
             check_pair(other, opened[1], family)
         plan = make_plan(opened[0].tensors, opened[1], family, text_config(opened[1].config), recipes)
-        if base:
-            for name, mine in plan.whole.items():
-                if any(recipes[i].method == "task-arithmetic" for i in mine) and (
-                    name not in opened[2].tensors
-                    or opened[2].tensors[name].shape != opened[1].tensors[name].shape
-                ):
+        for name, mine in plan.whole.items():
+            if needy := [recipes[i].method for i in mine if recipes[i].method.needs_base]:
+                if base is None:
+                    raise InputError(f"{needy[0].name} needs base, the ancestor of the source")
+                theirs = opened[2].tensors.get(name)
+                if theirs is None or theirs.shape != opened[1].tensors[name].shape:
                     raise InputError(f"{base}: {name} is missing or of another shape")
         for checkpoint in opened:
             checkpoint.verify()
@@ -122,7 +122,7 @@ def recover(
     return reports
 
 
-def change(  # noqa: PLR0913
+def change(  # noqa: PLR0913 — a job, a part of it, and how
     job: CheckedPair,
     name: str,
     sinks: Mapping[int, Sink],
@@ -131,35 +131,34 @@ def change(  # noqa: PLR0913
     device: torch.device,
     factors_of: Factorise = factorise,
 ) -> None:
-    """Hand over what recipes make of one tensor, if they change it.
+    """Make the changes of some recipes to one tensor.
 
     Args:
         job: what to do
         name: of the tensor
-        sinks: number of a recipe -> who takes its changes; the other recipes are left out
-        reports: of every recipe of the job; those of these recipes grow
+        sinks: number of a recipe -> what takes its changes; the other recipes are left out
+        reports: of every recipe of the job; facts about each matrix are added to those of these recipes
         device: where to compute
         factors_of: factorises a matrix
 
     Raises:
         InputError: NaN or Inf in a weight.
     """
-    matrices = [
-        (part, {i: job.plan.recipes[i] for i in wanted if i in sinks})
+    parts = [
+        (part, mine)
         for part, wanted in job.plan.matrices.get(name, ())
+        if (mine := [i for i in wanted if i in sinks])
     ]
     whole = [i for i in job.plan.whole.get(name, ()) if i in sinks]
-    if not whole and not any(recipes for _, recipes in matrices):
+    if not whole and not parts:
         return
     target, source = job.target.read(name), job.source.read(name)
     if torch.equal(target, source) and job.base is None:
         return  # the target's values are there already
     for i in whole:
-        combined = _combined(job, job.plan.recipes[i], name, source, target)
-        sinks[i].write(name, combined.to(sinks[i].dtype(name)))
-    for part, recipes in matrices:
-        if not recipes:
-            continue
+        changed = _new_tensor(job, job.plan.recipes[i], name, source, target)
+        sinks[i].write(name, changed.to(sinks[i].dtype(name)))
+    for part, mine in parts:
         t, b = part.matrix(target).to(device), part.matrix(source).to(device)
         starts = part.row_starts(target.shape)
 
@@ -167,70 +166,69 @@ def change(  # noqa: PLR0913
             sinks[i].write(name, values, starts[rows] + (columns.start or 0))
 
         try:
-            dtype = sinks[next(iter(recipes))].dtype(name)
-            facts = _splice(b, t, recipes, dtype=dtype, put=put, factors_of=factors_of)
+            dtype = sinks[mine[0]].dtype(name)
+            cuts = {i: job.plan.recipes[i].method.cut(min(t.shape)) for i in mine}
+            facts = _splice(b, t, cuts, dtype=dtype, put=put, factors_of=factors_of)
         except ValueError as e:
             raise InputError(f"{name}: {e}") from e
-        for i in recipes:
+        for i in mine:
             place = {"tensor": part.tensor, "module": part.module, "layer": part.layer}
             reports[i]["matrices"].append(place | facts[i])
 
 
-def _splice(  # noqa: PLR0913
+def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
     b: Tensor,
     t: Tensor,
-    recipes: Mapping[int, Recipe],
+    cuts: Mapping[int, Cut],
     *,
     dtype: torch.dtype,
     put: Put,
     factors_of: Factorise,
 ) -> dict[int, dict[str, Any]]:
-    """Hand over what recipes make of one matrix, and return what to know about it; equal cuts are made once.
+    """Make the cuts of one pair of matrices, equal ones once, and return the facts about each.
 
-    Each fact is about the recipe of that number, as are the parts that `put` is given.
+    The keys of `cuts` are the recipes' numbers; so are those of the facts and what `put` is given.
     """
-    shape = (t.shape[0], t.shape[1])
     sharing: dict[Cut, list[int]] = {}  # a cut -> the recipes that ask for it
-    for i, recipe in recipes.items():
-        if not recipe.compat:
-            sharing.setdefault(recipe.cut(shape), []).append(i)
-    cuts = list(sharing)
+    for i, cut in cuts.items():
+        sharing.setdefault(cut, []).append(i)
+    ours = [cut for cut in sharing if not cut.paper_scripts]
     same = torch.equal(b, t)
-    for_source, for_target = ((0, 0), (0, 0)) if same else wanted_ranks(cuts, min(shape))
+    for_source, for_target = ((0, 0), (0, 0)) if same else wanted_ranks(ours, min(t.shape))
     factors = _factors(b, for_source, "source", factors_of), _factors(t, for_target, "target", factors_of)
-    changes = dict.fromkeys(recipes, Change(0.0, 0.0))
+    changes = dict.fromkeys(sharing, Change(0.0, 0.0))
     if not same:
 
         def put_shared(cut: int, *part: Any) -> None:
-            for i in sharing[cuts[cut]]:
+            for i in sharing[ours[cut]]:
                 put(i, *part)
 
         pair = Factored(b, factors[0]), Factored(t, factors[1])
-        made = splice(*pair, cuts, dtype, put_shared) if cuts else []
-        changes |= {i: change for cut, change in zip(cuts, made, strict=True) for i in sharing[cut]}
-        for i in (i for i, recipe in recipes.items() if recipe.compat):
-            result, changes[i] = splice_compat(b, t, recipes[i].cut(shape), dtype)
-            if changes[i].edit > 0:
+        made = splice(*pair, ours, dtype, put_shared) if ours else []
+        changes |= dict(zip(ours, made, strict=True))
+        for cut in (cut for cut in sharing if cut.paper_scripts):
+            result, changes[cut] = splice_like_paper_scripts(b, t, cut, dtype)
+            for i in sharing[cut] if changes[cut].edit > 0 else ():
                 put(i, slice(None), slice(None), result)
     distance = distance_between(b, t)
     return {
         i: {
-            "shape": list(shape),
-            "cuts": _gaps(recipe.cut(shape), *factors),
+            "shape": list(t.shape),
+            "cuts": _gaps(cut, *factors),
             "target_norm": torch.linalg.vector_norm(factors[1].values).item(),
             "distance": distance,
-            "edit": changes[i].edit,
-            "edit_of_distance": changes[i].edit / distance if distance else 0.0,
-            "lost_to_rounding": changes[i].lost / changes[i].edit if changes[i].edit else 0.0,
+            "edit": changes[cut].edit,
+            "edit_of_distance": changes[cut].edit / distance if distance else 0.0,
+            "lost_to_rounding": changes[cut].lost / changes[cut].edit if changes[cut].edit else 0.0,
             "null": {"source": factors[0].null, "target": factors[1].null},
         }
-        for i, recipe in recipes.items()
+        for i, cut in cuts.items()
     }
 
 
 def distance_between(b: Tensor, t: Tensor) -> float:
     """Frobenius norm of T - B, in fp64, chunk by chunk."""
-    # One running sum: a number kept from every chunk would lie between the freed chunks, in the way of reuse.
+    # One running sum: a result kept from every chunk would fragment the memory that the chunks reuse.
     total = torch.zeros((), dtype=torch.float64, device=t.device)
     for i, rows in row_chunks(t):
         total += torch.linalg.vector_norm(rows - b[i : i + len(rows)]).square_()
@@ -244,16 +242,9 @@ def _factors(matrix: Tensor, ranks: Interval, whose: str, factors_of: Factorise)
         raise ValueError(f"{e} in the {whose}") from e
 
 
-def _combined(job: CheckedPair, recipe: Recipe, name: str, source: Tensor, target: Tensor) -> Tensor:
-    """A baseline's tensor, in fp64 or the source's own dtype."""
-    if recipe.method == "reset":
-        result = source
-    elif recipe.method == "interpolate":
-        result = target.double() * (1 - recipe.weight) + source.double() * recipe.weight
-    else:
-        if job.base is None:
-            raise InputError("task-arithmetic needs --base, the ancestor of the source")
-        result = target.double() + (source.double() - job.base.read(name).double()) * recipe.weight
+def _new_tensor(job: CheckedPair, recipe: Recipe, name: str, source: Tensor, target: Tensor) -> Tensor:
+    base = job.base.read(name) if job.base and recipe.method.needs_base else None
+    result = recipe.method.new_tensor(source, target, base)
     if not torch.isfinite(result).all():
         raise InputError(f"{name}: NaN or infinite elements")
     return result

@@ -1,4 +1,4 @@
-"""A repaired checkpoint in memory, tensor by tensor: for an engine that takes weights without a folder."""
+"""A recovered checkpoint in memory, tensor by tensor: for an engine that takes weights without a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RecoveredWeights:
     """What one recipe of a job makes of the target.
 
     Attributes:
-        report: what was done and what to know about it, once `tensors` has been gone through.
+        report: what was done and what to know about it, complete once `tensors` is exhausted.
     """
 
     def __init__(self, job: CheckedPair, number: int, device: torch.device, factors_of: Factorise):
@@ -43,7 +43,7 @@ class RecoveredWeights:
         return self._digest
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor of the target by its name, repaired, in the target's dtype, in the order of its files.
+        """Every tensor of the target by its name, recovered, in the target's dtype, in the order of its files.
 
         Raises:
             InputError: NaN or Inf in a weight.
@@ -57,7 +57,7 @@ class RecoveredWeights:
             with (target.folder / file).open("rb") as stream:
                 digest.update(stream.read(min(place.start for _, place in stored)))
             for name, _ in sorted(stored, key=lambda item: item[1].start):
-                tensor = self._repaired(name, reports)
+                tensor = self._recovered(name, reports)
                 if tensor.numel():
                     digest.update(tensor.flatten().view(torch.uint8).numpy().data)
                 yield name, tensor
@@ -66,7 +66,7 @@ class RecoveredWeights:
         self._digest = joined_digest({file: digest.hexdigest() for file, digest in digests.items()})
 
     def write(self, out: Path, record: dict[str, Any]) -> None:
-        """The same as a folder, with a record of where it comes from.
+        """Write the same as a folder, with a record of where it comes from.
 
         Raises:
             InputError: it exists, or cannot be written (no room on the disk, say). Nothing is left behind.
@@ -84,7 +84,7 @@ class RecoveredWeights:
         self.write(out, {"source": "", "target": str(self.folder), "command": ""})
         return out
 
-    def _repaired(self, name: str, reports: list[dict]) -> Tensor:
+    def _recovered(self, name: str, reports: list[dict]) -> Tensor:
         patch = _Patch(self._job.target.read(name))
         sinks = {self._number: patch}
         change(self._job, name, sinks, reports, device=self._device, factors_of=self._factors_of)

@@ -11,11 +11,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from typing import NamedTuple
 
 from points24.tasks.errors import InputError
 
 Interval = tuple[int, int]
 """The ranks from the first number up to, but not including, the second."""
+
+RESTORE = ("directions", "values", "both")
+"""What of the source takes the place of the target's, at the chosen ranks."""
+
+
+class Cut(NamedTuple):
+    """What to restore in one matrix."""
+
+    restore: str
+    intervals: tuple[Interval, ...]
+    """Disjoint, ascending."""
+    taper: int = 0
+    """Ranks over which a cut is spread; 0 is a hard cut."""
+    paper_scripts: bool = False
+    """Whether to do what the paper's scripts do, flaws included."""
+
 
 _AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%?)", re.ASCII)
 _LAYER_RANGE = re.compile(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?", re.ASCII)
@@ -178,3 +195,10 @@ def weights(intervals: Sequence[Interval], ranks: int, taper: int = 0) -> list[f
         return min(1.0, max(0.0, 0.5 + inside / taper)) if taper else float(inside > 0)
 
     return [max((weight(rank, *i) for i in intervals), default=0.0) for rank in range(ranks)]
+
+
+def in_words(text: str, share: float | None, noun: str) -> str:
+    """``all ranks``, ``top 20% of ranks``, ``top 128 ranks``, ``layers 0-6``."""
+    if text[0].isdigit():
+        return f"{noun} {text}"
+    return f"{text} {noun}" if text == "all" or share is None else f"{text} of {noun}"

@@ -1,6 +1,8 @@
-"""Many checkpoints, stored or repaired in memory, scored by one engine: `points24 sweep` and `points24 eval`.
+"""Many checkpoints, stored or recovered in memory, scored by one engine: `points24 sweep`, `points24 eval`.
 
-config.py   what is asked for            run.py         job after job, in one process
-jobs.py    that, as jobs, with keys    executors.py   several processes: SLURM, Ray
-cost.py     what it would take           campaign.py    plan, run, retry, gather
+config.py   the settings                     run.py          one process: job after job, with one engine
+grid.py     recipes from a grid              executors.py    several processes: SLURM, Ray
+jobs.py     the settings as jobs             campaign.py     all jobs: run, retry, gather
+cost.py     what it would run and store      leaderboard.py  the report at the end
+                                             commands.py     the two commands
 """

@@ -20,16 +20,16 @@ from points24.harness.sweep.executors import execute
 from points24.harness.sweep.jobs import Job, jobs_of, shares_of
 from points24.harness.sweep.run import Results, is_full, keep_jobs, no_room, run_jobs
 from points24.tasks.errors import InputError
-from points24.tasks.verdict import FILTERS
+from points24.tasks.verdict import STRICT
 
 
 class Outcome(NamedTuple):
-    """How a campaign ended.
+    """What a campaign has done.
 
     Attributes:
-        jobs: all of them.
-        records: of those that are done, in their order.
-        failed: job -> why, in one line.
+        jobs: every job.
+        records: of the jobs that are done, in their order.
+        failed: job -> the error in one line.
     """
 
     jobs: list[Job]
@@ -41,7 +41,7 @@ def conduct(config: ScoringConfig) -> Outcome:
     """Score every job that is not done yet.
 
     Raises:
-        InputError: bad settings, another campaign in the same folder, no room on the disk.
+        InputError: bad settings, another campaign at work in the same folder, or a full disk.
     """
     jobs = jobs_of(config)
     results = Results(Path(config.output_dir).expanduser().resolve())
@@ -94,21 +94,23 @@ def _gathered(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> O
 
 
 def best_jobs(jobs: Sequence[Job], results: Results) -> list[Job]:
-    """Of every pair the repaired checkpoint with the best strict accuracy on the first OOD task.
+    """For every pair, the recovered checkpoint with the best strict accuracy on the first OOD task.
 
-    Without such a task the first one decides; of several seeds the sum counts, of equals the first.
+    Without an OOD task the first task decides. Seeds are summed; of equals the first recipe counts.
     """
     best = []
     for pair in dict.fromkeys(job.pair for job in jobs if job.pair):
-        won: dict[int | None, int] = {}
+        wins: dict[int | None, int] = {}
         for job in (job for job in jobs if job.pair == pair):
-            strict = [r for r in results.records(job) if r.filter == FILTERS[0]]
+            strict = [r for r in results.records(job) if r.filter == STRICT]
             deciding = next((r for r in strict if r.rule == "ood"), strict[0])
-            won[job.recipe] = won.get(job.recipe, 0) + deciding.k
-        chosen = max(won, key=lambda recipe: won[recipe])
+            wins[job.recipe] = wins.get(job.recipe, 0) + deciding.k
+        chosen = max(wins, key=wins.__getitem__)
         best.append(next(job for job in jobs if (job.pair, job.recipe) == (pair, chosen)))
     return best
 
 
 def _why(path: Path) -> str:
-    return path.read_text("utf-8").splitlines()[0] if path.exists() else "its process broke off"
+    return (
+        path.read_text("utf-8").splitlines()[0] if path.exists() else "its process ended before it was done"
+    )

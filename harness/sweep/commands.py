@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def scoring_arguments(parser: argparse.ArgumentParser) -> None:
-    """What both commands take."""
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and what it would take")
+    """Add the flags of both commands."""
+    parser.add_argument("--dry-run", action="store_true", help="print jobs, deals and disk; run nothing")
     parser.add_argument("--json", action="store_true", help="records, or the plan, as JSON lines")
 
 
 def conducted(config: ScoringConfig, args: argparse.Namespace) -> Outcome | None:
-    """Score as configured, saying what failed; None after a dry run, which prints the plan."""
+    """Score as configured and report what failed; None after a dry run, which prints the plan."""
     from points24.harness.sweep.campaign import conduct
     from points24.harness.sweep.cost import plan_of, plan_text
     from points24.harness.sweep.jobs import jobs_of
@@ -46,7 +46,7 @@ def conducted(config: ScoringConfig, args: argparse.Namespace) -> Outcome | None
 
 
 def print_records(records: list[Record], as_json: bool) -> None:
-    """A row per record, or a line of JSON."""
+    """One row, or one line of JSON, per record."""
     from tabulate import tabulate
 
     from points24.harness.analysis import formats
@@ -56,7 +56,7 @@ def print_records(records: list[Record], as_json: bool) -> None:
         for record in records:
             print(record.line())
         return
-    headers = ["model", "task", "filter", "won", "acc %", "95 %"]
+    headers = ["model", "task", "filter", "correct", "acc %", "95 %"]
     rows = [
         [
             r.model,
@@ -73,13 +73,13 @@ def print_records(records: list[Record], as_json: bool) -> None:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="+", help="folders or hub ids; with a server, the names it knows")
-    parser.add_argument("-o", "--output_path", required=True, metavar="DIR", help="what is done is kept here")
+    parser.add_argument("-o", "--output_path", required=True, metavar="DIR", help="results are kept here")
     parser.add_argument("--engine", default="hf", help="hf (default), vllm, local-completions, …")
     parser.add_argument("--model_args", default="", metavar="k=v,…", help="as in lm-eval, without the model")
     parser.add_argument("--tasks", default="points24_id,points24_ood", help="as in lm-eval")
     parser.add_argument("--batch_size", default="auto", help="as in lm-eval")
     parser.add_argument("--device", help="as in lm-eval")
-    parser.add_argument("--limit", type=int, help="as in lm-eval: only the first so many deals")
+    parser.add_argument("--limit", type=int, help="as in lm-eval: only the first deals of each task")
     parser.add_argument("--apply_chat_template", action="store_true", help="as in lm-eval")
     parser.add_argument("--gen_kwargs", default="", metavar="k=v,…", help="as in lm-eval")
     parser.add_argument("--metadata", default="", metavar="k=v,…", help="as in lm-eval")
@@ -94,12 +94,15 @@ def _run(args: argparse.Namespace) -> int:
     from points24.harness.sweep.config import EvalConfig
 
     names = ("models", "engine", "device", "limit", "apply_chat_template", "fresh_engine")
-    settings = {name: getattr(args, name) for name in names} | {
-        "output_dir": args.output_path,
-        "tasks": args.tasks.split(","),
-        "batch_size": int(args.batch_size) if args.batch_size.isdigit() else args.batch_size,
-        "seeds": [int(seed) if seed.isdigit() else seed for seed in filter(None, args.seeds.split(","))],
-    }
+    settings = (
+        {name: getattr(args, name) for name in names}
+        | {
+            "output_dir": args.output_path,
+            "tasks": args.tasks.split(","),
+            "batch_size": int(args.batch_size) if args.batch_size.isdigit() else args.batch_size,
+        }
+        | read_settings(None, [f"seeds=[{args.seeds}]"])
+    )
     settings |= {name: _pairs(name, getattr(args, name)) for name in ("model_args", "gen_kwargs", "metadata")}
     outcome = conducted(configured(EvalConfig, settings), args)
     if outcome is None:
@@ -109,14 +112,14 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _pairs(flag: str, text: str) -> dict[str, Any]:
-    """``k=v,…`` as settings."""
+    """The settings that a flag gives as ``k=v,…``."""
     try:
         return read_settings(None, [pair for pair in text.split(",") if pair])
     except InputError as e:
         raise InputError(f"--{flag}: {e}") from e
 
 
-evaluate = Command("score many checkpoints with one engine, each as soon as it can be", _arguments, _run)
+evaluate = Command("score many checkpoints with one engine", _arguments, _run)
 
 
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,17 +131,17 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
     parser.add_argument("--executor", choices=("local", "slurm", "ray"), help="as executor=…")
     parser.add_argument("--workers", type=int, help="as workers=…")
+    parser.add_argument("--seeds", metavar="0,1,…", help="as seeds=[0,1,…]")
     scoring_arguments(parser)
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from points24.harness.analysis.recovery import recoveries
     from points24.harness.sweep.config import SweepConfig
-    from points24.leaderboards.build import build
-    from points24.leaderboards.reports.recovery import write_recovery_report
+    from points24.harness.sweep.leaderboard import build_leaderboard
 
     flags = {name: getattr(args, name) for name in ("executor", "workers")}
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    given += [] if args.seeds is None else [f"seeds=[{args.seeds}]"]
     recipe = config_file(args.recipe)
     section = "sweep" if "sweep" in read_settings(recipe) else None
     config = load_config(SweepConfig, recipe, [*args.overrides, *given], section)
@@ -146,13 +149,8 @@ def _sweep(args: argparse.Namespace) -> int:
     if outcome is None:
         return 0
     print_records(outcome.records, args.json)
-    if outcome.records:
-        out = Path(config.output_dir)
-        build(out / "records", out / "report")
-        # After the tables, among which is the same report without figures.
-        paths = write_recovery_report(outcome.records, out / "report") if recoveries(outcome.records) else []
-        print(*paths, out / "report" / "README.md", sep="\n", file=sys.stderr)
-    return 1 if outcome.failed else 0
+    built = build_leaderboard(Path(config.output_dir), on_stderr=True) if outcome.records else 0
+    return built or (1 if outcome.failed else 0)
 
 
-sweep = Command("repair checkpoints by a grid of recipes, and score every one", _sweep_arguments, _sweep)
+sweep = Command("recover checkpoints by a grid of recipes, and score every one", _sweep_arguments, _sweep)

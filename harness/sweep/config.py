@@ -1,4 +1,4 @@
-"""What a sweep, or an evaluation of stored checkpoints, is asked to do."""
+"""The settings of a sweep, and of an evaluation of stored checkpoints."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class ScoringConfig(EngineConfig):
     """How checkpoints are scored, and where; what has a name in lm-eval has it here."""
 
     output_dir: str
-    """What is done is kept here; the same command again goes on with the rest."""
+    """Results are kept here; the same command again runs the jobs that are missing."""
     tasks: list[str] = field(default_factory=lambda: list(TASKS))
     apply_chat_template: bool = False
     limit: int | None = None
-    """Only the first so many deals of each task."""
+    """Only the first `limit` deals of each task."""
     gen_kwargs: dict[str, Any] = field(default_factory=dict)
-    """Replaces the tasks' own; they decode greedily."""
+    """Replaces the tasks' own, which decode greedily."""
     seeds: list[int] = field(default_factory=list)
-    """Of sampling (``gen_kwargs: {do_sample: true, temperature: …}``); every one is a job of its own."""
+    """Of sampling (``gen_kwargs: {do_sample: true, temperature: …}``); each is a job of its own."""
     metadata: dict[str, Any] = field(default_factory=dict)
-    """As ``--metadata`` of lm-eval: a template, the number of attempts."""
+    """As ``--metadata`` of lm-eval: the template, the number of attempts."""
     retries: int = 1
-    """How often a job that failed is tried again, after the others."""
+    """How often jobs that failed are tried again, after all others."""
     executor: Literal["local", "slurm", "ray"] = "local"
-    """local: this process."""
+    """Where jobs run; local is this process."""
     workers: int = 1
-    """Processes that slurm or ray run side by side, each with an engine of its own."""
+    """Processes side by side under slurm or ray, each with its own engine."""
     executor_args: dict[str, Any] = field(default_factory=dict)
-    """submitit's parameters (``slurm_partition``, ``gpus_per_node``, …; ``cluster: local`` tries it out
-    without SLURM), or options of Ray's tasks (``num_gpus``, …; ``address`` of a cluster)."""
+    """Parameters of submitit (``slurm_partition``, ``gpus_per_node``, …; ``cluster: local`` needs no SLURM)
+    or options of Ray's tasks (``num_gpus``, …; ``address`` of a cluster)."""
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
@@ -65,22 +65,21 @@ class ScoringConfig(EngineConfig):
         if self.engine in SERVERS and not self.model_args.get("base_url"):
             raise InputError(f"model_args: engine {self.engine} needs base_url, the server's address")
         if taken := sorted({"pretrained", "model"} & self.model_args.keys()):
-            raise InputError(f"model_args: {taken[0]} is the checkpoint, which is named elsewhere")
+            raise InputError(f"model_args: {taken[0]} is the checkpoint, which pairs or models name")
 
 
 @dataclass(kw_only=True)
 class SweepConfig(ScoringConfig):
-    """Recipes times pairs of checkpoints. The ends of every pair are scored, too."""
+    """Every recipe for every pair of checkpoints; source and target of each pair are scored as well."""
 
     pairs: list[dict[str, Any]]
-    """Each with ``source`` and ``target``, and ``base`` where task arithmetic is asked for: folders or hub
-    ids."""
+    """Each has ``source``, ``target`` and, for methods that need it, ``base``: folders or hub ids."""
     grid: list[dict[str, Any]]
     """Each stands for every combination of what it lists, under the names of `points24 recover`: method,
-    restore, ranks, layers, modules, taper, weight, compat."""
+    restore, ranks, layers, modules, taper, weight, paper_scripts."""
     keep: Literal["none", "best", "all"] = "none"
-    """Which repaired checkpoints are written, below ``kept``: none, of every pair the one with the best OOD
-    accuracy, or all."""
+    """Which recovered checkpoints are written, below ``kept``: none, the one with the best OOD accuracy of
+    each pair, or all."""
     recover_device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to factorise and splice."""
     layer_prefix: str | None = None
@@ -89,9 +88,7 @@ class SweepConfig(ScoringConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.engine in SERVERS:
-            raise InputError(
-                f"engine: expected hf or vllm, found {self.engine}, which holds models of its own"
-            )
+            raise InputError(f"engine: expected hf or vllm, found {self.engine}, which serves its own models")
         for name in ("pairs", "grid"):
             if not getattr(self, name):
                 raise InputError(f"{name}: expected at least one, found none")

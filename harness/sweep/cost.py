@@ -1,67 +1,65 @@
-"""What a sweep would take, before anything is done."""
+"""What a campaign would run and store, before anything is done: counts and bytes that are exact."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-import torch
-
 from points24.harness.checkpoints.write import size_of_copy
-from points24.harness.recovery.estimate import estimate, probe
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
-from points24.harness.sweep.jobs import Job
+from points24.harness.sweep.jobs import Job, Pair
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.lm_eval.files import task_hand_set
 
 
 def plan_of(config: ScoringConfig, jobs: list[Job]) -> dict[str, Any]:
-    """The plan of a campaign: counts, estimates in seconds and bytes, and every job.
+    """The plan of a campaign: counts, bytes, and the model of every job.
 
-    What generation takes is not in it: that depends on the engine and on what the model says.
+    How long it takes is not in it: that depends on the engine and on what the models reply.
     """
-    deals = sum(
-        min(len(hand_set(name)), config.limit or len(hand_set(name)))
-        for name in map(task_hand_set, config.tasks)
-    )
-    plan: dict[str, Any] = {
+    pairs = dict.fromkeys(job.pair for job in jobs if job.pair)
+    keep = config.keep if isinstance(config, SweepConfig) else "none"
+    deals = deals_of(config.tasks, config.limit)
+    sizes = [_bytes_of(pair, keep) for pair in pairs]
+    return {
         "jobs": len(jobs),
-        "pairs": len({job.pair for job in jobs if job.pair}),
+        "pairs": len(pairs),
         "deals_per_job": deals,
         "deals": deals * len(jobs),
-        "recover_seconds": 0.0,
-        "recover_memory": 0,
-        "factors_bytes": 0,
-        "kept_bytes": 0,
+        "factors_bytes": sum(factors for factors, _ in sizes),
+        "kept_bytes": sum(kept for _, kept in sizes),
         "models": [job.model for job in jobs],
     }
-    keep = config.keep if isinstance(config, SweepConfig) else "none"
-    pairs = dict.fromkeys(job.pair for job in jobs if job.pair)
-    speed = probe(torch.device("cpu")) if pairs else None
-    for pair in pairs:
-        assert speed is not None
-        job = pair.open()
-        cost = estimate(job.plan, job.target, speed)
-        copies = {"none": 0, "best": 1, "all": len(pair.recipes)}[keep]
-        plan["recover_seconds"] += cost.seconds
-        plan["recover_memory"] = max(plan["recover_memory"], cost.memory)
-        plan["kept_bytes"] += copies * size_of_copy(job.target)
-        for name, parts in job.plan.matrices.items():
-            sides = (min(part.shape(job.target.tensors[name].shape)) for part, _ in parts)
-            plan["factors_bytes"] += sum(2 * 8 * side * (side + 1) for side in sides)
-    return plan
 
 
 def plan_text(plan: dict[str, Any]) -> str:
-    """For people."""
+    """The plan for people."""
     lines = [
         f"{plan['jobs']} jobs of {plan['deals_per_job']:,} deals, {plan['deals']:,} in all",
         *(f"  {model}" for model in plan["models"]),
     ]
     if plan["pairs"]:
-        minutes, memory = plan["recover_seconds"] / 60, plan["recover_memory"] / 2**30
-        lines += [
-            f"factorise and splice, {plan['pairs']} pairs: {minutes:.1f} min on this CPU, {memory:.2f} GiB",
+        lines.append(
             f"disk: {plan['factors_bytes'] / 2**30:.2f} GiB of factors while it runs, "
-            f"{plan['kept_bytes'] / 2**30:.2f} GiB of checkpoints that are kept",
-        ]
+            f"{plan['kept_bytes'] / 2**30:.2f} GiB of checkpoints that are kept"
+        )
     return "\n".join(lines)
+
+
+def deals_of(tasks: Iterable[str], limit: int | None) -> int:
+    """The deals of all tasks together, at most `limit` of each."""
+    return sum(len(hand_set(task_hand_set(task)).deals[:limit]) for task in tasks)
+
+
+def _bytes_of(pair: Pair, keep: str) -> tuple[int, int]:
+    """Bytes of a pair's factors, and of its recovered checkpoints that are kept.
+
+    Each of two checkpoints gives singular values and right singular vectors of every matrix, in fp64: for
+    the shorter side n, n (n + 1) numbers.
+    """
+    opened = pair.open()
+    factors = 0
+    for name, parts in opened.plan.matrices.items():
+        sides = (min(part.shape(opened.target.tensors[name].shape)) for part, _ in parts)
+        factors += sum(2 * 8 * side * (side + 1) for side in sides)
+    return factors, {"none": 0, "best": 1, "all": len(pair.recipes)}[keep] * size_of_copy(opened.target)

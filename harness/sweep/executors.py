@@ -1,4 +1,4 @@
-"""Where shares of the jobs run: in this process, on SLURM (submitit), or on Ray."""
+"""Where the jobs run: in this process, on SLURM (submitit), or on Ray. Another executor is one function."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Work = Callable[[ScoringConfig, Sequence[Job]], None]
 
 
 def execute(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Job]]) -> None:
-    """Do the work on every share, as the configuration says; return when all have ended, however.
+    """Run the work on every share by the configured executor; return when all have ended, well or not.
 
-    What a share has not done is known from what it has left on disk, which all must see.
+    Workers leave what they have done on a disk that all of them share.
 
     Raises:
-        InputError: the executor is not installed or refuses its arguments; or the work raised it, in this
-            process.
+        InputError: the executor is not installed or refuses its arguments, or the work in this process
+            raised it.
     """
     {"local": _local, "slurm": _slurm, "ray": _ray}[config.executor](work, config, shares)
 
@@ -77,7 +77,7 @@ def _ray(work: Work, config: ScoringConfig, shares: Sequence[Sequence[Job]]) -> 
 
 
 def _tell(who: str, error: Any, where: str) -> None:
-    """A share that broke off is no end of the others: what it has left undone is tried again, or reported."""
+    """Report a worker that failed. The others go on; the jobs that it left are tried again."""
     if error:
         line = next(
             (line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__

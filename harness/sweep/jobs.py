@@ -1,11 +1,11 @@
-"""Jobs: one model each, under one seed. What a job is, is in its key; so is whether it has been done."""
+"""Jobs: one model each, under one seed. A job's key is a digest of all that decides its outcomes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
@@ -13,22 +13,22 @@ from typing import Any
 
 from points24.harness.checkpoints.digest import BESIDE, weights_digest
 from points24.harness.checkpoints.read import locate, read_config
-from points24.harness.config import configured
 from points24.harness.evaluation.engines import SERVERS
 from points24.harness.evaluation.score import asked
 from points24.harness.files import sha256
 from points24.harness.records.ingest import model_name
 from points24.harness.recovery.architecture import Family, family_of
-from points24.harness.recovery.plan import Recipe, recipes_of
+from points24.harness.recovery.recipe import Recipe
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.sweep.config import EvalConfig, ScoringConfig, SweepConfig
+from points24.harness.sweep.grid import recipes_in
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import task_version
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A source, a target, and every recipe between them; shared by its jobs."""
+    """A source, a target, and every recipe for them; its jobs share it."""
 
     source: Path
     target: Path
@@ -36,7 +36,7 @@ class Pair:
     recipes: tuple[Recipe, ...]
     layer_prefix: str | None
     given: tuple[str, ...]
-    """What source, target and base are called: paths or hub ids."""
+    """Source, target and base as the user gave them: paths or hub ids."""
 
     @property
     def family(self) -> Family:
@@ -57,11 +57,11 @@ class Job:
     """One model to score.
 
     Attributes:
-        key: SHA-256 over all that decides its outcomes.
+        key: SHA-256 over all that decides its outcomes; the job is done once its folder exists.
         model: what its records call it.
-        folder: of a stored checkpoint, or the name that a server knows.
-        pair: of a repaired one.
-        recipe: the number of its recipe in the pair.
+        folder: of a stored checkpoint, or the name that a server knows it by.
+        pair: of a recovered checkpoint.
+        recipe: the index of its recipe in the pair.
         seed: of sampling; None is greedy.
     """
 
@@ -74,10 +74,10 @@ class Job:
 
 
 def jobs_of(config: ScoringConfig) -> list[Job]:
-    """Every job, those of a pair together, the ends of the pairs first.
+    """Every job: sources and targets first, then the recovered checkpoints, pair by pair.
 
     Raises:
-        InputError: a checkpoint, a recipe or a task that there is none of, or that do not fit together.
+        InputError: an unknown checkpoint, recipe or task, or ones that do not fit together.
     """
     for task in config.tasks:
         if task_version(task) is None:
@@ -89,7 +89,7 @@ def jobs_of(config: ScoringConfig) -> list[Job]:
         jobs = list(_stored(config, dict(_located(config, name) for name in config.models)))
     else:
         raise TypeError(type(config).__name__)
-    different = {job.key: job for job in jobs}  # an end of two pairs is one job
+    different = {job.key: job for job in jobs}  # a checkpoint of two pairs is one job
     names: dict[tuple[str, int | None], str] = {}
     for job in different.values():
         if names.setdefault((job.model, job.seed), job.key) != job.key:
@@ -98,7 +98,7 @@ def jobs_of(config: ScoringConfig) -> list[Job]:
 
 
 def shares_of(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
-    """The jobs in about so many shares, none of which holds two pairs: each factorises one pair."""
+    """The jobs in about as many shares as workers. Each share has one pair, whose factors it needs alone."""
     shares: dict[Any, list[Job]] = {}
     for job in jobs:
         shares.setdefault(job.pair, []).append(job)
@@ -112,18 +112,19 @@ def shares_of(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
 
 def _sweep(config: SweepConfig) -> Iterable[Job]:
     recipes = recipes_in(config.grid)
-    repaired = []
-    ends: dict[Path, str] = {}
+    recovered = []
+    stored: dict[Path, str] = {}
     tasks = asked(config.tasks, config.metadata)
     for names in config.pairs:
-        found = [_located(config, names[end]) for end in ("source", "target", "base") if end in names]
+        found = [_located(config, names[part]) for part in ("source", "target", "base") if part in names]
         folders, given = [folder for folder, _ in found], tuple(name for _, name in found)
         base = folders[2] if "base" in names else None
         pair = Pair(folders[0], folders[1], base, tuple(recipes), config.layer_prefix, given)
-        if pair.base is None and any(recipe.method == "task-arithmetic" for recipe in recipes):
-            raise InputError("pairs: task-arithmetic needs base, the ancestor of the source")
+        needy = [recipe.method.name for recipe in recipes if recipe.method.needs_base]
+        if pair.base is None and needy:
+            raise InputError(f"pairs: {needy[0]} needs base, the ancestor of the source")
         pair.open()  # refuses now what would fail later
-        ends |= dict(found[:2])
+        stored |= dict(found[:2])
         of, into = (name.replace("/", "-") for name in pair.names)
         content = [_content(folder) for folder in folders]
         for number, recipe in enumerate(recipes):
@@ -131,9 +132,9 @@ def _sweep(config: SweepConfig) -> Iterable[Job]:
                 model = f"{recipe.name}_of_{of}_in_{into}"
                 what = {"model": model, "content": content, "recipe": recipe.describe()}
                 key = _key(config, tasks, seed, what)
-                repaired.append(Job(key, model, None, pair, number, seed))
-    yield from _stored(config, ends)
-    yield from repaired
+                recovered.append(Job(key, model, None, pair, number, seed))
+    yield from _stored(config, stored)
+    yield from recovered
 
 
 def _stored(config: ScoringConfig, folders: Mapping[Path, str]) -> Iterable[Job]:
@@ -147,59 +148,11 @@ def _stored(config: ScoringConfig, folders: Mapping[Path, str]) -> Iterable[Job]
 
 
 def _located(config: ScoringConfig, name: str) -> tuple[Path, str]:
-    """Where a checkpoint lies, and what it is called: a path, a hub id, or the name that a server knows."""
+    """A checkpoint's folder and its name: a path, a hub id, or the name that a server knows it by."""
     if config.engine in SERVERS:
         return Path(name), name
     folder = locate(name)
     return folder, str(folder) if Path(name).expanduser().is_dir() else name
-
-
-@dataclass(kw_only=True)
-class _Entry:
-    """One entry of the grid."""
-
-    method: str = "spectral"
-    restore: list[str] = field(default_factory=list)
-    ranks: list[str | int] = field(default_factory=list)
-    layers: list[str | int] = field(default_factory=list)
-    modules: list[str] = field(default_factory=list)
-    taper: list[str | int] = field(default_factory=list)
-    weight: list[float | int] = field(default_factory=list)
-    compat: bool = False
-
-
-def recipes_in(grid: Iterable[Mapping[str, Any]]) -> list[Recipe]:
-    """The recipes of a grid.
-
-    Raises:
-        InputError: a bad entry, or a recipe that is asked for twice.
-    """
-    recipes = [recipe for entry in grid for recipe in _recipes(entry)]
-    if len(set(recipes)) < len(recipes):
-        raise InputError("grid: the same recipe is asked for twice")
-    return recipes
-
-
-def _recipes(entry: Mapping[str, Any]) -> list[Recipe]:
-    """The recipes of one entry of the grid, where a single value need not be a list."""
-    listed = {
-        key: value if isinstance(value, list) or key in ("method", "compat") else [value]
-        for key, value in entry.items()
-    }
-    try:
-        found = configured(_Entry, listed)
-        return recipes_of(
-            method=found.method,
-            restore=found.restore,
-            ranks=list(map(str, found.ranks)),
-            layers=list(map(str, found.layers)),
-            modules=found.modules,
-            taper=list(map(str, found.taper)),
-            weight=found.weight,
-            compat=found.compat,
-        )
-    except InputError as e:
-        raise InputError(f"grid: {e}") from e
 
 
 def _key(config: ScoringConfig, tasks: Mapping[str, Any], seed: int | None, what: Mapping[str, Any]) -> str:
@@ -220,7 +173,7 @@ def _key(config: ScoringConfig, tasks: Mapping[str, Any], seed: int | None, what
 
 @lru_cache(maxsize=256)
 def _content(folder: Path) -> dict[str, str]:
-    """Digests of what an engine reads; a checkpoint may be an end of many pairs."""
+    """Digests of the files that an engine reads; cached, since a checkpoint may be in many pairs."""
     digest = weights_digest(folder)
     if digest is None:
         raise InputError(f"{folder}: no weights")

@@ -1,4 +1,4 @@
-"""Job after job in one process, with one engine. A job is done when its folder is there."""
+"""Job after job in one process, with one engine. A job is done once its folder exists."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from points24.harness.recovery.spectral.factor_store import FactorStore
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
 from points24.harness.sweep.jobs import Job, Pair
 from points24.tasks.errors import InputError
-from points24.tasks.verdict import FILTERS
+from points24.tasks.verdict import STRICT
 
 _ROOM = 2**26
 """Bytes that must be free before a job: its samples take a few MiB."""
@@ -39,11 +39,14 @@ _ROOM = 2**26
 class Results:
     """What a campaign leaves on disk.
 
-    jobs/<key>/     records.jsonl, job.json (name, seconds, what is known of the repair), lm-eval's output
-    jobs/<key>.error  why a job failed the last time
-    factors/         what all jobs of a pair share, while there are jobs to do
-    kept/<name>/     repaired checkpoints, where they are kept
-    records/         the records of all jobs, for `points24 leaderboard ingest`
+    settings.json     the configuration
+    jobs/<key>/       a job that is done: records.jsonl, job.json (model, seed, seconds, report of the
+                      recovery), lm_eval/ with lm-eval's output
+    jobs/<key>.error  the last error of a job that failed
+    factors/          the factors of all matrices, until every job is done
+    kept/<name>/      recovered checkpoints that are kept
+    records/          the records of all jobs
+    generated/        tables and report, by `points24 leaderboard build`
     """
 
     def __init__(self, folder: Path):
@@ -67,10 +70,10 @@ class Results:
 
 
 def run_jobs(config: ScoringConfig, jobs: Sequence[Job]) -> None:
-    """Score what is not done yet. A job that fails leaves its reason, and the others go on.
+    """Score the jobs that are not done. A job that fails leaves its error, and the others go on.
 
     Raises:
-        InputError: what no other job could do without, either: no room on the disk.
+        InputError: the disk is full, so that no other job could succeed either.
     """
     results = Results(Path(config.output_dir))
     todo = [job for job in jobs if not results.is_done(job)]
@@ -83,7 +86,7 @@ def run_jobs(config: ScoringConfig, jobs: Sequence[Job]) -> None:
             except Exception as e:
                 if is_full(e) or shutil.disk_usage(results.folder).free < _ROOM:
                     raise no_room(results.folder) from e
-                worker.close()  # what it left behind may be anything
+                worker.close()  # the failed job may have left the engine in any state
                 _put_error(results.error(job), e)
                 shown = f"failed: {_one_line(e)}"
             else:
@@ -94,14 +97,14 @@ def run_jobs(config: ScoringConfig, jobs: Sequence[Job]) -> None:
 
 
 def keep_jobs(config: SweepConfig, jobs: Sequence[Job]) -> None:
-    """Write these repaired checkpoints, unless they are there."""
+    """Write recovered checkpoints, unless they exist."""
     worker = _Worker(config, Results(Path(config.output_dir)))
     for job in jobs:
         worker.keep(job)
 
 
 class _Worker:
-    """An engine, and what the jobs of the present pair share."""
+    """An engine, and what the jobs of the current pair share."""
 
     def __init__(self, config: ScoringConfig, results: Results):
         self.config, self.results = config, results
@@ -114,10 +117,10 @@ class _Worker:
         self.engine.close()
 
     def run(self, job: Job) -> str:
-        """Score a job, and make its folder; returns its accuracies in words."""
+        """Score a job and make its folder; returns its accuracies in words."""
         with replacing_folder(self.results.job(job)) as folder:
             records = self._scored(job, folder)
-        strict = (r for r in records if r.filter == FILTERS[0])
+        strict = (r for r in records if r.filter == STRICT)
         return ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
 
     def _scored(self, job: Job, folder: Path) -> list[Record]:
@@ -126,7 +129,7 @@ class _Worker:
         lm = self.engine.load(model)
         digest = model.digest
         loaded = time.perf_counter()
-        # vLLM's sampling goes by each request's own seed, that of transformers by torch's.
+        # vLLM samples by each request's seed, transformers by torch's.
         seed = {"seed": job.seed} if job.seed is not None and config.engine != "hf" else {}
         records = score(
             lm,
@@ -147,12 +150,12 @@ class _Worker:
         report = model.report if isinstance(model, RecoveredWeights) else {}
         (folder / "records.jsonl").write_text("".join(f"{r.line()}\n" for r in records), "utf-8")
         seconds = {"load": loaded - began, "score": scored - loaded, "record": time.perf_counter() - scored}
-        about = {"model": job.model, "seed": job.seed, "seconds": seconds, "repair": report}
+        about = {"model": job.model, "seed": job.seed, "seconds": seconds, "recovery": report}
         write_json(folder / "job.json", about, indent=1)
         return records
 
     def keep(self, job: Job) -> None:
-        """Write a repaired checkpoint, unless it is there."""
+        """Write a recovered checkpoint, unless it exists."""
         out, model = self.results.kept / job.model, self._weights(job)
         if job.pair is None or not isinstance(model, RecoveredWeights) or out.exists():
             return
@@ -166,7 +169,7 @@ class _Worker:
         model.write(out, record)
 
     def _weights(self, job: Job) -> ModelWeights:
-        """The model of a job; the same object as long as it is the same model, which is not loaded again."""
+        """The model of a job: the same object while the model stays the same, so that it is loaded once."""
         what = (job.folder, job.pair, job.recipe)
         if self._model is None or self._model[0] != what:
             self._model = what, self._new_weights(job)
@@ -192,9 +195,9 @@ class _Worker:
 def _about(job: Job, digest: str | None) -> About:
     if job.pair is None or job.recipe is None:
         return About(job.model, weights_sha256=digest)
-    ends = dict(zip(("source", "target"), job.pair.names, strict=True))
-    recipe = ends | job.pair.recipes[job.recipe].describe()
-    return About(job.model, ends["target"], "recovered", None, digest, recipe)
+    pair = dict(zip(("source", "target"), job.pair.names, strict=True))
+    recipe = pair | job.pair.recipes[job.recipe].describe()
+    return About(job.model, pair["target"], "recovered", None, digest, recipe)
 
 
 def _put_error(path: Path, error: Exception) -> None:
@@ -212,7 +215,7 @@ def _need_room(folder: Path) -> None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the disk was full; safetensors, and errors of our own, say so in words."""
+    """Whether the disk was full. The text is searched: safetensors and our own errors wrap the system's."""
     return os.strerror(errno.ENOSPC) in str(error)
 
 
@@ -220,5 +223,5 @@ def no_room(folder: Path) -> InputError:
     free = shutil.disk_usage(folder).free / 2**20
     return InputError(
         f"{folder}: {free:.0f} MiB are free on its disk; make room and give the same command again: "
-        "what is done is kept"
+        "results are kept"
     )

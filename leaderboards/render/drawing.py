@@ -1,20 +1,20 @@
-"""What all figures share: their style, and files that the same records give again, byte for byte."""
+"""What all figures share: colours, scales and panels, and files that are the same bytes every time."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from points24.harness.files import replacing
-from points24.tasks.errors import InputError
+from points24.leaderboards.output import writing
 
 STYLE: dict[Any, Any] = {  # its keys' type is matplotlib's own
     "svg.hashsalt": "points24",  # else the ids inside an SVG are random
@@ -24,6 +24,9 @@ STYLE: dict[Any, Any] = {  # its keys' type is matplotlib's own
     "legend.frameon": False,
 }
 COLOURS = {"id": "#0b6e8f", "id_heldout": "#56b4e9", "ood": "#aa3377"}
+INK, GREY = "#222222", "#6b6b6b"
+DASHED = (0, (4, 1.5))
+SOURCE_STROKE, TARGET_STROKE = (0, (6, 2)), (0, (1, 1.5))
 _CROWDED = 1 / 4
 """Steps crowd at the start where half of them lie in this share of the axis."""
 
@@ -33,36 +36,57 @@ class Look(NamedTuple):
     marker: str
 
 
-LOOKS = {  # of what a recipe restores, or of a baseline; told apart without colour, too
+_LOOKS = {  # shapes differ as well, for readers who see no colours
     "directions": Look("#0b6e8f", "o"),
     "values": Look("#d95f02", "s"),
     "both": Look("#aa3377", "D"),
-    "reset": Look("#6b6b6b", "^"),
+    "reset": Look(GREY, "^"),
     "interpolate": Look("#1b9e77", "v"),
     "task-arithmetic": Look("#a6761d", "P"),
+    "source": Look(INK, "*"),
+    "target": Look(INK, "X"),
 }
-_OTHER = Look("#4575b4", "X")
+_OTHER = Look("#4575b4", "p")
 
 
 def look_of(kind: str) -> Look:
-    """The look of a `Recipe.kind`."""
-    return LOOKS.get(kind, _OTHER)
+    """The look of what a recipe restores, of a baseline's method, or of the source or the target."""
+    return _LOOKS.get(kind, _OTHER)
+
+
+def heading(axes: Axes, text: str, colour: str = INK) -> None:
+    """A panel's title, in bold at its left."""
+    axes.set_title(text, loc="left", fontsize=9, fontweight="bold", color=colour)
+
+
+def sample(label: str, **style: Any) -> Line2D:
+    """An entry of a legend."""
+    entry: dict[str, Any] = {"color": INK, "label": label} | style
+    return Line2D([], [], **entry)
+
+
+def limits(values: Iterable[float], *, from_zero: bool = True) -> tuple[float, float]:
+    """The ends of an axis with a margin around the values; a line at 0 stays visible."""
+    found = list(values)
+    low, high = min([*found, 0.0]) if from_zero else min(found), max(found)
+    margin = max(high - low, 1.0)
+    return low - 0.03 * margin, high + 0.07 * margin
 
 
 def scale_steps(axes: Axes, steps: Sequence[int], room: float = 0.045) -> None:
-    """Steps as they are, unless they crowd at the start: then by their logarithm, with room for step 0.
+    """A linear axis of training steps, or a logarithmic one (with step 0) where they crowd at the start.
 
     Args:
         axes: where the steps are x.
         steps: ascending.
-        room: the share of the axis that a label takes; a step that would lie under the next one has none.
+        room: the share of the axis that a label takes; a step whose label would touch the next one has none.
     """
     if median(steps) >= _CROWDED * steps[-1]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return
     first = min(step for step in steps if step)
     axes.set_xscale("symlog", linthresh=first, linscale=0.4)
-    axes.set_xlim(-first / 3, steps[-1] * 1.3)  # matplotlib's margins are those of the steps as they are
+    axes.set_xlim(-first / 3, steps[-1] * 1.3)  # matplotlib's own margins suit a linear axis only
     labelled, edge = [], inf
     for step in reversed(steps):
         place = axes.transLimits.transform(axes.transScale.transform((step, 0)))[0]
@@ -73,31 +97,11 @@ def scale_steps(axes: Axes, steps: Sequence[int], room: float = 0.045) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG, as a whole.
+def save(draw: Callable[[Any], Figure], found: object, path: Path) -> None:
+    """Draw a figure and write it as SVG, the file as a whole.
 
     Raises:
         InputError: the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            figure.savefig(partial, format="svg", metadata={"Date": None})
-    except OSError as e:
-        raise InputError(f"{path}: {e.strerror or e}") from e
-
-
-def file_stem(name: str) -> str:
-    """A name as that of a file, without an ending."""
-    return re.sub(r"\W+", "_", name)
-
-
-def save_all(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write figures by their file names, and return the paths.
-
-    Raises:
-        InputError: a file cannot be written.
-    """
-    for name, figure in figures.items():
-        save(figure, folder / name)
-    return [folder / name for name in figures]
+    with mpl.rc_context(STYLE), writing(path) as partial:
+        draw(found).savefig(partial, format="svg", metadata={"Date": None})

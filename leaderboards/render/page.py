@@ -1,4 +1,4 @@
-"""Tables -> one self-contained page. What it says comes from here, how it looks from `page_parts/`."""
+"""Tables -> one self-contained page. This module gives its contents, `page_parts/` its looks."""
 
 from __future__ import annotations
 
@@ -26,13 +26,6 @@ _LEGEND = {
     Verdict.ILLEGAL: "not a formula",
     Verdict.NO_ANSWER: "no formula found",
 }
-_LABELS_UP_TO = 8
-"""Points that a scatter names; with more, names would cover each other, and stand in tooltips alone."""
-_LETTER = 6.4
-"""Width of a letter in the scatter, about; in SVG units."""
-_FONT = 11
-_SHIFTS = (-7, 16, -21, 30, -35, 44, -49)
-"""How far below its point a name may stand, the best place first."""
 
 
 class Column(NamedTuple):
@@ -42,8 +35,8 @@ class Column(NamedTuple):
 
 
 _COLUMNS = (
-    Column("won", "deals won of deals played"),
-    Column("acc %"),
+    Column("k/n", "deals won of deals played"),
+    Column("accuracy %"),
     Column("95 %", "Wilson's interval"),
     Column("vs parent", "difference in points with its 95 % interval"),
     Column("p (Holm)", "against the parent; in brackets adjusted over the table"),
@@ -170,8 +163,7 @@ def _panels(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
             name = protocol.filter or f"reported, {wording.attempts(protocol.attempts)}"
             yield frame._asdict() | {
                 "title": f"{name} ({'every solvable hand' if kind == 'full' else 'the 234 paper deals'})",
-                "points": _placed(frame, points),
-                "is_labelled": len(points) <= _LABELS_UP_TO,
+                "points": _marks(frame, points),
                 "ticks": [
                     {"x": frame.x(t / 100), "y": frame.y(t / 100), "label": t} for t in range(0, 101, 20)
                 ],
@@ -207,54 +199,22 @@ def _points(of_id: Table, of_ood: Table) -> Iterator[tuple[Row, Row]]:
             yield row, other
 
 
-def _placed(frame: Frame, points: Sequence[tuple[Row, Row]]) -> list[dict[str, Any]]:
-    """Where each point, its interval arms and its name go."""
-    marks = [(frame.x(of_id.share), frame.y(of_ood.share)) for of_id, of_ood in points]
-    labels = [of_id.record.label for of_id, _ in points]
-    names = _places(frame, marks, labels) if len(points) <= _LABELS_UP_TO else marks
+def _marks(frame: Frame, points: Sequence[tuple[Row, Row]]) -> list[dict[str, Any]]:
+    """Where each point and the arms of its intervals go; its name stands in the tooltip."""
     return [
         {
             "label": of_id.record.label,
             "about": f"{of_id.record.label}: ID {_words(of_id.share, of_id.interval)}, "
             f"OOD {_words(of_ood.share, of_ood.interval)}",
-            "x": x,
-            "y": y,
+            "x": frame.x(of_id.share),
+            "y": frame.y(of_ood.share),
             "x_low": frame.x(of_id.interval.low),
             "x_high": frame.x(of_id.interval.high),
             "y_low": frame.y(of_ood.interval.low),
             "y_high": frame.y(of_ood.interval.high),
-            "text_x": text_x,
-            "text_y": text_y,
-            # A name that had to move away is tied to its point.
-            "leader": f"M{x} {y}L{text_x} {text_y - 4}" if abs(text_y - y) > 2 * _FONT else "",
         }
-        for (of_id, of_ood), (x, y), (text_x, text_y) in zip(points, marks, names, strict=True)
+        for of_id, of_ood in points
     ]
-
-
-def _places(
-    frame: Frame, marks: Sequence[tuple[float, float]], names: Sequence[str]
-) -> list[tuple[float, float]]:
-    """Where each name starts: beside its point, in the first place that covers no other name or point."""
-    boxes = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
-    places = []
-    for (x, y), name in zip(marks, names, strict=True):
-        width = _LETTER * len(name)
-        choices = [(left, y + shift) for shift in _SHIFTS for left in (x + 9, x - 9 - width)]
-        inside = [c for c in choices if c[0] >= frame.left and c[0] + width <= frame.size] or choices
-        free = [c for c in inside if not any(_overlap(_box(c, width), box) for box in boxes)]
-        place = (free or inside)[0]
-        boxes.append(_box(place, width))
-        places.append((round(place[0], 1), round(place[1], 1)))
-    return places
-
-
-def _box(place: tuple[float, float], width: float) -> tuple[float, float, float, float]:
-    return place[0], place[1] - 10, place[0] + width, place[1] + 3
-
-
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _words(share: float, interval: Interval) -> str:

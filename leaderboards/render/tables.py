@@ -14,47 +14,21 @@ from points24.leaderboards.aggregate import Row, Table
 from points24.leaderboards.render import wording
 from points24.tasks.verdict import Verdict
 
+TABLES = "tables"
+"""The subfolder of the CSV and LaTeX files."""
 _WRONG = [verdict for verdict in Verdict if verdict is not Verdict.CORRECT]
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|~])")
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "−": "$-$",
-    "–": "--",
-    "<": "$<$",
-    ">": "$>$",
-} | {sign: "\\" + sign for sign in "&%$#_{}"}
-
-
-def markdown(tables: Sequence[Table], recovery: str | None = None, reproduction: str | None = None) -> str:
-    """The README of the leaderboards.
-
-    Args:
-        tables: what it shows.
-        recovery: path of the report on repaired checkpoints, if there is one.
-        reproduction: path of the report on the paper's experiment, if there is one.
-    """
-    parts = [
-        "# Leaderboards",
-        "Generated from [`records/`](records) by `points24 leaderboard build`; edit the records, not this. "
-        "[`index.html`](index.html) is the same as one page to sort and filter, with a plot of ID against "
-        "OOD and the provenance of every row; [`tables/`](tables) has CSV and LaTeX."
-        + (f" [`{recovery}`]({recovery}) says what repairs bring back." if recovery else "")
-        + (f" [`{reproduction}`]({reproduction}) is the paper's experiment again." if reproduction else ""),
-        "\n".join(f"- {note}" for note in wording.notes()),
-    ]
-    for status, heading in (("measured", "Measured"), ("reported", "Reported")):
-        group = [table for table in tables if table.protocol.status == status]
-        if group:
-            parts.append(f"## {heading}")
-            parts += [_markdown_section(table) for table in group]
-    return "\n\n".join(parts) + "\n"
 
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, in a table's cell too."""
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table of text cells: the first `left` columns aligned left, the others right."""
+    alignment = ["left"] * left + ["right"] * (len(headers) - left)
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=alignment)
 
 
 def table_csv(table: Table) -> str:
@@ -91,72 +65,55 @@ def table_csv(table: Table) -> str:
 def table_latex(table: Table) -> str:
     """A `tabular` with booktabs rules."""
     about = "; ".join(f"{name}: {value}" for name, value in wording.facts(table.protocol))
-    headers = [
-        "checkpoint",
-        "$k/n$",
-        r"acc (\%)",
-        r"95\,\%",
-        "vs parent",
-        "$p$ (Holm)",
-        "vs best",
-        "$p$ (Holm)",
-    ]
-    lines = [
-        f"% {wording.title(table.protocol)}. {about}",
-        r"\begin{tabular}{lrrrrrrr}",
-        r"\toprule",
-        " & ".join(headers) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(_latex, _cells(row))) + r" \\" for row in table.rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
+    headers = ["checkpoint", "k/n", "accuracy %", "95 %", "vs parent", "p (Holm)", "vs best", "p (Holm)"]
+    body = tabulate(
+        [[*_score(row), *wording.against(row.parent), *wording.against(row.best)] for row in table.rows],
+        headers,
+        tablefmt="latex_booktabs",
+        disable_numparse=True,
+        colalign=["left"] + ["right"] * (len(headers) - 1),
+    )
+    body = body.replace(formats.MINUS, "$-$").replace("–", "--")
+    return f"% {wording.title(table.protocol)}. {about}\n{body}\n"
 
 
-def _cells(row: Row) -> list[str]:
+def markdown_section(table: Table) -> str:
+    """The final checkpoints of a table in five columns, and links to the whole of it."""
+    rows = table.final_rows
+    what, cells = _fifth(rows)
+    body = markdown_table(
+        ["checkpoint", "k/n", "accuracy %", "95 % interval", what],
+        [[escape(cell) for cell in (*_score(row), fifth)] for row, fifth in zip(rows, cells, strict=True)],
+    )
+    facts = wording.facts(table.protocol)
+    about = "; ".join(f"{name}: {value}" for name, value in facts if not name.endswith("digest"))
+    links = " and ".join(
+        f"[{kind}]({TABLES}/{table.protocol.slug}.{kind.lower()})" for kind in ("CSV", "TeX")
+    )
+    every = f"All {len(table.rows)} checkpoints, with every comparison" if len(table.rows) > 1 else "In full"
+    return f"### {wording.title(table.protocol)}\n\n{about}.\n\n{body}\n\n{every}: {links}."
+
+
+def _score(row: Row) -> list[str]:
+    """Name, k/n, accuracy in percent and its interval."""
     record = row.record
     return [
         record.label,
         f"{record.k}/{record.n}",
         formats.percent(row.share),
         formats.interval(row.interval),
-        *wording.against(row.parent),
-        *wording.against(row.best),
     ]
 
 
-def _markdown_section(table: Table) -> str:
-    measured = table.protocol.status == "measured"
-    headers = [
-        "checkpoint",
-        "won",
-        "acc %",
-        "95 %",
-        "vs parent",
-        "p (Holm)",
-        "vs best",
-        "p (Holm)",
-        "standing",
-    ]
-    headers += ["weighted %", *(verdict.value for verdict in _WRONG)] if measured else ["source"]
-    rows = []
-    for row in table.rows:
-        rest = [formats.percent(row.weighted)]
-        rest += [formats.percent(row.record.verdict_share(verdict)) for verdict in _WRONG]
-        cells = [*_cells(row), wording.standing(row), *(rest if measured else [row.record.source or ""])]
-        rows.append([escape(cell) for cell in cells])
-    keep = [i for i in range(len(headers)) if any(cells[i] for cells in rows)]
-    body = tabulate(
-        [[cells[i] for i in keep] for cells in rows],
-        [headers[i] for i in keep],
-        tablefmt="github",
-        disable_numparse=True,
-        colalign=["left" if headers[i] in ("checkpoint", "standing", "source") else "right" for i in keep],
-    )
-    about = "; ".join(f"{name}: {value}" for name, value in wording.facts(table.protocol))
-    return f"### {wording.title(table.protocol)}\n\n{about}.\n\n{body}"
+def _fifth(rows: Sequence[Row]) -> tuple[str, list[str]]:
+    """The header and the cells of what says most beside accuracy.
 
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    Where figures are reported, their source; where replies follow another rule, the share of those; else the
+    difference from the best row.
+    """
+    if any(row.record.source for row in rows):
+        return "source", [row.record.source or "" for row in rows]
+    shares = [row.record.verdict_share(Verdict.WRONG_RULE) for row in rows]
+    if any(shares):
+        return "wrong\\_rule %", [formats.percent(share) for share in shares]
+    return "vs best, points", [wording.against(row.best)[0] for row in rows]

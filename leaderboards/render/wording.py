@@ -10,7 +10,7 @@ from points24.tasks.hand_sets import HAND_SETS
 
 
 def against(found: Difference | None) -> tuple[str, str]:
-    """Difference with its interval, and p with Holm's in brackets; empty where there is no comparison."""
+    """Difference with its interval, and p with Holm's in brackets; empty without a comparison."""
     if found is None:
         return "", ""
     low, high = found.interval
@@ -21,7 +21,7 @@ def against(found: Difference | None) -> tuple[str, str]:
 
 
 def standing(row: Row) -> str:
-    """Whether a row can be told apart from the best of its table."""
+    """Whether a row differs from the best of its table."""
     if row.best is None:
         return "best"
     return "below" if row.best.is_clear else "tied"
@@ -53,29 +53,34 @@ def facts(protocol: Protocol) -> list[tuple[str, str]]:
     ]
 
 
+ONE_PROTOCOL = (
+    "A table holds one protocol: task version, hand set, prompt template, number of attempts, filter and "
+    "number of deals. Figures of different tables cannot be ranked against each other."
+)
+INTERVALS = "Intervals are Wilson's at 95 %; where hands repeat, n is divided by the repeats' design effect."
+
+
 def notes() -> list[str]:
     """How to read the tables."""
     unpaired = f"{deals_needed(0.15, 0.20):,}"
     paired = f"{paired_deals_needed(0.05, 0.15):,}"
     return [
-        "A table holds one protocol: task version, hand set, prompt template, number of attempts, filter "
-        "and number of deals. Figures of different tables cannot be ranked against each other.",
-        "Intervals are Wilson's at 95 %. Where hands repeat, n is divided by the design effect of the "
-        "repeats.",
+        ONE_PROTOCOL,
+        INTERVALS,
         "Differences are in percentage points. Measured records of one table played the same deals, so "
-        "their tests are paired: exact McNemar with Tango's interval, or an exact sign flip by hand where "
-        "hands repeat. Reported rows come without per-deal outcomes and get a two-sample score test, which "
-        "needs larger gaps.",
-        "Beside each p stands, in brackets, the p adjusted by Holm over all comparisons of the table. "
-        "`tied` means that the row cannot be told apart from the best one at 5 % after that. The best row "
-        "is picked by the same deals, which flatters it.",
-        f"To see 15 % against 20 % with 80 % power takes {unpaired} deals a record without pairing, and "
+        "their tests are paired: exact McNemar with Tango's interval, or an exact sign-flip test by hand "
+        "where hands repeat. Reported rows have no per-deal outcomes; they get a two-sample score test, "
+        "which needs larger gaps.",
+        "The p in brackets is adjusted by Holm over all comparisons of the table. `tied` means that at 5 %, "
+        "after this adjustment, the row does not differ from the best one. The best row is picked by the "
+        "same deals, which flatters it.",
+        f"To distinguish 15 % from 20 % with 80 % power takes {unpaired} deals a record without pairing, and "
         f"{paired} paired deals if the two disagree on 15 % of them. The paper's 234 suffice for neither.",
     ]
 
 
 def provenance(row: Row) -> list[tuple[str, str]]:
-    """Where a row's figure comes from, as names and values; what is unknown is left out."""
+    """Where a row's figure comes from, as names and values; unknown ones are left out."""
     record = row.record
     decoding = ", ".join(f"{key}={value}" for key, value in (record.decoding or {}).items())
     recipe = ", ".join(f"{key}={value}" for key, value in (record.recipe or {}).items())

@@ -1,289 +1,173 @@
-"""A reproduction of the paper's experiment -> a report: verdicts, tables and figures.
-
-The Markdown is a function of manifest and records alone. The figures need matplotlib (the extra `plots`).
-"""
+"""A reproduction of the paper's experiment -> a report: a function of its manifest and records alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from tabulate import tabulate
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 
 from points24.harness.analysis import formats
 from points24.harness.analysis.statistics import Interval
-from points24.harness.experiment.findings import ABOVE_RULE, Claim, Finding, findings, of_repair
-from points24.harness.experiment.manifest import Manifest, Seed, manifest_of
-from points24.harness.experiment.measures import (
-    FLEXIBLE,
-    STRICT,
-    Measure,
-    Reproduction,
-    Value,
-    accuracy,
-    plain_hands,
-    reproduction_of,
-    verdict_share,
-)
-from points24.harness.files import write_text
+from points24.harness.experiment.findings import ABOVE_RULE, Claim, Finding, findings, of_recipe
+from points24.harness.experiment.manifest import Seed
+from points24.harness.experiment.measures import Measure, Reproduction
+from points24.harness.experiment.values import Value, accuracy, plain_hands, verdict_share
 from points24.harness.records.record import Record
-from points24.leaderboards.render.tables import escape
-from points24.tasks.errors import InputError
-from points24.tasks.verdict import Verdict
-
-REPORT = "reproduction.md"
-FIGURES = "figures"
-"""The subfolder for figures."""
-OVERVIEW, FORMAT, DRIFT, RECOVERIES = (
-    f"reproduction_{name}.svg" for name in ("overview", "format", "drift", "recoveries")
+from points24.leaderboards.figures import (
+    DRIFT,
+    FIGURES,
+    FORMAT,
+    OVERVIEW,
+    RECOVERIES,
+    reproduction_figures,
 )
-_ABOUT = {
-    OVERVIEW: "ID accuracy, OOD accuracy and the share of wrong_rule over the SFT steps, with the ends of "
-    "PPO and the repaired checkpoints",
-    FORMAT: "strict-match against flexible-extract over the SFT steps",
+from points24.leaderboards.render.tables import escape, markdown_table
+from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
+
+_ALT = {
+    OVERVIEW: "ID accuracy, OOD accuracy and the share of wrong_rule over the SFT steps, with the final "
+    "checkpoints of PPO and the recovered ones",
+    FORMAT: "strict-match and flexible-extract over the SFT steps",
     DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
-    RECOVERIES: "OOD and ID accuracy of every repaired checkpoint",
+    RECOVERIES: "OOD and ID accuracy of every recovered checkpoint",
 }
-_BELONGS = {"0": FORMAT, "2a": DRIFT, "3a": RECOVERIES}
-"""The first part of a finding -> the figure that it shows."""
+_FIGURE_OF = {"0": FORMAT, "2a": DRIFT, "3a": RECOVERIES}
+"""The label of a finding's first claim -> the figure that belongs to the finding."""
 _UNITS = {"points": "points", "percent": "%", "number": ""}
-_UNKNOWN, _UNBOUNDED = "not measured", "unbounded"
-_Cell = Callable[[Record | None], Value | None]
+_UNKNOWN, _UNDEFINED = "not measured", "not defined"
+_Column = tuple[Callable[[str], Record | None], Callable[[Record | None], Value | None]]
+"""Model -> the record to read, and record -> the number to show."""
 
 _LIMITS = (
     "Seeds vary the fine-tuning, not the base: all runs start from one set of weights, so nothing here "
-    "speaks of other bases or sizes.",
-    "A small base wins most hands because it was shown them, not because it searches; the held-out column "
-    "says how much is left on numbers that no trainer draws. What forgetting, RL and repairs do to "
-    "memorised hands need not be what they do to reasoning.",
-    "How long PPO runs, and from which checkpoints, is the config's choice. A start from which it gains "
-    "nothing might gain with more steps or other rewards.",
+    "applies to other bases or sizes.",
+    "A small base wins most hands because it was trained on them, not because it searches. The held-out "
+    "column shows what is left on numbers that no trainer draws. Forgetting, RL and recovery may act "
+    "differently on reasoning than on memorised hands.",
+    "The config chooses how long PPO runs and from which checkpoints. A start from which it gains nothing "
+    "might gain with more steps or other rewards.",
     "Every reply is a single attempt; the paper counts up to five with feedback, on 234 deals.",
-    "With few seeds the intervals over the seeds are wide. *Cannot be told* is not evidence that there is "
-    "nothing.",
-    "The best OOD checkpoint is picked by the deals that also measure the losses against it, which flatters "
-    "them (the first finding alone is freed of that), and so lowers the shares that come back.",
+    "With few seeds the intervals over the seeds are wide. *Inconclusive* is not evidence that there is "
+    "no effect.",
+    "The best OOD checkpoint is picked by the deals that also measure what is lost against it. This "
+    "overstates the losses, except in the first finding, which avoids it, and lowers the shares recovered.",
     "Each verdict stands alone: none is adjusted for the number of findings.",
-    "The paper says 70 to 80 % *of the OOD performance*; here that is read as the share of what was lost.",
+    "The paper reports 70 to 80 % *of the OOD performance*; here this is read as the share of what was lost.",
 )
 
 
-def markdown(found: Reproduction, *, figures: bool = True) -> str:
-    """The report.
+def markdown(name: str, found: Reproduction) -> str:
+    """The report of the reproduction in the folder `name`.
 
-    Args:
-        found: what to report on.
-        figures: whether to show them, from `FIGURES` beside the report.
+    It shows the figures, in `FIGURES` beside it, whether or not they are drawn yet.
     """
     every = findings(found)
+    shown = {plot.kind: path for path, plot in reproduction_figures(name, found).items()}
 
-    def shown(name: str) -> list[str]:
-        there = figures and name in figure_names(found)
-        return [f"![{_ABOUT[name]}]({FIGURES}/{name})"] if there else []
+    def figure(kind: str | None) -> list[str]:
+        return [f"![{_ALT[kind]}]({FIGURES}/{shown[kind]})"] if kind and kind in shown else []
 
     parts = [
-        "# The paper's experiment, again",
-        _about(found),
-        "\n".join(_summary(each) for each in every),
-        *shown(OVERVIEW),
-        "## How to read this",
-        "\n".join(f"- {line}" for line in _reading(found)),
+        "# The paper's experiment, reproduced",
+        _about(name, found),
+        _verdicts(every),
+        *figure(OVERVIEW),
     ]
     for each in every:
-        parts += _section(each, found)
-        figure = _BELONGS.get(each.parts[0].label, "")
-        parts += shown(figure)
-        if figure == RECOVERIES:
-            parts += _repairs(found)
-    parts += _instrument(found)
-    parts += ["## Limits", "\n".join(f"- {line}" for line in _LIMITS)]
+        parts += [*_section(each), *figure(_FIGURE_OF.get(each.claims[0].label))]
+    parts += _checkpoints(found)
+    parts += ["## Limits", "\n".join(f"- {line}" for line in _LIMITS), *_appendix(every, found)]
     return "\n\n".join(parts) + "\n"
 
 
-def figure_names(found: Reproduction) -> list[str]:
-    """The figures that a reproduction gives."""
-    names = [OVERVIEW, FORMAT]
-    if found.drift_pairs():
-        names.append(DRIFT)
-    if any(found.recoveries):
-        names.append(RECOVERIES)
-    return names
+# -- the lead --------------------------------------------------------------------------------------------
 
 
-def write_reproduction(manifest: Mapping[str, Any], records: Iterable[Record], folder: Path) -> list[Path]:
-    """Write ``reproduction.md`` and, below ``figures/``, its figures; return the paths, the report first.
-
-    Without matplotlib there are no figures, and the report says so.
-
-    Args:
-        manifest: as decoded JSON; see `points24.harness.experiment.manifest`.
-        records: among others, those that the manifest speaks of.
-        folder: where to write.
-
-    Raises:
-        InputError: a bad manifest, a missing record, or a file that cannot be written.
-    """
-    found = reproduction_of(manifest_of(manifest), records)
-    try:
-        paths, note = write_figures(found, folder), ""
-    except ModuleNotFoundError as e:
-        if (e.name or "").partition(".")[0] != "matplotlib":
-            raise
-        paths, note = [], "\nFigures need matplotlib: pip install 'points24[plots]'.\n"
-    report = folder / REPORT
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(report, markdown(found, figures=not note) + note)
-    except OSError as e:
-        raise InputError(f"{report}: {e.strerror or e}") from e
-    return [report, *paths]
-
-
-def write_figures(found: Reproduction, folder: Path) -> list[Path]:
-    """Write the figures below a report's folder, and return their paths.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-        InputError: a file cannot be written.
-    """
-    from points24.leaderboards.reports.reproduction_plots import write
-
-    return write(found, figure_names(found), folder / FIGURES)
-
-
-# -- words -----------------------------------------------------------------------------------------------
-
-
-def _about(found: Reproduction) -> str:
-    manifest = found.manifest
+def _about(name: str, found: Reproduction) -> str:
+    manifest, first = found.manifest, found.seeds[:1]
     seeds = "one seed" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds"
-    starts = ", ".join(f"{name} ({_steps(found, found.seeds[:1], name)})" for name in found.starts)
-    ppo = f", PPO on the same rule from SFT checkpoints called {starts}" if starts else ""
+    starts = ", ".join(
+        f"{start} ({_steps(found, [seed.ppo[start].start for seed in first])})" for start in found.starts
+    )
+    ppo = f" PPO on the same rule starts from the SFT checkpoints {starts}." if starts else ""
+    source = _steps(found, [seed.best_ood for seed in found.seeds])
+    target = _steps(found, [seed.final for seed in found.seeds])
     return (
-        "Generated from [`reproduction/`](reproduction) by points24; edit neither text nor figures. The "
-        "experiment of [arXiv:2508.16546](https://arxiv.org/abs/2508.16546) with the base "
-        f"{escape(manifest.base)} and the config {escape(manifest.config)}, {seeds}: SFT on the ID rule "
-        f"alone{ppo}, and the last SFT checkpoint ({_steps(found, found.seeds, 'end')}) repaired from the "
-        f"one that is best on OOD ({_steps(found, found.seeds, 'best_ood')}). "
-        f"{_took(manifest)} of computing on {escape(manifest.machine)}."
+        f"The experiment of [arXiv:2508.16546](https://arxiv.org/abs/2508.16546) with the base model "
+        f"{escape(manifest.base)} and the config {escape(manifest.config)}, {seeds}. SFT uses the ID rule "
+        f"alone.{ppo} Recovery restores directions or values of the SFT checkpoint that is best on OOD "
+        f"({source}) in the final one ({target}). Generated from `reproduction/{name}` by "
+        "`points24 leaderboard build`."
     )
 
 
-def _took(manifest: Manifest) -> str:
-    whole, seeds = sum(manifest.seconds.values()), len(manifest.seeds)
-    return duration(whole) if seeds == 1 else f"{duration(whole / seeds)} a seed, {duration(whole)} in all,"
-
-
-def _steps(found: Reproduction, seeds: Sequence[Seed], part: str) -> str:
-    """The step of a part's checkpoint: ``step 20``, or where seeds differ ``steps 20, 30, 20 by seed``."""
-    names = [seed.ppo[part].start if part in seed.ppo else getattr(seed, part) for seed in seeds]
-    steps = [str(found.get(name, "ood").step) for name in names]
+def _steps(found: Reproduction, models: Sequence[str]) -> str:
+    """The steps of checkpoints: ``step 20``, or where seeds differ ``steps 20, 30, 20 by seed``."""
+    steps = [str(found.get(model, "ood").step) for model in models]
     return f"step {steps[0]}" if len(set(steps)) == 1 else f"steps {', '.join(steps)} by seed"
 
 
-def _reading(found: Reproduction) -> list[str]:
-    over = (
-        "There is one seed: every interval is over the deals, and none says anything about another run."
-        if len(found.seeds) == 1
-        else "In the column of a seed, the interval is over the deals (Tango's for a difference, Fieller's "
-        "for a share, Wilson's for an accuracy). The mean over the seeds has two: over the seeds, Student's "
-        "t with one degree of freedom less than seeds; and over the deals, of these runs' mean outcomes, by "
-        "Student's t as well."
-    )
-    return [
-        "All intervals are at 95 %. " + over,
-        ABOVE_RULE,
-        "The numbers that decide are in bold. Differences are in percentage points, over the same deals. "
-        "The filter is strict-match where no other is named.",
+def _verdicts(every: Sequence[Finding]) -> str:
+    rows = [
+        [f"**{claim.label}** {claim.what}", claim.paper, _key_figures(claim), f"*{claim.verdict}*"]
+        for each in every
+        for claim in each.claims
     ]
+    return markdown_table(["finding", "paper", "here", "verdict"], rows, left=4)
 
 
-def _summary(found: Finding) -> str:
-    said = [f"**{part.label}** {part.what}: *{part.verdict}* ({_key_figures(part)})" for part in found.parts]
-    return f"- {'; '.join(said)}"
+def _key_figures(claim: Claim) -> str:
+    """The first deciding number that leaves the claim open or contradicts it, else the first; the caveat."""
+    key = next((m for m in claim.decides if not m.is_above(0)), claim.decides[0])
+    caveat = claim.caveat if claim.caveat and claim.caveat.mean is not None else None
+    return "; ".join(f"{escape(m.name)}: {_mean(m, with_unit=True)}" for m in (key, caveat) if m)
 
 
-def _key_figures(part: Claim) -> str:
-    """The first deciding number that leaves the claim open or contradicts it, else the first; and `also`."""
-    key = next((m for m in part.decides if not m.is_above(0)), part.decides[0])
-    also = part.also if part.also and part.also.mean is not None else None
-    return "; ".join(map(_figure, filter(None, (key, also))))
-
-
-def _figure(found: Measure) -> str:
-    if found.mean is None:
-        return f"{escape(found.name)}: {_lacking(found)}"
-    unit = f" {_UNITS[found.unit]}" if _UNITS[found.unit] else ""
-    bounds = _bounds(found.interval, found.unit)
-    return f"{escape(found.name)}: {_number(found.mean, found.unit)}{unit}{escape(bounds)}"
-
-
-def _lacking(found: Measure) -> str:
-    is_unbounded = any(value is not None and value.is_unbounded for value in found.values)
-    return _UNBOUNDED if is_unbounded else _UNKNOWN
-
-
-def _section(found: Finding, experiment_: Reproduction) -> list[str]:
-    lines = [f"## {found.title}", f"The paper ({found.source}): {found.claim}"]
-    for part in found.parts:
-        lines += [
-            f"**{part.label} {part.verdict}.** It holds if {part.rule}.",
-            _measures(part, experiment_),
-        ]
+def _section(found: Finding) -> list[str]:
+    lines = [f"## {found.title}", f"The paper ({found.source}): {found.paper}"]
+    for claim in found.claims:
+        lines += [f"**{claim.label}, {claim.what}: {claim.verdict}.**", _means(claim)]
     return [*lines, found.note] if found.note else lines
 
 
-def _measures(part: Claim, found: Reproduction) -> str:
-    several = len(found.seeds) > 1
-    means = ["mean, over seeds", "over deals"] if several else []
-    headers = ["", *means, *(f"seed {seed.seed}" for seed in found.seeds)]
-    rows = []
-    for measure in (*part.decides, *part.beside):
-        unit = f", {_UNITS[measure.unit]}" if _UNITS[measure.unit] else ""
-        name = escape(measure.name) + unit
-        row = [f"**{name}**" if measure in part.decides else name]
-        if several:
-            mean = None if measure.mean is None else Value(measure.mean, measure.over_seeds)
-            over_deals = _bounds(measure.over_deals, measure.unit).strip()
-            row += [_cell(mean, measure.unit), escape(over_deals)]
-        rows.append(row + [_cell(value, measure.unit) for value in measure.values])
-    return _table(headers, rows)
-
-
-def _repairs(found: Reproduction) -> list[str]:
-    """A row for every repair."""
-    rows = []
-    for label in found.recipes():
-        ood, recovered, against_end = of_repair(found, label)
-        rows.append([escape(label), _share(ood), _mean(recovered), _mean(against_end)])
-    if not rows:
-        return []
-    return [
-        "Every repair of the SFT end, the best on OOD first. Sorted by what they are measured by, the first "
-        "flatter themselves a little.",
-        _table(["", "OOD, %", "recovered, %", "ID against the SFT end, points"], rows),
+def _means(claim: Claim) -> str:
+    """The measures that have a mean over the seeds; the deciding ones in bold, defined or not."""
+    shown = [m for m in (*claim.decides, *claim.context) if m in claim.decides or m.mean is not None]
+    if all(len(measure.values) == 1 for measure in shown):
+        return markdown_table(["", "over the deals"], [[_name(m, claim), _mean(m)] for m in shown])
+    rows = [
+        [
+            _name(measure, claim),
+            _with_bounds(measure, measure.over_seeds),
+            _bounds(measure.over_deals, measure.unit),
+        ]
+        for measure in shown
     ]
+    return markdown_table(["", "mean, over the seeds", "over the deals"], rows)
 
 
-def _instrument(found: Reproduction) -> list[str]:
-    """What points24 shows besides the paper's accuracies."""
+def _name(measure: Measure, claim: Claim) -> str:
+    name = escape(measure.name) + (f", {_UNITS[measure.unit]}" if _UNITS[measure.unit] else "")
+    return f"**{name}**" if measure in claim.decides else name
+
+
+# -- checkpoints and appendix ----------------------------------------------------------------------------
+
+
+def _checkpoints(found: Reproduction) -> list[str]:
+    """What the benchmark shows besides the paper's accuracies."""
 
     def played(hand_set: str, name: str = STRICT) -> Callable[[str], Record | None]:
         return lambda model: found.find(model, hand_set, name)
 
-    def wrong_rule(record: Record | None) -> Value | None:
-        return verdict_share(record, Verdict.WRONG_RULE)
-
-    scores: dict[str, tuple[Callable[[str], Record | None], _Cell]] = {
+    scores: dict[str, _Column] = {
         "ID": (played("id"), accuracy),
         "ID, flexible": (played("id", FLEXIBLE), accuracy),
         "held-out": (played("id_heldout"), accuracy),
         "OOD": (played("ood"), accuracy),
         "OOD, flexible": (played("ood", FLEXIBLE), accuracy),
-        "OOD wrong\\_rule": (played("ood"), wrong_rule),
+        "OOD wrong\\_rule": (played("ood"), lambda record: verdict_share(record, Verdict.WRONG_RULE)),
     }
-    cells: dict[str, tuple[Callable[[str], Record | None], _Cell]] = {
+    cells: dict[str, _Column] = {
         "face, ID rule": (played("face_id"), accuracy),
         "face, OOD rule": (played("ood"), accuracy),
         "no face, ID rule": (played("id"), plain_hands),
@@ -296,60 +180,141 @@ def _instrument(found: Reproduction) -> list[str]:
         "Wilson's"
     )
     return [
-        "## What this instrument adds",
-        f"Where everything ended, in percent ({over}). `wrong_rule`: OOD replies that are right if J, Q and "
-        "K count as 10, the memorised rule seen directly. Flexible: the last formula that a reply commits "
-        "to, in whatever format.",
+        "## What this benchmark adds",
+        f"Accuracy of the main checkpoints, in percent ({over}). `wrong_rule` is the share of OOD replies "
+        "that are right if J, Q and K count as 10: the memorised rule, seen directly. Flexible is "
+        "flexible-extract: the last formula that a reply commits to, in any format.",
         _parts_table(found, scores),
-        "The OOD set differs from the ID set in two ways, the rule and a face card in every hand. The four "
-        "cells of hands and rule tell them apart: a memorised rule costs the second alone; a prompt that "
-        "confuses by itself costs the fourth too, where both rules give the same answers.",
+        "The OOD set differs from the ID set in two ways: the rule, and a face card in every hand. The 2x2 "
+        "of hands and rule separates them. A memorised rule lowers the second column alone. A prompt that "
+        "confuses by itself lowers the fourth as well, where both rules give the same answers.",
         _parts_table(found, cells),
     ]
 
 
-def _parts_table(
-    found: Reproduction, columns: Mapping[str, tuple[Callable[[str], Record | None], _Cell]]
-) -> str:
+def _parts_table(found: Reproduction, columns: Mapping[str, _Column]) -> str:
+    def measured(part: str, column: _Column) -> Measure:
+        record_of, value_of = column
+        return found.over_seeds(
+            part,
+            "percent",
+            lambda _, seed: value_of(record_of(found.parts(seed)[part])),
+            seeds=1 if part == "base" else None,
+        )
+
+    rows = [
+        [part, *(_accuracy(measured(part, column)) for column in columns.values())]
+        for part in found.parts(found.seeds[0])
+    ]
+    return markdown_table(["", *columns], rows)
+
+
+def _appendix(every: Sequence[Finding], found: Reproduction) -> list[str]:
+    claims = [claim for each in every for claim in each.claims]
+    several = len(found.seeds) > 1
+    over = (
+        "In the column of a seed, the interval is over the deals (Tango's for a difference, Fieller's for a "
+        "share, Wilson's for an accuracy). The mean over the seeds has two: over the seeds, by Student's t "
+        "with one degree of freedom less than seeds; and over the deals, of these runs' mean outcomes, by "
+        "Student's t as well."
+        if several
+        else "There is one seed: every interval is over the deals and tells nothing about another run."
+    )
+    notes = [
+        "All intervals are at 95 %. " + over,
+        ABOVE_RULE,
+        "The measures that decide are in bold. Differences are in percentage points, over the same deals. "
+        "The filter is strict-match where no other is named.",
+    ]
+    parts = [
+        "## Appendix",
+        "### Rules",
+        "\n".join(f"- {line}" for line in notes),
+        "\n".join(f"- **{claim.label}** holds if {claim.rule}." for claim in claims),
+    ]
+    if several:
+        parts.append("### Seeds")
+        for claim in claims:
+            parts += [f"**{claim.label}** {claim.what}", _by_seed(claim, found.seeds)]
+    return [*parts, *_recipes(found), *_run_time(found)]
+
+
+def _by_seed(claim: Claim, seeds: Sequence[Seed]) -> str:
+    rows = [
+        [_name(measure, claim), *(_cell(value, measure.unit) for value in measure.values)]
+        for measure in (*claim.decides, *claim.context)
+    ]
+    return markdown_table(["", *(f"seed {seed.seed}" for seed in seeds)], rows)
+
+
+def _recipes(found: Reproduction) -> list[str]:
     rows = []
-    for part in found.parts(found.seeds[0]):
-        row = [part]
-        for record_of, value_of in columns.values():
-            measure = found.over_seeds(
-                part,
-                "percent",
-                lambda _, seed, part=part, record_of=record_of, value_of=value_of: value_of(
-                    record_of(found.parts(seed)[part])
-                ),
-                seeds=1 if part == "base" else None,
-            )
-            row.append(_share(measure))
-        rows.append(row)
-    return _table(["", *columns], rows)
+    for label in found.recipes():
+        ood, share, of_id = of_recipe(found, label)
+        rows.append([escape(label), _accuracy(ood), _mean(share), _mean(of_id)])
+    if not rows:
+        return []
+    return [
+        "### Every recipe",
+        "The best on OOD first. The same deals rank and measure them, which flatters the first a little.",
+        markdown_table(["", "OOD, %", "recovered, %", "ID against SFT final, points"], rows),
+    ]
 
 
-def _share(measure: Measure) -> str:
-    """An accuracy's mean and interval; it can be neither below 0 nor above 1."""
+def _run_time(found: Reproduction) -> list[str]:
+    seeds = len(found.seeds)
+    kinds: dict[str, float] = defaultdict(float)
+    for stage, seconds in found.manifest.seconds.items():
+        kinds[stage.rpartition("-")[0] or stage] += seconds
+    whole = sum(kinds.values())
+    rows = [[escape(kind), duration(seconds / seeds)] for kind, seconds in kinds.items()]
+    return [
+        "### Run time",
+        f"On {escape(found.manifest.machine)}: {duration(whole / seeds)} a seed, {duration(whole)} in all.",
+        markdown_table(["stage", "a seed"], rows),
+    ]
+
+
+# -- cells -----------------------------------------------------------------------------------------------
+
+
+def _accuracy(measure: Measure) -> str:
+    """An accuracy's mean and interval, which lies within 0 and 100 %."""
     interval = measure.interval
     bounds = interval and Interval(max(0.0, interval.low), min(1.0, interval.high))
     return "" if measure.mean is None else _cell(Value(measure.mean, bounds), "percent")
 
 
-def _mean(measure: Measure) -> str:
+def _mean(measure: Measure, *, with_unit: bool = False) -> str:
+    """The mean with one interval: over the seeds, or if that is not defined over the deals."""
+    return _with_bounds(measure, measure.interval, with_unit=with_unit)
+
+
+def _with_bounds(measure: Measure, interval: Interval | None, *, with_unit: bool = False) -> str:
     if measure.mean is None:
-        return _lacking(measure)
-    return _cell(Value(measure.mean, measure.interval), measure.unit)
+        is_measured = any(value is not None for value in measure.values)
+        return _UNDEFINED if is_measured else _UNKNOWN
+    unit = f" {_UNITS[measure.unit]}" if with_unit and _UNITS[measure.unit] else ""
+    bounds = _bounds(interval, measure.unit)
+    return f"{_number(measure.mean, measure.unit)}{unit}{' ' * bool(bounds)}{bounds}"
 
 
 def _cell(value: Value | None, unit: str) -> str:
     if value is None:
         return ""
-    bounds = f" [{_UNBOUNDED}]" if value.is_unbounded else _bounds(value.interval, unit)
-    return escape(_number(value.share, unit) + bounds)
+    if value.is_unbounded:
+        return _UNDEFINED
+    bounds = _bounds(value.interval, unit)
+    return f"{_number(value.share, unit)}{' ' * bool(bounds)}{bounds}"
 
 
 def _bounds(found: Interval | None, unit: str) -> str:
-    return "" if found is None else f" [{_number(found.low, unit)}, {_number(found.high, unit)}]"
+    """An interval; none of zero width, which would claim a certainty that a finite sample cannot give."""
+    return (
+        ""
+        if found is None or found.low == found.high
+        else escape(f"[{_number(found.low, unit)}, {_number(found.high, unit)}]")
+    )
 
 
 def _number(share: float, unit: str) -> str:
@@ -358,16 +323,6 @@ def _number(share: float, unit: str) -> str:
     text = f"{share:+.3f}" if unit == "number" else formats.percent(share)
     text = text.replace("-", formats.MINUS)
     return text[1:] if text.strip(f"+{formats.MINUS}0.") == "" and text[0] in f"+{formats.MINUS}" else text
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return tabulate(
-        rows,
-        headers,
-        tablefmt="github",
-        disable_numparse=True,
-        colalign=["left"] + ["right"] * (len(headers) - 1),
-    )
 
 
 def duration(seconds: float) -> str:

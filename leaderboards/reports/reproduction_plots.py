@@ -1,142 +1,77 @@
 """A reproduction -> figures (matplotlib, the extra `plots`).
 
-Thin lines and small dots are seeds; bold ones are their means.
+Thin lines and small marks are seeds; bold ones are their means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
 from points24.harness.analysis.recovery import Recovered
 from points24.harness.analysis.statistics import t_interval
 from points24.harness.experiment.findings import RECIPES
 from points24.harness.experiment.manifest import TENTHS, Drift
-from points24.harness.experiment.measures import FLEXIBLE, STRICT, Reproduction
+from points24.harness.experiment.measures import Reproduction
 from points24.harness.records.record import Record
-from points24.leaderboards.render.drawing import COLOURS, STYLE, look_of, save, scale_steps
-from points24.leaderboards.reports.reproduction import DRIFT, FORMAT, OVERVIEW, RECOVERIES
-from points24.tasks.verdict import Verdict
+from points24.leaderboards.figures import DRIFT, FORMAT, OVERVIEW, RECOVERIES
+from points24.leaderboards.render.drawing import (
+    COLOURS,
+    DASHED,
+    GREY,
+    INK,
+    SOURCE_STROKE,
+    TARGET_STROKE,
+    heading,
+    limits,
+    look_of,
+    sample,
+    scale_steps,
+)
+from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
-_WRONG_RULE, _PPO = "#d95f02", "#222222"
 _FAINT, _THIN, _BOLD = 0.4, 0.8, 2.0
-_DASHED = (0, (4, 1.5))
-_ENDS = {"best OOD": (0, (6, 2)), "SFT end": (0, (1, 1.5))}
+_WRONG_RULE = "#d95f02"
+_SIDES = {"ood": "OOD", "id": "ID"}
+_RULES = {
+    "id": "ID: J, Q, K = 10, the rule of the training",
+    "ood": "OOD: J, Q, K = 11, 12, 13, as the prompt says",
+}
+_ENDS = {"best OOD": SOURCE_STROKE, "SFT final": TARGET_STROKE}
 _BESIDE = 13
-"""Points (1/72 inch) from a start of PPO to its end, so that the arrow shows on the axis of SFT steps."""
+"""Points (1/72 inch) between a start of PPO and its final checkpoint: room for an arrow."""
 _GRID: dict[str, Any] = {"color": "#e9ebee", "lw": 0.7, "zorder": 0}
-_SHORT = {"OOD": "ood", "ID": "id"}
-_FARNESS: dict[str, tuple[str, Callable[[Drift], float]]] = {
+_CHANGES: dict[str, tuple[str, Callable[[Drift], float]]] = {
     "misalignment, mean over the ranks": (
         look_of("directions").colour,
         lambda drift: fmean(drift.misalignment),
     ),
-    "matrices, relative change": ("#6b6b6b", lambda drift: drift.change),
+    "matrices, relative change": (GREY, lambda drift: drift.change),
     "singular values, relative change": (look_of("values").colour, lambda drift: drift.values),
 }
-_STROKES = {"base": "-", "best OOD": _DASHED}
-"""Of lines that tell what a checkpoint has drifted from."""
-_DRIFTS = ("#6b6b6b", "#222222", "#aa3377", "#56b4e9", "#0b6e8f", "#1b9e77")
-_MARKERS = "osD^vP"
+_FROM = {"base": "-", "best OOD": DASHED}
+_PAIR_COLOURS = (GREY, INK, "#aa3377", "#56b4e9", "#0b6e8f", "#1b9e77")
+_PAIR_MARKERS = "osD^vP"
 
 Points = Mapping[int, float]
 """Step -> percent."""
 
 
-def write(found: Reproduction, names: Iterable[str], folder: Path) -> list[Path]:
-    """Write figures as SVG by their names, and return their paths.
-
-    Raises:
-        InputError: a file cannot be written.
-    """
-    draw: dict[str, Callable[[Reproduction], Figure]] = {
-        OVERVIEW: overview_figure,
-        FORMAT: format_figure,
-        DRIFT: drift_figure,
-        RECOVERIES: recoveries_figure,
-    }
-    paths = [folder / name for name in names]
-    with mpl.rc_context(STYLE):
-        for path in paths:
-            save(draw[path.name](found), path)
-    return paths
-
-
-# -- the overview ----------------------------------------------------------------------------------------
-
-
-def overview_figure(found: Reproduction) -> Figure:
-    """ID, OOD and wrong_rule over the SFT steps, where PPO ends, and what the repairs bring back."""
-    repaired = any(found.recoveries)
-    figure = Figure(figsize=(8.8 if repaired else 6.4, 7), layout="constrained")
-    then = " or ".join(["PPO"] * bool(found.starts) + ["repair"] * repaired)
-    figure.suptitle(
-        f"SFT of {found.manifest.base} on the ID rule alone" + (f", then {then}" if then else ""), fontsize=11
-    )
-    grid = figure.subplots(
-        3, 2 if repaired else 1, sharex="col", sharey="row", squeeze=False,
-        height_ratios=(3, 3, 1.5), width_ratios=(2.7, 1) if repaired else (1,),
-    )  # fmt: skip
-    titles = ("ID: J, Q, K = 10, the rule of the training", "OOD: J, Q, K = 11, 12, 13, as the prompt says")
-    for row, hand_set, title in zip(grid, ("id", "ood"), titles, strict=False):
-        row[0].set_title(title, loc="left", fontsize=9, fontweight="bold", color=COLOURS[hand_set])
-        strict, flexible = (
-            [_accuracies(each[name].scores[hand_set]) for each in found.curves] for name in (STRICT, FLEXIBLE)
-        )
-        _lines(row[0], strict, COLOURS[hand_set])
-        row[0].plot(*_mean(flexible), color=COLOURS[hand_set], lw=1.2, ls=_DASHED, zorder=2.5)
-        _mark_ppo(row[0], found, hand_set)
-        for seed in found.seeds:
-            best = found.get(seed.best_ood, hand_set)
-            row[0].plot(
-                best.step or 0, _percent(best), "*", ms=11, mec="white", mew=0.6, color=_PPO, zorder=4
-            )
-        if repaired:
-            _repairs_beside(row[1], found, hand_set)
-        row[0].set_ylabel("won, %")
-        row[0].set_ylim(*_limits(row))
-        for axes in row:
-            axes.grid(axis="y", **_GRID)
-    below = grid[2][0]
-    below.set_title(
-        "Memorised rule: OOD replies that are right only if J, Q, K = 10",
-        loc="left", fontsize=9, fontweight="bold", color=_WRONG_RULE,
-    )  # fmt: skip
-    shares = [
-        {
-            step: 100 * (record.verdict_share(Verdict.WRONG_RULE) or 0)
-            for step, record in each[STRICT].ood.items()
-        }
-        for each in found.curves
-    ]
-    _lines(below, shares, _WRONG_RULE)
-    below.set(xlabel="SFT step", ylabel="replies, %")
-    below.grid(axis="y", **_GRID)
-    below.set_ylim(*_limits([below]))
-    scale_steps(below, sorted({step for each in found.curves for step in each[STRICT].steps}))
-    if repaired:
-        grid[0][1].set_title("SFT end, repaired\nfrom best OOD", loc="left", fontsize=9, fontweight="bold")
-        grid[2][1].set_axis_off()
-        _hang_labels(grid[1][1], found)
-    figure.legend(handles=_overview_handles(found), loc="outside lower center", ncols=2 + repaired)
-    return figure
+# -- parts of every figure -------------------------------------------------------------------------------
 
 
 def _lines(axes: Axes, seeds: Sequence[Points], colour: str, **style: Any) -> None:
-    """A thin line per seed and, over several, their mean in bold at the steps that all have."""
-    bold = {"color": colour, "lw": _BOLD, "solid_capstyle": "round", "zorder": 3} | style
+    """A thin line per seed and, in bold, their mean."""
     if len(seeds) > 1:
         for each in seeds:
             axes.plot(list(each), list(each.values()), color=colour, lw=_THIN, alpha=_FAINT, zorder=2)
+    bold = {"color": colour, "lw": _BOLD, "solid_capstyle": "round", "zorder": 3} | style
     axes.plot(*_mean(seeds), **bold)
 
 
@@ -146,271 +81,263 @@ def _mean(seeds: Sequence[Points]) -> tuple[list[int], list[float]]:
     return common, [fmean(each[step] for each in seeds) for step in common]
 
 
-def _mark_ppo(axes: Axes, found: Reproduction, hand_set: str) -> None:
-    """From each start an arrow to the end of PPO, a little to the right of it; a small diamond per seed."""
-    figure = axes.figure.get_figure(root=True)
-    beside = offset_copy(axes.transData, fig=figure, x=_BESIDE, units="points")
+def _marks(axes: Axes, shares: Sequence[float], place: int, kind: str, *, upright: bool) -> None:
+    """The accuracies of one recipe: a small mark per seed and a large one for the mean."""
+
+    def at(values: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        return ([place] * len(values), values) if upright else (values, [place] * len(values))
+
+    look = look_of(kind)
+    if len(shares) > 1:
+        axes.plot(*at(shares), look.marker, ms=3.5, color=look.colour, alpha=0.5, mew=0, zorder=3)
+    axes.plot(*at([fmean(shares)]), look.marker, ms=7, color=look.colour, mec="white", mew=0.8, zorder=4)
+
+
+def _ends(draw: Callable[..., Any], found: Reproduction, hand_set: str) -> None:
+    """Lines at the mean accuracy of the best OOD and of the final SFT checkpoint."""
+    for what, stroke in _ENDS.items():
+        share = fmean(_percent(found.get(found.parts(seed)[what], hand_set)) for seed in found.seeds)
+        draw(share, color=INK, lw=1, ls=stroke, zorder=1)
+
+
+def _limit(row: Iterable[Axes]) -> None:
+    """The y axis of panels that share it, from 0 to a little above what they show."""
+    panels = list(row)
+    panels[0].set_ylim(*limits(float(y) for axes in panels for y in _ys(axes)))
+    for axes in panels:
+        axes.grid(axis="y", **_GRID)
+
+
+def _ys(axes: Axes) -> list[float]:
+    return [float(y) for line in axes.lines for y in np.ravel(np.asarray(line.get_ydata(), float))]
+
+
+def _scale(axes: Axes, found: Reproduction, room: float = 0.045) -> None:
+    axes.set_xlabel("SFT step")
+    scale_steps(axes, sorted({step for each in found.curves for step in each[STRICT].steps}), room)
+
+
+def _one_seed(found: Reproduction) -> list[Any]:
+    return [sample("one seed", lw=_THIN, alpha=_FAINT)] if len(found.seeds) > 1 else []
+
+
+def _accuracies(found: Reproduction, hand_set: str, name: str) -> list[Points]:
+    curves = [each[name].scores[hand_set] for each in found.curves]
+    return [{step: _percent(record) for step, record in records.items()} for records in curves]
+
+
+def _percent(record: Record) -> float:
+    return 100 * record.k / record.n
+
+
+def _recovered(found: Reproduction, label: str) -> list[Recovered]:
+    """The checkpoints of a recipe, of each seed that has one."""
+    every = [found.recovered(place, label) for place in range(len(found.seeds))]
+    return [each for each in every if each is not None]
+
+
+def _shares(checkpoints: Iterable[Recovered], hand_set: str) -> list[float]:
+    scores = [each.ood if hand_set == "ood" else each.id for each in checkpoints]
+    return [100 * score.share for score in scores if score is not None]
+
+
+# -- the overview ----------------------------------------------------------------------------------------
+
+
+def overview_figure(found: Reproduction) -> Figure:
+    """ID, OOD and wrong_rule over the SFT steps, the final PPO checkpoints, and the recovered ones beside."""
+    recipes = [label for label in RECIPES if _recovered(found, label)]
+    figure = Figure(figsize=(8.8 if recipes else 6.4, 7), layout="constrained")
+    then = " or ".join(["PPO"] * bool(found.starts) + ["recovery"] * bool(recipes))
+    title = f"SFT of {found.manifest.base} on the ID rule alone" + (f", then {then}" if then else "")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(
+        3, 2 if recipes else 1, sharex="col", sharey="row", squeeze=False,
+        height_ratios=(3, 3, 1.5), width_ratios=(2.7, 1) if recipes else (1,),
+    )  # fmt: skip
+    for row, hand_set in zip(grid, _RULES, strict=False):
+        heading(row[0], _RULES[hand_set], COLOURS[hand_set])
+        _over_steps(row[0], found, hand_set)
+        for axes in row[1:]:
+            _beside(axes, found, recipes, hand_set)
+        row[0].set_ylabel("accuracy, %")
+        _limit(row)
+    below = grid[2][0]
+    heading(below, "Memorised rule: OOD replies that are right only if J, Q, K = 10", _WRONG_RULE)
+    curves = [each[STRICT].ood for each in found.curves]
+    wrong = [
+        {step: 100 * (record.verdict_share(Verdict.WRONG_RULE) or 0) for step, record in each.items()}
+        for each in curves
+    ]
+    _lines(below, wrong, _WRONG_RULE)
+    below.set_ylabel("replies, %")
+    _limit([below])
+    _scale(below, found)
+    if recipes:
+        heading(grid[0][1], "Recovered: best OOD\ninto SFT final")
+        grid[2][1].set_axis_off()
+        _name_recipes(grid[1][1], recipes)
+    handles = _overview_handles(found, has_recipes=bool(recipes))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2 + bool(recipes))
+    return figure
+
+
+def _over_steps(axes: Axes, found: Reproduction, hand_set: str) -> None:
+    """Accuracy over the SFT steps, the best OOD checkpoints, and where PPO leads."""
+    colour = COLOURS[hand_set]
+    _lines(axes, _accuracies(found, hand_set, STRICT), colour)
+    axes.plot(*_mean(_accuracies(found, hand_set, FLEXIBLE)), color=colour, lw=1.2, ls=DASHED, zorder=2.5)
+    for seed in found.seeds:
+        best = found.get(seed.best_ood, hand_set)
+        axes.plot(best.step or 0, _percent(best), "*", ms=11, mec="white", mew=0.6, color=INK, zorder=4)
+    beside = offset_copy(axes.transData, fig=axes.figure.get_figure(root=True), x=_BESIDE, units="points")
     for start in found.starts:
         firsts = [found.get(seed.ppo[start].start, hand_set) for seed in found.seeds]
-        lasts = [found.get(seed.ppo[start].end, hand_set) for seed in found.seeds]
+        finals = [_percent(found.get(seed.ppo[start].final, hand_set)) for seed in found.seeds]
         steps = [first.step or 0 for first in firsts]
-        if len(firsts) > 1:
-            for step, last in zip(steps, lasts, strict=True):
-                axes.plot(
-                    step,
-                    _percent(last),
-                    "D",
-                    ms=3,
-                    color=_PPO,
-                    alpha=_FAINT,
-                    mew=0,
-                    transform=beside,
-                    zorder=4,
-                )
-        step = median(steps)
-        low, high = fmean(map(_percent, firsts)), fmean(map(_percent, lasts))
+        small: dict[str, Any] = {"ms": 3, "color": INK, "alpha": _FAINT, "mew": 0, "ls": ""}
+        axes.plot(steps, finals, "D", transform=beside, zorder=4, **small)
+        step, low, high = median(steps), fmean(map(_percent, firsts)), fmean(finals)
         axes.annotate(
             "", (step, high), (step, low), xycoords=beside, textcoords=axes.transData, zorder=5,
-            arrowprops={"arrowstyle": "-|>", "color": _PPO, "lw": 1.1, "shrinkA": 0, "shrinkB": 3.5},
+            arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.1, "shrinkA": 0, "shrinkB": 3.5},
         )  # fmt: skip
-        axes.plot(step, high, "D", ms=5.5, mfc="white", mec=_PPO, mew=1.2, transform=beside, zorder=6)
-        axes.update_datalim([(step, _percent(last)) for last in lasts])
+        axes.plot(step, high, "D", ms=5.5, mfc="white", mec=INK, mew=1.2, transform=beside, zorder=6)
 
 
-def _repairs_beside(axes: Axes, found: Reproduction, hand_set: str) -> None:
-    """The repairs that the findings speak of, as columns of dots with the mean as a bar."""
-    for place, label in enumerate(_repaired(found)):
-        shares = _repair_shares(found, label, hand_set)
-        if not shares:
-            continue
-        look = look_of(_kind(found, label))
-        if len(shares) > 1:
-            axes.plot(
-                [place] * len(shares),
-                shares,
-                look.marker,
-                ms=4,
-                color=look.colour,
-                alpha=0.55,
-                mew=0,
-                zorder=3,
-            )
-        axes.plot(
-            place, fmean(shares), look.marker, ms=7.5, color=look.colour, mec="white", mew=0.8, zorder=4
-        )
-    _end_lines(axes.axhline, found, hand_set)
-    axes.set_xlim(-0.6, len(_repaired(found)) - 0.4)
+def _beside(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: str) -> None:
+    """The recipes that the findings need, a column each."""
+    for place, label in enumerate(recipes):
+        checkpoints = _recovered(found, label)
+        if shares := _shares(checkpoints, hand_set):
+            _marks(axes, shares, place, checkpoints[0].recipe.kind, upright=True)
+    _ends(axes.axhline, found, hand_set)
+    axes.set_xlim(-0.6, len(recipes) - 0.4)
     axes.tick_params(labelleft=False)
 
 
-def _hang_labels(axes: Axes, found: Reproduction) -> None:
-    """The recipes' names, below the lower of the panels; the cell under it is empty and has room for them."""
-    labels = [
-        label.replace(", ", "\n", 1).replace(", first", "\nfirst").replace("all ranks\n", "")
-        for label in _repaired(found)
-    ]
-    axes.set_xticks(
-        range(len(labels)), [label.replace("% of", " % of") for label in labels], rotation=90, fontsize=7.5
-    )
+def _name_recipes(axes: Axes, recipes: Sequence[str]) -> None:
+    """The recipes' names below a panel, in the empty cell under it."""
+    names = [label.replace("all ranks, ", "").replace(", ", "\n") for label in recipes]
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7.5)
     axes.tick_params(labelbottom=True)
     for text in axes.get_xticklabels():
         text.set_in_layout(False)
 
 
-def _overview_handles(found: Reproduction) -> list[Any]:
-    several = len(found.seeds) > 1
-    line = "mean over the seeds" if several else "the seed"
-    star: dict[str, Any] = {"marker": "*", "ms": 10, "ls": "", "label": "best OOD checkpoint"}
-    diamond = {"marker": "D", "mfc": "white", "ms": 5.5, "lw": 1.1, "label": "PPO, from its start to its end"}
-    handles = [Line2D([], [], color="#222222", lw=_BOLD, label=line)]
-    handles += [Line2D([], [], color="#222222", lw=1.2, ls=_DASHED, label=f"{line}, replies in any format")]
-    handles += [_one_seed()] * several
-    handles += [Line2D([], [], color=_PPO, **look) for look in (star, *[diamond] * bool(found.starts))]
-    if any(found.recoveries):
-        labels = ("best OOD, source of the repairs", "SFT end, not repaired")
-        handles += [
-            Line2D([], [], color="#222222", lw=1, ls=stroke, label=label)
-            for stroke, label in zip(_ENDS.values(), labels, strict=True)
-        ]
+def _overview_handles(found: Reproduction, *, has_recipes: bool) -> list[Any]:
+    line = "mean over the seeds" if len(found.seeds) > 1 else "the seed"
+    handles = [sample(line, lw=_BOLD), sample(f"{line}, replies in any format", lw=1.2, ls=DASHED)]
+    handles += [*_one_seed(found), sample("best OOD checkpoint", marker="*", ms=10, ls="")]
+    if found.starts:
+        handles.append(sample("PPO, from start to final", marker="D", mfc="white", ms=5.5, lw=1.1))
+    if has_recipes:
+        labels = zip(_ENDS.values(), ("best OOD, the source", "SFT final, the target"), strict=True)
+        handles += [sample(label, lw=1, ls=stroke) for stroke, label in labels]
     return handles
 
 
-def _limits(row: Sequence[Axes]) -> tuple[float, float]:
-    """From a little below 0, so that a line at 0 shows, to a little above all that a row of panels shows."""
-    highest = max(float(np.max(line.get_ydata())) for axes in row for line in axes.lines)
-    top = 1.1 * max(highest, 1.0)
-    return -0.025 * top, top
-
-
-# -- format ----------------------------------------------------------------------------------------------
+# -- format, drift, recovery -----------------------------------------------------------------------------
 
 
 def format_figure(found: Reproduction) -> Figure:
-    """Strict against flexible over the SFT steps: what lies between is right, but not in the format."""
+    """Strict-match and flexible-extract over the SFT steps; between them, right replies in another format."""
     figure = Figure(figsize=(7.6, 3.2), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for axes, (title, hand_set) in zip(panels, _SHORT.items(), strict=True):
-        means = []
-        for name, stroke in ((STRICT, "-"), (FLEXIBLE, _DASHED)):
-            seeds = [_accuracies(each[name].scores[hand_set]) for each in found.curves]
-            _lines(axes, seeds, COLOURS[hand_set], ls=stroke)
-            means.append(axes.lines[-1].get_data())
-        (xs, low), (_, high) = means
-        axes.fill_between(xs, low, high, color=COLOURS[hand_set], alpha=0.15, lw=0)
-        axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=COLOURS[hand_set])
-        axes.set(xlabel="SFT step", ylabel="won, %")
-        axes.set_ylim(*_limits([axes]))
-        scale_steps(axes, sorted({step for each in found.curves for step in each[STRICT].steps}), room=0.07)
+    for axes, (hand_set, title) in zip(figure.subplots(1, 2), _SIDES.items(), strict=True):
+        colour, means = COLOURS[hand_set], []
+        for name, stroke in ((STRICT, "-"), (FLEXIBLE, DASHED)):
+            seeds = _accuracies(found, hand_set, name)
+            _lines(axes, seeds, colour, ls=stroke)
+            means.append(_mean(seeds))
+        (steps, low), (_, high) = means
+        axes.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
+        heading(axes, title, colour)
+        axes.set_ylabel("accuracy, %")
+        _limit([axes])
+        _scale(axes, found, room=0.07)
         axes.tick_params(axis="x", labelsize=7.5)
-    handles: list[Any] = [
-        Line2D([], [], color="#222222", lw=_BOLD, label="strict: in the reply format"),
-        Line2D([], [], color="#222222", lw=_BOLD, ls=_DASHED, label="flexible: in any format"),
+    handles = [
+        sample("strict-match: in the reply format", lw=_BOLD),
+        sample("flexible-extract: in any format", lw=_BOLD, ls=DASHED),
     ]
-    if len(found.seeds) > 1:
-        handles.append(_one_seed())
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.legend(handles=[*handles, *_one_seed(found)], loc="outside lower center", ncols=3)
     return figure
-
-
-# -- drift -----------------------------------------------------------------------------------------------
 
 
 def drift_figure(found: Reproduction) -> Figure:
     """Misalignment by tenth of the ranks, a line for each pair of checkpoints, and over the SFT steps."""
-    pairs = found.drift_pairs()
     figure = Figure(figsize=(8.8, 4.4), layout="constrained")
     axes, over_steps = figure.subplots(1, 2, width_ratios=(1, 1.1))
     tenths = range(1, TENTHS + 1)
-    for number, (pair, drifts) in enumerate(pairs.items()):
-        style = {"color": _DRIFTS[number], "marker": _MARKERS[number]}
+    for number, (pair, drifts) in enumerate(found.drift_pairs().items()):
         each = [dict(zip(tenths, drift.misalignment, strict=True)) for drift in drifts]
-        _lines(axes, each, style["color"], marker=style["marker"], ms=5, mec="white", mew=0.6, label=pair)
+        style: dict[str, Any] = {"marker": _PAIR_MARKERS[number], "ms": 5, "mec": "white", "mew": 0.6}
+        _lines(axes, each, _PAIR_COLOURS[number], label=pair, **style)
     axes.set_xticks(tenths, [f"{tenth}" for tenth in tenths])
-    axes.set(
-        xlabel="tenth of the ranks, from the largest singular values to the smallest",
-        ylabel="misalignment: 1 − |cosine|, less the floor",
-    )
-    _drift_over_steps(over_steps, found)
-    for each in (axes, over_steps):
-        each.set_ylim(bottom=min(0, each.get_ylim()[0]))
+    axes.set_xlabel("tenth of the ranks, largest singular values first")
+    axes.set_ylabel("misalignment: 1 − |cosine|, less the floor")
     handles, _ = axes.get_legend_handles_labels()
-    if len(found.seeds) > 1:
-        handles.append(_one_seed())
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    _drift_over_steps(over_steps, found)
+    for panel in (axes, over_steps):
+        panel.set_ylim(bottom=min(0, panel.get_ylim()[0]))
+    figure.legend(handles=[*handles, *_one_seed(found)], loc="outside lower center", ncols=2)
     return figure
 
 
 def _drift_over_steps(axes: Axes, found: Reproduction) -> None:
     """How far SFT has turned the singular vectors, and changed the matrices and the singular values."""
-    steps: set[int] = set()
-    for first, stroke in _STROKES.items():
+    for first, stroke in _FROM.items():
         drifts = found.drift_over_steps(first)
-        for what, (colour, number) in _FARNESS.items():
+        for label, (colour, number) in _CHANGES.items():
             seeds = [
                 dict(sorted(({start: 0.0} | {step: number(drift) for step, drift in each.items()}).items()))
                 for start, each in drifts
             ]
-            _lines(axes, seeds, colour, ls=stroke, label=what if first == "base" else None)
-            steps.update(*seeds)
+            _lines(axes, seeds, colour, ls=stroke, label=label if first == "base" else None)
     axes.set_xlabel("SFT step")
-    scale_steps(axes, sorted(steps), room=0.07)
+    axes.set_ylabel("change since base or best OOD")
+    scale_steps(axes, sorted({int(x) for line in axes.lines for x in np.ravel(line.get_xdata())}), room=0.07)
     handles, _ = axes.get_legend_handles_labels()
-    handles += [
-        Line2D([], [], color="#222222", lw=_BOLD, ls=stroke, label=f"from {first}")
-        for first, stroke in _STROKES.items()
-    ]
+    handles += [sample(f"from {first}", lw=_BOLD, ls=stroke) for first, stroke in _FROM.items()]
     axes.legend(handles=handles, loc="upper left", fontsize=8)
 
 
-def _one_seed() -> Line2D:
-    return Line2D([], [], color="#222222", lw=_THIN, alpha=_FAINT, label="one seed")
-
-
-# -- recoveries ------------------------------------------------------------------------------------------
-
-
 def recoveries_figure(found: Reproduction) -> Figure:
-    """OOD and ID accuracy of every recipe: a dot per seed, the mean with its 95 % interval over the seeds."""
+    """OOD and ID accuracy of every recipe: a mark per seed, the mean, its 95 % interval over the seeds."""
     labels = found.recipes()[::-1]
     figure = Figure(figsize=(7.6, 1.4 + 0.26 * len(labels)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, (title, hand_set) in zip(panels, _SHORT.items(), strict=True):
+    for axes, (hand_set, title) in zip(panels, _SIDES.items(), strict=True):
         for place, label in enumerate(labels):
-            shares = _repair_shares(found, label, hand_set)
-            if not shares:
+            checkpoints = _recovered(found, label)
+            if not (shares := _shares(checkpoints, hand_set)):
                 continue
-            look = look_of(_kind(found, label))
+            kind = checkpoints[0].recipe.kind
             if interval := t_interval(shares):
-                axes.plot(
-                    shares, [place] * len(shares), look.marker, ms=3.5, color=look.colour, alpha=0.5, mew=0
-                )
                 ends = [max(0.0, interval.low), min(100.0, interval.high)]
-                axes.plot(ends, [place] * 2, color=look.colour, lw=1, alpha=0.7, zorder=1.5)
-            axes.plot(
-                fmean(shares), place, look.marker, ms=6.5, color=look.colour, mec="white", mew=0.8, zorder=4
-            )
-        _end_lines(axes.axvline, found, hand_set)
-        shown = [float(x) for line in axes.lines for x in np.ravel(line.get_xdata())]
-        low, high = 0.0 if hand_set == "ood" else min(shown), max(shown)
-        span = max(high - low, 1.0)
-        axes.set_xlim(low - 0.04 * span, high + 0.06 * span)
-        axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=COLOURS[hand_set])
-        axes.set_xlabel("won, %")
+                axes.plot(ends, [place] * 2, color=look_of(kind).colour, lw=1, alpha=0.7, zorder=1.5)
+            _marks(axes, shares, place, kind, upright=False)
+        _ends(axes.axvline, found, hand_set)
+        shown = [float(x) for line in axes.lines for x in np.ravel(np.asarray(line.get_xdata(), float))]
+        axes.set_xlim(*limits(shown, from_zero=hand_set == "ood"))
+        heading(axes, title, COLOURS[hand_set])
+        axes.set_xlabel("accuracy, %")
         axes.grid(axis="y", **_GRID)
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(len(labels)), labels, fontsize=8)
     panels[0].set_ylim(-0.6, len(labels) - 0.4)
-    handles: list[Any] = [
-        Line2D([], [], color="#222222", lw=1, ls=stroke, label=f"{what}: mean")
-        for what, stroke in _ENDS.items()
-    ]
+    handles = [sample(f"{what}, mean", lw=1, ls=stroke) for what, stroke in _ENDS.items()]
     if len(found.seeds) > 1:
-        handles += [
-            Line2D([], [], color="#222222", marker="o", ms=3.5, ls="", alpha=0.5, mew=0, label="one seed"),
-            Line2D(
-                [],
-                [],
-                color="#222222",
-                marker="o",
-                ms=6.5,
-                lw=1,
-                mec="white",
-                label="mean, 95 % over the seeds",
-            ),
-        ]
+        handles.append(sample("one seed", marker="o", ms=3.5, ls="", alpha=0.5, mew=0))
+        handles.append(sample("mean, 95 % over the seeds", marker="o", ms=7, lw=1, mec="white"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
 
 
-def _end_lines(draw: Callable[..., Any], found: Reproduction, hand_set: str) -> None:
-    """Where the best OOD checkpoint and the end of SFT are, on the mean over the seeds."""
-    for what, stroke in _ENDS.items():
-        share = fmean(_percent(found.get(found.parts(seed)[what], hand_set)) for seed in found.seeds)
-        draw(share, color="#222222", lw=1, ls=stroke, zorder=1)
-
-
-def _repaired(found: Reproduction) -> list[str]:
-    """The recipes of the findings that some seed has."""
-    return [label for label in RECIPES if any(_repairs(found, label))]
-
-
-def _repairs(found: Reproduction, label: str) -> list[Recovered]:
-    every = [found.repair(place, label) for place in range(len(found.seeds))]
-    return [repair for repair in every if repair is not None]
-
-
-def _repair_shares(found: Reproduction, label: str, hand_set: str) -> list[float]:
-    scores = [r.ood if hand_set == "ood" else r.id for r in _repairs(found, label)]
-    return [100 * score.share for score in scores if score is not None]
-
-
-def _kind(found: Reproduction, label: str) -> str:
-    return _repairs(found, label)[0].recipe.kind
-
-
-def _accuracies(records: Mapping[int, Record]) -> dict[int, float]:
-    return {step: _percent(record) for step, record in records.items()}
-
-
-def _percent(record: Record) -> float:
-    return 100 * record.k / record.n
+DRAW: dict[str, Callable[[Any], Figure]] = {
+    OVERVIEW: overview_figure,
+    FORMAT: format_figure,
+    DRIFT: drift_figure,
+    RECOVERIES: recoveries_figure,
+}
+"""By the kind of a `Plot`."""

@@ -69,9 +69,9 @@ def main() -> None:
         count = len(records)
         del records
         start = time.perf_counter()
-        build(home / "records", home)
+        build(home)
         print(f"Build from {count:,} records: {time.perf_counter() - start:.1f} s, peak {megabytes():.0f} MB")
-        print(f"index.html: {(home / 'index.html').stat().st_size / 1e6:.1f} MB")
+        print(f"index.html: {(home / 'generated' / 'index.html').stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

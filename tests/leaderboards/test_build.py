@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from points24 import leaderboards
 from points24.harness.cli import main
 from points24.harness.records.store import add_records, read_records
-from points24.leaderboards import commands, compare
-from points24.leaderboards.build import build, differing, generated
+from points24.leaderboards import compare
+from points24.leaderboards.build import build, contents, differing, texts
 from tests.leaderboards.conftest import record, reported
 
-COMMITTED = Path(commands.__file__).resolve().parent
+COMMITTED = Path(leaderboards.__file__).resolve().parent
 
 
 def leaderboard(*words) -> int:
@@ -27,17 +28,23 @@ def leaderboard(*words) -> int:
 
 @pytest.fixture
 def home(tmp_path) -> Path:
-    """A leaderboards folder with three measured and one reported record, built."""
+    """A leaderboard folder with three measured and one reported record, built."""
     base, tuned = record("110000", model="base"), record("111100", model="tuned", parent="base")
     add_records(
         tmp_path / "records" / "a.jsonl", [base, tuned, record(model="a|b<i>&_$\\"), reported(21, 234)]
     )
-    build(tmp_path / "records", tmp_path)
+    build(tmp_path)
     return tmp_path
 
 
-def test_the_committed_tables_are_what_the_committed_records_give():
-    assert differing(COMMITTED / "records", COMMITTED) == []
+@pytest.fixture
+def made(home) -> Path:
+    """What was built in it."""
+    return home / "generated"
+
+
+def test_the_committed_files_are_what_the_committed_records_give():
+    assert differing(COMMITTED) == []
 
 
 def test_the_committed_records_are_the_nano_base_model_and_the_papers_rows():
@@ -56,27 +63,41 @@ def test_another_day_locale_and_time_zone_give_the_same_bytes(tmp_path):
         shutil.copytree(COMMITTED / folder, tmp_path / folder)
     program = (
         "import locale, sys, time; locale.setlocale(locale.LC_ALL, ''); "
-        "time.time = lambda: 4e9; from points24.harness.cli import main; sys.exit(main(sys.argv[1:]))"
+        "time.time = lambda: 4e9; sys.modules['matplotlib'] = None; from points24.harness.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     for number, (zone, language) in enumerate([("Asia/Tokyo", "C"), ("America/Lima", "C.UTF-8")]):
         environment = os.environ | {"TZ": zone, "LC_ALL": language, "PYTHONHASHSEED": str(number)}
         command = [sys.executable, "-c", program, "leaderboard", "build", "--dir", str(tmp_path)]
-        shutil.rmtree(tmp_path / "tables", ignore_errors=True)
+        shutil.rmtree(tmp_path / "generated", ignore_errors=True)
         subprocess.run(command, env=environment, check=True, capture_output=True)
-        for name, content in generated(COMMITTED / "records").items():
-            assert (tmp_path / name).read_bytes() == content
+        for name, content in texts(contents(COMMITTED)).items():
+            assert (tmp_path / "generated" / name).read_bytes() == content
 
 
 def test_building_again_changes_nothing(home):
-    assert build(home / "records", home) == []
+    assert build(home).changed == []
 
 
-def test_check_fails_on_an_edited_a_missing_and_a_left_over_table(home, capsys):
+def test_everything_built_lies_in_generated(home):
+    assert sorted(p.name for p in home.iterdir()) == ["generated", "records"]
+
+
+def test_the_folder_is_leaderboard_below_the_working_directory(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert leaderboard("build") == 2
+    assert "leaderboard: no records; points24 leaderboard ingest DIR makes them" in capsys.readouterr().err
+    add_records(tmp_path / "leaderboard" / "records" / "a.jsonl", [record()])
+    assert leaderboard("build") == 0
+    assert leaderboard("check") == 0
+    assert (tmp_path / "leaderboard" / "generated" / "README.md").is_file()
+
+
+def test_check_fails_on_an_edited_a_missing_and_a_left_over_table(home, made, capsys):
     assert leaderboard("check", "--dir", home) == 0
-    (home / "README.md").write_text("edited")
-    gone = next((home / "tables").glob("*.csv"))
+    (made / "README.md").write_text("edited")
+    gone = next((made / "tables").glob("*.csv"))
     gone.unlink()
-    (home / "tables" / "old.csv").write_text("left over")
+    (made / "tables" / "old.csv").write_text("left over")
     assert leaderboard("check", "--dir", home) == 3
     error = capsys.readouterr().err
     assert "README.md" in error
@@ -93,33 +114,59 @@ def test_no_records_are_bad_input(tmp_path, capsys):
     assert "points24 leaderboard ingest" in capsys.readouterr().err
 
 
-def test_names_cannot_break_out_of_markdown_html_or_latex(home):
-    assert "a\\|b\\<i\\>&\\_$\\\\" in (home / "README.md").read_text()
-    assert "a|b&lt;i&gt;&amp;_$\\" in (home / "index.html").read_text()
-    texts = [path.read_text() for path in (home / "tables").glob("*.tex")]
-    assert any(r"a|b$<$i$>$\&\_\$\textbackslash{}" in text for text in texts)
+def test_names_cannot_break_out_of_markdown_html_or_latex(made):
+    assert "a\\|b\\<i\\>&\\_$\\\\" in (made / "README.md").read_text()
+    assert "a|b&lt;i&gt;&amp;_$\\" in (made / "index.html").read_text()
+    latex = [path.read_text() for path in (made / "tables").glob("*.tex")]
+    assert any(r"a|b\ensuremath{<}i\ensuremath{>}\&\_\$\textbackslash{}" in text for text in latex)
 
 
-def test_the_csv_has_a_row_per_record_in_full_precision(home):
-    rows = [row for path in (home / "tables").glob("points24*") if path.suffix == ".csv"
+def test_the_readme_shows_final_checkpoints_in_five_columns(tmp_path):
+    of = [
+        record("1" * step + "0" * (4 - step), model=f"run/checkpoint-{step}", step=step) for step in (1, 2, 3)
+    ]
+    add_records(tmp_path / "records" / "a.jsonl", [*of, record(model="base"), reported(21, 234)])
+    build(tmp_path)
+    lines = (tmp_path / "generated" / "README.md").read_text().splitlines()
+    tables = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    assert tables[0] == ["checkpoint", "k/n", "accuracy %", "95 % interval", "vs best, points"]
+    assert [row[0] for row in tables[1:3]] == ["run/checkpoint-3 step 3", "base"]
+    assert [row[-1] for row in tables[3:]] == ["source", "a paper"]
+    assert "All 4 checkpoints, with every comparison: [CSV](tables/points24_ood-strict" in "".join(lines)
+
+
+def test_without_matplotlib_all_but_the_figures_is_built(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    steps = [record(model=f"run/checkpoint-{step}", step=step) for step in (1, 2)]
+    add_records(tmp_path / "records" / "a.jsonl", steps)
+    assert leaderboard("build", "--dir", tmp_path) == 0
+    assert capsys.readouterr().err == (
+        "points24: warning: no figures drawn: matplotlib is not installed: pip install 'points24[plots]'\n"
+    )
+    assert (tmp_path / "generated" / "README.md").is_file()
+    assert differing(tmp_path) == ["figures/curve_run_strict_match.svg"]
+
+
+def test_the_csv_has_a_row_per_record_in_full_precision(made):
+    rows = [row for path in (made / "tables").glob("points24*") if path.suffix == ".csv"
             for row in csv.DictReader(path.open())]  # fmt: skip
     tuned = next(row for row in rows if row["model"] == "tuned")
     assert (tuned["k"], tuned["n"], tuned["acc"]) == ("4", "6", "0.666667")
     assert (tuned["parent_diff"], tuned["parent_p"]) == ("0.333333", "0.5")
 
 
-def test_the_page_names_no_address_to_load_from(home):
-    page = (home / "index.html").read_text()
+def test_the_page_names_no_address_to_load_from(made):
+    page = (made / "index.html").read_text()
     assert "default-src 'none'" in page
     assert "src=" not in page
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_what_a_killed_build_left_is_cleared_away(home):
+def test_what_a_killed_build_left_is_cleared_away(home, made):
     """Also where the file itself has to be written again, or has nothing left to change."""
-    table = next((home / "tables").glob("*.csv"))
+    table = next((made / "tables").glob("*.csv"))
     table.write_text("old")
-    for path in (table, home / "index.html"):
+    for path in (table, made / "index.html"):
         path.with_name(path.name + ".partial").write_text("half")
     assert leaderboard("build", "--dir", home) == 0
     assert leaderboard("check", "--dir", home) == 0

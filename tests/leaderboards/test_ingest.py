@@ -120,7 +120,7 @@ def test_a_training_run_brings_its_records_and_a_parent_once(tmp_path, capsys):
             ("base", None), ("ppo/checkpoint-9", "PPO"), ("sft/checkpoint-5", "SFT")
         ]  # fmt: skip
     assert ingest(home, tmp_path / "sft", "--stage", "base") == 2
-    assert "say model, parent, stage and step themselves" in capsys.readouterr().err
+    assert "a run's records state model, parent, stage and step already" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_bad_input(tmp_path, capsys):
@@ -255,9 +255,10 @@ def test_killing_at_random_moments_leaves_whole_lines_and_whole_tables(tmp_path,
             longest = time.monotonic() - started
         # All eight records of a run, or none of them.
         assert len(read_records(tmp_path / "records")) % 8 == 0
-        assert (tmp_path / "index.html").read_text().endswith("</html>\n")
-        assert (tmp_path / "README.md").read_text().endswith("|\n")
-        assert all(path.read_text().endswith("tabular}\n") for path in tmp_path.glob("tables/*.tex"))
+        made = tmp_path / "generated"
+        assert (made / "index.html").read_text().endswith("</html>\n")
+        assert (made / "README.md").read_text().endswith(".tex).\n")
+        assert all(path.read_text().endswith("tabular}\n") for path in made.glob("tables/*.tex"))
     assert ingest(tmp_path, outputs) == 0
     assert leaderboard("build", "--dir", tmp_path) == 0
     assert leaderboard("check", "--dir", tmp_path) == 0
@@ -292,7 +293,7 @@ def test_several_attempts_become_records_with_a_table_of_their_own(tmp_path, dia
             "no_answer": 4,
         }
     assert leaderboard("build", "--dir", tmp_path) == 0
-    tables = (tmp_path / "README.md").read_text()
+    tables = (tmp_path / "generated" / "README.md").read_text()
     assert tables.count("protocol: up to 5 attempts with feedback") == 2
     assert tables.count("protocol: single attempt") == 2
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from points24.harness.analysis.curve import Curve, best_ood, curve
-from points24.harness.analysis.curve_report import summary
+from points24.harness.analysis.summaries import curve_summary
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.files import replacing, replacing_folder, write_json, write_text
 from points24.harness.records.ingest import model_name
@@ -166,7 +166,7 @@ class RunFolder:
         """Write `curve.json`, mark the best OOD and the final checkpoint, remove the states."""
         step = max(map(_step, self.path.glob("checkpoint-*")))
         if found := self.curve():
-            write_json(self.path / "curve.json", summary(found))
+            write_json(self.path / "curve.json", curve_summary(found))
             self.mark("best-ood", best_ood(found))
         self.mark("final", step)  # before the states go: a run must not resume from half-removed states
         shutil.rmtree(self.state, ignore_errors=True)

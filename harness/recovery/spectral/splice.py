@@ -1,4 +1,4 @@
-"""Put singular directions, or values, of a source matrix B into a target matrix T, at chosen ranks.
+"""Restore singular directions, or values, of a source matrix B in a target matrix T, at chosen ranks.
 
 With B = Σ b_i p_i q_iᵀ and T = Σ t_i u_i v_iᵀ, the chosen ranks I of T become
 
@@ -26,24 +26,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from points24.harness.recovery.specs import Interval, weights
+from points24.harness.recovery.specs import RESTORE, Cut, Interval, weights
 from points24.harness.recovery.spectral.factors import Factors, chunk_rows, orient, row_chunks
 
-RESTORE = ("directions", "values", "both")
 _STRIP = 2**22
 """Elements of all results together that are held at once: 8 MiB in bf16."""
 
 Put = Callable[[int, slice, slice, Tensor], None]
 """(number of the cut, rows, columns, what is there now): takes a part of a result."""
-
-
-class Cut(NamedTuple):
-    """What to restore in one matrix."""
-
-    restore: str
-    intervals: tuple[Interval, ...]
-    taper: int = 0
-    """Ranks over which a cut is spread; 0 is a hard cut."""
 
 
 class Factored(NamedTuple):
@@ -74,8 +64,8 @@ def splice(
 ) -> list[Change]:
     """Make every cut of one pair of (rows, cols) matrices, in one pass over their rows.
 
-    Hard cuts that restore the same share one running sum over the ranks, so many cost about as much as the
-    widest of them alone. The results are handed over strip by strip; strips that equal the target's are not.
+    Hard cuts that restore the same share one running sum over the ranks, so many of them cost about as much
+    as the widest alone. Results are handed over strip by strip, except strips that equal the target's.
 
     Args:
         source: B and its factors, with the vectors of the `wanted_ranks`
@@ -139,22 +129,29 @@ def _edits(
                 for side in sides:
                     side._replace(weight=side.weight * taper).add_to(edit, *_span(cut, len(x)))
                 yield i, edit
-            elif _is_all_of_source(
-                cut, len(x)
-            ):  # said so, it is exact where the sum leaves noise around zeros
-                yield i, b - t
+            elif _is_all_of_source(cut, len(x)):
+                yield i, b - t  # exact, where the sum over the ranks would leave noise around zeros
             else:
                 hard[i] = cut
         yield from _hard_edits(sides, hard)
 
 
 def _hard_edits(sides: Sequence[_Side], cuts: Mapping[int, Cut]) -> Iterator[tuple[int, Tensor]]:
-    """The same for cuts without a taper that restore the same, in one sum over the ranks."""
+    """The same for cuts without a taper that restore the same, in one running sum over the ranks.
+
+    For example, cut 0 wants ranks 0-2 and 8-9, cut 1 wants ranks 0-4. Their intervals end at 0, 3, 5, 8, 10.
+
+        ranks    running sum    what happens at the end of the stretch
+        0-2      S(0-2)         cut 0 sets it aside: its first interval is complete
+        3-4      S(0-4)         cut 1 is complete: S(0-4)
+        5-7      S(0-4)         no cut wants these ranks, so they are not summed
+        8-9      S(0-4, 8-9)    cut 0 is complete: S(0-4, 8-9) - S(0-4), from before rank 8, + S(0-2)
+    """
     intervals = {interval for cut in cuts.values() for interval in cut.intervals}
     first = min((start for start, _ in intervals), default=0)
-    running = torch.zeros_like(sides[0].rows)  # the sum over the ranks so far that any cut wants
-    before: dict[int, Tensor] = {}  # what it was where a cut's interval began, unless zero
-    earlier: dict[int, Tensor] = {}  # the sum over a cut's earlier intervals
+    running = torch.zeros_like(sides[0].rows)  # over the ranks so far that any cut wants
+    before: dict[int, Tensor] = {}  # cut -> the running sum where its present interval began, unless zero
+    earlier: dict[int, Tensor] = {}  # cut -> the sum over its complete intervals
     for start, stop in pairwise(sorted({end for interval in intervals for end in interval})):
         for i, cut in cuts.items():
             if start > first and any(start == begin for begin, _ in cut.intervals):
@@ -202,11 +199,13 @@ def _coefficients(restore: str, b: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     return torch.zeros_like(t), (t > 0).to(t) * (b / safe_t - 1)
 
 
-def splice_compat(source: Tensor, target: Tensor, cut: Cut, dtype: torch.dtype) -> tuple[Tensor, Change]:
-    """What the paper's scripts do, their flaws included: for comparison only.
+def splice_like_paper_scripts(
+    source: Tensor, target: Tensor, cut: Cut, dtype: torch.dtype
+) -> tuple[Tensor, Change]:
+    """What the paper's scripts do, flaws included: for comparison only.
 
-    Two full SVDs in fp32; and when every rank is chosen the source is returned as it is, whatever was to be
-    restored, values included.
+    They take two full SVDs in fp32. When every rank is chosen they return the source unchanged, even if only
+    directions or values were to be restored.
     """
     b, t = source.float(), target.float()
     ranks = min(t.shape)

@@ -1,6 +1,6 @@
 import pytest
 
-from points24.harness.analysis.comparison import difference, paired_table, recovered
+from points24.harness.analysis.comparison import difference, paired_table, recovered_share
 from points24.harness.analysis.statistics import Paired, ratio_interval, sign_flip
 from points24.tasks.cards import RULES, hand_of
 from points24.tasks.hand_sets import hand_set
@@ -30,14 +30,14 @@ def test_what_is_recovered_is_a_share_of_what_was_lost():
     source, target = record("1" * 12 + "0" * 8), record("0" * 19 + "1")
     repaired = record("1" * 6 + "0" * 13 + "1")
     gains, losses = [1] * 6 + [0] * 14, [1] * 12 + [0] * 7 + [-1]
-    assert recovered(repaired, source, target) == (6 / 11, ratio_interval(gains, losses))
-    assert recovered(source, source, target) == (1, (1, 1))
-    assert recovered(target, source, target) == (0, (0, 0))
+    assert recovered_share(repaired, source, target) == (6 / 11, ratio_interval(gains, losses))
+    assert recovered_share(source, source, target) == (1, (1, 1))
+    assert recovered_share(target, source, target) == (0, (0, 0))
 
 
-def test_where_nothing_was_lost_nothing_is_recovered():
-    assert recovered(record("1110"), record("1100"), record("0011")) is None
-    assert recovered(record("1110"), record("1000"), record("0011")) is None
+def test_where_nothing_was_lost_nothing_is_recovered_share():
+    assert recovered_share(record("1110"), record("1100"), record("0011")) is None
+    assert recovered_share(record("1110"), record("1000"), record("0011")) is None
 
 
 def test_where_hands_repeat_what_is_recovered_goes_by_hand():
@@ -46,10 +46,10 @@ def test_where_hands_repeat_what_is_recovered_goes_by_hand():
     source, repaired, target = (record(bits * 78, **common) for bits in ("110", "100", "001"))
     played = [hand_of(deal.cards) for deal in hands.deals]
     expected = ratio_interval([1, 0, -1] * 78, [1, 1, -1] * 78, played)
-    assert recovered(repaired, source, target) == (0, expected)
+    assert recovered_share(repaired, source, target) == (0, expected)
     assert expected != ratio_interval([1, 0, -1] * 78, [1, 1, -1] * 78)
 
 
 def test_only_records_of_one_protocol_make_a_share():
     with pytest.raises(ValueError, match="one protocol"):
-        recovered(record(), record(), record(attempts=5))
+        recovered_share(record(), record(), record(attempts=5))

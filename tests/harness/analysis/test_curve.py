@@ -4,8 +4,8 @@ import pytest
 
 from points24.harness.analysis.comparison import interval_of
 from points24.harness.analysis.curve import best_ood, curve, forgetting
-from points24.harness.analysis.curve_report import sentence, summary, table
 from points24.harness.analysis.statistics import Paired, paired_interval, wilson
+from points24.harness.analysis.summaries import curve_sentence, curve_summary, curve_table
 from points24.tasks.cards import RULES
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
@@ -37,7 +37,7 @@ def test_steps_stand_in_order_with_the_parent_first():
     assert found.steps == [0, 10, 20, 30]
     assert list(found.ood) == [0, 10, 30]
     assert list(found.scores) == ["id", "ood"]
-    assert (found.run, found.stage, found.parent, found.end) == ("run", "SFT", "base", 30)
+    assert (found.run, found.stage, found.parent, found.final) == ("run", "SFT", "base", 30)
 
 
 def test_a_parent_that_is_a_checkpoint_itself_is_step_0():
@@ -87,7 +87,7 @@ def test_forgetting_begins_after_the_last_step_like_the_peak():
     # Holm: 3/512, then 2/8, then 1/2.
     found = forgetting(won(8, 10, 6, 0))
     assert (found.peak, found.peak_from, found.peak_to) == (20, 10, 30)
-    assert (found.begins_after, found.seen_by, found.end) == (30, 40, 40)
+    assert (found.begins_after, found.seen_by, found.final) == (30, 40, 40)
     assert found.p == pytest.approx(3 / 512)
     assert found.lost == pytest.approx(10 / 12)
     assert found.interval == paired_interval(Paired(0, 10, 0, 2))
@@ -107,7 +107,7 @@ def test_a_dip_that_is_made_good_is_no_forgetting():
 def test_an_end_that_chance_can_explain_is_no_forgetting():
     found = forgetting(won(12, 7))  # 5 deals to none: p 1/16
     assert (found.p, found.seen_by, found.peak_to) == (pytest.approx(1 / 16), None, 20)
-    assert sentence(found).startswith("No forgetting seen: OOD accuracy falls by 41.7 points")
+    assert curve_sentence(found).startswith("No forgetting seen: OOD accuracy falls by 41.7 points")
 
 
 def test_tests_are_adjusted_for_every_step_that_differs_from_the_peak():
@@ -125,16 +125,16 @@ def test_deals_won_anew_count_against_a_loss():
 
 def test_a_run_that_only_gains_has_forgotten_nothing():
     found = forgetting(won(1, 5, 12))
-    assert (found.peak, found.end, found.lost, found.p, found.seen_by) == (30, 30, 0, 1, None)
-    assert sentence(found) == "No forgetting seen: OOD accuracy is highest at the end, step 30."
+    assert (found.peak, found.final, found.lost, found.p, found.seen_by) == (30, 30, 0, 1, None)
+    assert curve_sentence(found) == "No forgetting seen: OOD accuracy is highest at the final step, 30."
 
 
 def test_a_run_that_only_forgets_has_its_peak_at_step_0():
     run = curve([base("1" * 12), at(10, "1" * 5 + "0" * 7), at(20, "0" * 12)])
     found = forgetting(run)
     assert (found.peak, found.begins_after, found.seen_by) == (0, 0, 10)
-    assert [row[""] for row in table(run)] == [
-        "peak, forgetting begins after", "best OOD, forgetting seen", "end"
+    assert [row[""] for row in curve_table(run)] == [
+        "peak, forgetting begins after", "best OOD, forgetting seen", "final"
     ]  # fmt: skip
 
 
@@ -147,13 +147,13 @@ def test_rows_show_counts_intervals_and_the_memorised_rule():
     verdicts = {"correct": 21, "wrong_rule": 117, "no_answer": 96}
     run = curve([at(10, "1" * 21 + "0" * 213, verdicts=verdicts), at(20, "1100", **on("id_heldout"))])
     low, high = wilson(2, 4)
-    assert table(run) == [
+    assert curve_table(run) == [
         {
             "step": "10",
             "held-out": "",
             "OOD": "21/234 9.0 % [5.9, 13.3]",
             "OOD wrong_rule": "50.0 %",
-            "": "best OOD, end",
+            "": "best OOD, final",
         },
         {
             "step": "20",
@@ -167,10 +167,10 @@ def test_rows_show_counts_intervals_and_the_memorised_rule():
 
 def test_the_summary_is_json_that_leads_back_to_the_records():
     run = curve([base(), at(10, "1110")])
-    found = json.loads(json.dumps(summary(run)))
-    assert found == summary(run)
-    assert (found["run"], found["best_ood"], found["end"]) == ("run", 10, 10)
-    assert found["forgetting"]["sentence"] == sentence(forgetting(run))
+    found = json.loads(json.dumps(curve_summary(run)))
+    assert found == curve_summary(run)
+    assert (found["run"], found["best_ood"], found["final"]) == ("run", 10, 10)
+    assert found["forgetting"]["sentence"] == curve_sentence(forgetting(run))
     assert found["steps"][1] == {
         "step": 10,
         "ood": {

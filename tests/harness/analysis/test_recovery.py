@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from points24.harness.analysis.comparison import difference, interval_of, recovered
+from points24.harness.analysis.comparison import difference, interval_of, recovered_share
 from points24.harness.analysis.recovery import against_baseline, missing_references, recipe_of, recoveries
-from points24.harness.analysis.recovery_report import sentence, summary, table
 from points24.harness.analysis.statistics import holm
+from points24.harness.analysis.summaries import recovery_sentence, recovery_summary, recovery_table
 from points24.tasks.cards import RULES
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
@@ -52,7 +52,7 @@ def test_a_repair_is_measured_between_its_target_and_its_source():
     source, target, repair = pair.source.ood.record, pair.target.ood.record, mended.ood.record
     assert (source.model, target.model, repair.model) == ("early", "late", "mended")
     assert (mended.ood.share, mended.ood.interval) == (9 / 20, interval_of(repair))
-    assert (mended.recovered, mended.interval) == recovered(repair, source, target)
+    assert (mended.recovered, mended.interval) == recovered_share(repair, source, target)
     assert mended.recovered == (9 - 3) / (15 - 3)
     assert mended.ood_gain.share == (9 - 3) / 20
     assert mended.id is not None
@@ -71,7 +71,9 @@ def test_a_repair_that_equals_an_end_recovers_all_or_nothing():
 def test_a_target_that_lost_nothing_has_nothing_to_recover():
     (pair,) = recoveries([*repaired("mended", 9, pair=("late", "early")), *ends()])
     assert (pair.checkpoints[0].recovered, pair.checkpoints[0].interval) == (None, None)
-    assert sentence(pair).startswith("Nothing to recover: on OOD the target is not below the source (75.0 %")
+    assert recovery_sentence(pair).startswith(
+        "Nothing to recover: on OOD the target is not below the source (75.0 %"
+    )
 
 
 def test_pairs_filters_and_decodings_stand_apart():
@@ -215,8 +217,8 @@ def test_the_best_repair_is_tested_against_the_best_baseline_as_one_of_its_kind(
     best, half = (next(r for r in mended if r.model == name) for name in ("best", "half"))
     assert versus.p == difference(best, half).p == 2 / 64  # 6 deals to none
     assert versus.p_holm == 3 * 2 / 64
-    assert sentence(pair) == (
-        "Best spectral repair on OOD: directions, all ranks, 70.0 %; it recovers 92 % of the 60.0 points that the target "
+    assert recovery_sentence(pair) == (
+        "Best spectral recovery on OOD: directions, all ranks, 70.0 %; it recovers 92 % of the 60.0 points that the target "
         "lost (95 % interval 73 to 110 %), at −50.0 points on ID. Against the best baseline, interpolate 0.5: "
         "+30.0 points (95 % interval +9.1 to +51.9, p = 0.094 after Holm); chance alone can explain that."
     )
@@ -224,27 +226,27 @@ def test_the_best_repair_is_tested_against_the_best_baseline_as_one_of_its_kind(
 
 def test_a_baseline_ahead_is_said_to_be():
     (pair,) = recoveries([*repaired("weak", 4), *repaired("half", 15, recipe=INTERPOLATE), *ends()])
-    assert sentence(pair).endswith("after Holm); the baseline beats it.")
+    assert recovery_sentence(pair).endswith("after Holm); the baseline beats it.")
 
 
 def test_without_the_other_kind_the_sentence_says_so():
-    assert sentence(recoveries([*repaired("a", 9), *ends()])[0]).endswith("No baseline was scored.")
+    assert recovery_sentence(recoveries([*repaired("a", 9), *ends()])[0]).endswith("No baseline was scored.")
     (pair,) = recoveries([*repaired("a", 9, recipe=INTERPOLATE), *ends()])
-    assert sentence(pair).startswith("Best baseline on OOD: interpolate 0.5, 45.0 %")
-    assert sentence(pair).endswith("No spectral repair was scored.")
+    assert recovery_sentence(pair).startswith("Best baseline on OOD: interpolate 0.5, 45.0 %")
+    assert recovery_sentence(pair).endswith("No spectral recovery was scored.")
 
 
 def test_a_loss_that_is_hardly_seen_leaves_what_is_recovered_unbounded():
     records = [*scored("early", 5), *scored("late", 4), *repaired("mended", 5)]
     (pair,) = recoveries(records)
     assert (pair.checkpoints[0].recovered, pair.checkpoints[0].interval) == (1, None)
-    assert table(pair)[2]["recovered %"] == "100 [unbounded]"
-    assert "interval unbounded: these deals hardly tell the target from the source" in sentence(pair)
+    assert recovery_table(pair)[2]["recovered %"] == "100 [unbounded]"
+    assert "interval unbounded: these deals hardly tell the target from the source" in recovery_sentence(pair)
 
 
 def test_rows_are_the_ends_and_the_repairs_best_first():
     mended = [*repaired("a", 9, 12), *repaired("b", 12, 10, INTERPOLATE)]
-    rows = table(recoveries([*mended, *ends()])[0])
+    rows = recovery_table(recoveries([*mended, *ends()])[0])
     assert [row["checkpoint"] for row in rows] == [
         "source: early", "target: late", "interpolate 0.5", "directions, all ranks"
     ]  # fmt: skip
@@ -256,13 +258,13 @@ def test_rows_are_the_ends_and_the_repairs_best_first():
 def test_the_summary_is_json_that_leads_back_to_the_records():
     mended = repaired("mended", 9, 12)
     (pair,) = recoveries([*mended, *ends()])
-    found = json.loads(json.dumps(summary(pair)))
-    assert found == summary(pair)
+    found = json.loads(json.dumps(recovery_summary(pair)))
+    assert found == recovery_summary(pair)
     assert (found["source"]["name"], found["target"]["name"], found["best"]) == (
         "early",
         "late",
         mended[0].key,
     )
-    (row,) = found["repairs"]
+    (row,) = found["checkpoints"]
     assert (row["recovered"], row["rank_share"], row["layer_share"]) == (0.5, 1, 1)
     assert (row["ood"]["k"], row["id"]["record"]) == (9, mended[1].key)

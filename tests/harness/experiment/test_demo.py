@@ -4,11 +4,11 @@ from points24.harness.records.store import add_records
 from tests.harness.experiment.test_measures import world
 
 
-def test_the_demo_shows_the_fall_and_the_repairs(monkeypatch, capsys, tmp_path):
+def test_the_demo_shows_the_fall_and_the_recovery(monkeypatch, capsys, tmp_path):
     _, records = world(1, n=60)
 
-    def conduct(experiment, jobs, only):
-        assert (experiment.config.base, jobs, only) == ("nano-plain", 1, ("sft", "sweep"))
+    def conduct(experiment, only):
+        assert (experiment.config.base, only) == ("nano-plain", ("sft", "sweep"))
         assert experiment.settings["sweep"]["limit"]
         trained = [r for r in records if r.stage in ("base", "SFT") and not r.recipe]
         ends = [r for r in records if r.stage in ("recovered", "SFT")]
@@ -23,6 +23,6 @@ def test_the_demo_shows_the_fall_and_the_repairs(monkeypatch, capsys, tmp_path):
         "recovered %",
         "directions, all ranks",
         "interpolate 0.5",
-        "Best spectral repair on OOD",
+        "Best spectral recovery on OOD",
     ):
         assert words in text

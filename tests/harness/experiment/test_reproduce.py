@@ -1,24 +1,36 @@
 import json
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.config import read_settings
-from points24.harness.experiment import commands as reproduce
-from points24.harness.experiment.commands import conduct
+from points24.harness.experiment import commands, manifest, runner
+from points24.harness.experiment.config import ReproduceConfig
+from points24.harness.experiment.manifest import (
+    Floor,
+    experiment_manifest,
+    read_manifest,
+    write_reproduction,
+)
 from points24.harness.experiment.plan import plan_text
-from points24.harness.experiment.stages import Experiment, ReproduceConfig, read_experiment
+from points24.harness.experiment.runner import conduct
+from points24.harness.experiment.stages import Experiment, read_experiment
+from points24.harness.records.store import add_records, read_records
+from points24.harness.sweep import leaderboard
 from points24.tasks.errors import InputError
+from tests.harness.experiment.test_measures import world
 
 SECTIONS = {
     "sft": {"output_dir": "nano-sft", "max_steps": 400},
     "ppo": {"max_steps": 8},
     "sweep": {"engine": "hf", "limit": 10, "model_args": {"dtype": "float32"}, "apply_chat_template": True},
 }
-NAMES = ["sft-0", "ppo-early-0", "ppo-late-0", "drift-base-0", "drift-best-ood-0", "sweep-0", "cells-0"]
+NAMES = ["sft-0", "ppo-early-0", "ppo-late-0", "drift-base-0", "drift-best-ood-0", "sweep-0", "2x2-0"]
 
 
 @pytest.fixture
@@ -49,7 +61,7 @@ def ran(monkeypatch, experiment):
             (experiment.out / out / "final").symlink_to("checkpoint-40")
         return subprocess.CompletedProcess(command, status)
 
-    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    monkeypatch.setattr(runner.subprocess, "run", run)
     return found
 
 
@@ -68,18 +80,21 @@ def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
     assert sft[:4] == ["train", "sft", "--config", "nano.yaml"]
     assert {"max_steps=40", f"output_dir={experiment.out}/sft-0", "seed=0"} <= set(sft)
     assert f"model_name_or_path={experiment.out}/sft-0/checkpoint-20" in early
-    *_, from_base, from_best, sweep, cells = ran.commands
+    *_, from_base, from_best, sweep, two_by_two = ran.commands
     names = [
         [Path(word).parent.name + "/" + Path(word).name for word in words[2:-2]]
         for words in (from_base, from_best)
     ]
-    ends = [f"ppo-{start}-0/checkpoint-40" for start in ("early", "late")]
-    assert names == [["sft-0/checkpoint-20", "sft-0/checkpoint-40", *ends], ["sft-0/checkpoint-40", *ends]]
+    finals = [f"ppo-{start}-0/checkpoint-40" for start in ("early", "late")]
+    assert names == [
+        ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *finals],
+        ["sft-0/checkpoint-40", *finals],
+    ]
     assert (Path(from_base[1]).name, from_best[1]) == ("nano-plain", f"{experiment.out}/sft-0/checkpoint-20")
     (pairs,) = read_settings(None, [sweep[-1]])["pairs"]
     assert pairs["source"].endswith("sft-0/checkpoint-20")
     assert pairs["target"].endswith("sft-0/checkpoint-40")
-    assert cells[cells.index("--engine") :] == (
+    assert two_by_two[two_by_two.index("--engine") :] == (
         ["--engine", "hf", "--model_args", "dtype=float32", "--limit", "10", "--apply_chat_template"]
     )
     assert [p.name for p in sorted((experiment.out / "stages").iterdir())] == sorted(
@@ -111,7 +126,7 @@ def test_what_was_done_with_other_settings_is_not_taken_for_this(experiment, ran
     conduct(experiment, 1)
     ran.commands.clear()
     other = Experiment(experiment.config, "nano.yaml", SECTIONS, {"sft": {"max_steps": 20}})
-    with pytest.raises(InputError, match="sft-0 was done with other settings; expected another output_dir"):
+    with pytest.raises(InputError, match="sft-0 was done with other settings; choose another output_dir"):
         conduct(other, 1)
     experiment.config.num_threads = 3
     with pytest.raises(InputError, match="sft-0 was done with other settings"):
@@ -169,7 +184,8 @@ def test_variants_and_overrides_replace_settings():
         (["seedz=[1]"], "unknown key 'seedz'; allowed: output_dir, base"),
         (["seeds=[1,1]"], r"seeds: expected different ones, found \[1, 1\]"),
         (["num_threads=0"], "num_threads: expected at least 1, found 0"),
-        (["--jobs", "0"], "jobs: expected at least 1, found 0"),
+        (["--seeds", "0,x"], r"seeds: expected list\[int\], found \[0, 'x'\]"),
+        (["--workers", "0"], "workers: expected at least 1, found 0"),
     ],
 )
 def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, arguments, message):
@@ -180,26 +196,39 @@ def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, arguments, message
     assert not list(tmp_path.iterdir())
 
 
-def test_the_plan_has_hours_disk_and_commands(monkeypatch):
+def test_the_plan_has_steps_disk_and_commands(monkeypatch):
     pytest.importorskip("trl")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    text = plan_text(read_experiment("qwen2.5-7b.yaml", ["seeds=[0,1]"]))
+    text = plan_text(read_experiment("qwen2.5-7b.yaml", ["seeds=[0,1]"]), Path("here"))
     assert "seeds: 0, 1; from Qwen/Qwen2.5-7B-Instruct" in text
-    assert "PPO                6 x" in text
-    total = next(line for line in text.splitlines() if line.startswith("in all"))
-    assert float(total.split()[3]) > 10
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
+    assert rows["sft"][:2] == ["2", "1,600"]
+    assert rows["ppo"][:2] == ["6", "160"]
+    assert rows["2x2"] == ["12", "1,236"]
     commands = [line.partition(": ")[2] for line in text.splitlines() if line[:4] in ("sft-", "ppo-")]
     assert len(commands) == 8
     assert all(command.startswith("torchrun --standalone --nproc_per_node 8 ") for command in commands)
     assert "/sft-1/checkpoint-* " in text
+    assert text.endswith("\nleaderboard: points24 leaderboard build --dir here")
 
 
-def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
-    conduct(experiment, 1)
-    ends = ["ppo-early-0/checkpoint-40", "ppo-late-0/checkpoint-40"]
+def test_the_plan_adds_up_the_checkpoints_of_all_runs():
+    pytest.importorskip("trl")
+    text = plan_text(read_experiment("nano.yaml", ["seeds=[0,1]"]), Path("here"))
+    (row,) = (line for line in text.splitlines() if line.startswith("sft "))
+    size = (model_folder("nano-plain") / "model.safetensors").stat().st_size
+    # 11 checkpoints of each of two runs; the base is stored in bfloat16, a run in float32.
+    assert float(row.split()[-2]) == pytest.approx(2 * 11 * 2 * size / 2**20, rel=0.01)
+
+
+@pytest.fixture
+def measured(experiment, ran):
+    """The experiment with every stage done and its drift measured; the checkpoints that drift is measured to."""
+    conduct(experiment)
+    finals = ["ppo-early-0/checkpoint-40", "ppo-late-0/checkpoint-40"]
     others = {
-        "base": ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *ends],
-        "best-ood": ["sft-0/checkpoint-40", *ends],
+        "base": ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *finals],
+        "best-ood": ["sft-0/checkpoint-40", *finals],
     }
     facts = {"change": 0.2, "alignment": [0.5] * 10}
     for first, checkpoints in others.items():
@@ -207,13 +236,78 @@ def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, ran):
         folder = experiment.out / f"drift-{first}-0"
         folder.mkdir()
         (folder / "drift.json").write_text(json.dumps({"matrices": rows[: len(checkpoints)]}))
+    return others
+
+
+def test_the_manifest_speaks_of_names_and_not_of_paths(experiment, measured):
+    others = measured
     (experiment.out / "stages" / "sft-1.json").write_text("of a seed that is not asked for")
-    manifest = experiment.manifest()
-    assert str(experiment.out.parent) not in json.dumps(manifest)
-    assert manifest["base"] == "nano-plain"
-    (seed,) = manifest["seeds"]
-    assert (seed["best_ood"], seed["end"]) == ("sft-0/checkpoint-20", "sft-0/checkpoint-40")
-    assert seed["ppo"]["late"] == {"start": "sft-0/checkpoint-40", "end": "ppo-late-0/checkpoint-40"}
-    assert [row["checkpoint"] for row in manifest["drift"]] == [*others["base"], *others["best-ood"]]
-    assert [row["values"] for row in manifest["drift"]] == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0]
-    assert manifest["seconds"].keys() == set(NAMES)
+    made = asdict(experiment_manifest(experiment))
+    assert str(experiment.out.parent) not in json.dumps(made)
+    assert made["base"] == "nano-plain"
+    (seed,) = made["seeds"]
+    assert (seed["best_ood"], seed["final"]) == ("sft-0/checkpoint-20", "sft-0/checkpoint-40")
+    assert seed["ppo"]["late"] == {"start": "sft-0/checkpoint-40", "final": "ppo-late-0/checkpoint-40"}
+    assert [row["checkpoint"] for row in made["drift"]] == [*others["base"], *others["best-ood"]]
+    assert [row["values"] for row in made["drift"]] == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0]
+    assert made["seconds"].keys() == set(NAMES)
+
+
+def test_results_go_where_the_leaderboard_reads_them(experiment, measured, tmp_path):
+    _, records = world(1, n=8)
+    base = [r for r in records if r.stage == "base"]
+    add_records(
+        experiment.out / "sft-0" / "records" / "records.jsonl", [r for r in records if r.stage == "SFT"]
+    )
+    add_records(experiment.out / "2x2-0" / "records" / "records.jsonl", base)
+    folder = tmp_path / "leaderboard" / "reproduction" / "out"
+    folder.mkdir(parents=True)
+    (folder / "seed-7.jsonl").write_text("of a run with other seeds")
+    for _ in range(2):  # the second time gives the same files
+        write_reproduction(experiment, folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "seed-0.jsonl"]
+        assert read_manifest(folder / "manifest.json") == experiment_manifest(experiment)
+        assert {r.key for r in read_records(folder)} == {r.key for r in records if r.stage in ("base", "SFT")}
+
+
+def test_what_seeds_share_is_written_once(experiment, measured, tmp_path, monkeypatch):
+    _, records = world(1, n=8)
+    experiment.config.seeds = [0, 1]
+    monkeypatch.setattr(manifest, "experiment_manifest", lambda _: Floor(values=0.1, alignment=(0.5,) * 10))
+    for seed in (0, 1):
+        add_records(experiment.out / f"2x2-{seed}" / "records" / "records.jsonl", records[:4])
+    write_reproduction(experiment, tmp_path / "made")
+    assert [r.key for r in read_records(tmp_path / "made")] == [r.key for r in records[:4]]
+    assert (tmp_path / "made" / "seed-1.jsonl").read_text() == ""
+
+
+def test_the_last_step_is_the_command_of_the_leaderboard(monkeypatch, capsys, tmp_path):
+    ran = []
+    monkeypatch.setattr(commands, "conduct", lambda experiment, workers: ran.append(experiment.out))
+    monkeypatch.setattr(commands, "write_reproduction", lambda _, folder: ran.append(folder))
+    monkeypatch.setattr(
+        leaderboard.subprocess,
+        "run",
+        lambda words, **_: ran.append(words[3:]) or SimpleNamespace(returncode=3),
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "--quick", "--dir", "here"]) == 3
+    assert ran == [
+        tmp_path / "nano-quick",
+        Path("here/reproduction/nano-quick"),
+        ["leaderboard", "build", "--dir", "here"],
+    ]
+    assert capsys.readouterr().err == "points24: leaderboard: points24 leaderboard build --dir here\n"
+
+
+def test_seeds_are_a_list(monkeypatch, tmp_path):
+    seeds = []
+    monkeypatch.setattr(
+        commands, "conduct", lambda experiment, workers: seeds.append(experiment.config.seeds)
+    )
+    monkeypatch.setattr(commands, "write_reproduction", lambda *_: None)
+    monkeypatch.setattr(commands, "build_leaderboard", lambda _: 0)
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "--seeds", "3"]) == 0
+    assert main(["reproduce", "--seeds", "0,2"]) == 0
+    assert seeds == [[3], [0, 2]]

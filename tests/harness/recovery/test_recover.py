@@ -313,7 +313,6 @@ def test_a_dry_run_writes_nothing_and_needs_no_weights(tmp_path, capsys):
         == with_weights["disk"]
         == sum(2 * t.numel() for t in AutoModelForCausalLM.from_config(CONFIGS["llama"]()).parameters())
     )
-    assert without["seconds"] > 0
     assert not (tmp_path / "out").exists()
 
 
@@ -348,9 +347,11 @@ def test_task_arithmetic_adds_the_sources_task_vector(tmp_path):
         assert torch.equal(result[name], (t[name].double() - 0.5 * base[name].double()).bfloat16())
 
 
-def test_compat_copies_the_source_when_all_ranks_are_chosen(tmp_path):
+def test_paper_scripts_copy_the_source_when_all_ranks_are_chosen(tmp_path):
     source, target = make_pair(tmp_path)
-    assert recover(source, target, tmp_path / "out", "--ranks", "all", "--layers", "0", "--compat") == 0
+    assert (
+        recover(source, target, tmp_path / "out", "--ranks", "all", "--layers", "0", "--paper-scripts") == 0
+    )
     b, t, result = weights(source), weights(target), weights(tmp_path / "out")
     for name in t:
         copied = "layers.0." in name and t[name].dim() == 2

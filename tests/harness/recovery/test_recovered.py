@@ -13,7 +13,7 @@ from points24.harness.checkpoints.write import Copy
 from points24.harness.cli import main
 from points24.harness.files import sha256
 from points24.harness.recovery.architecture import family_of
-from points24.harness.recovery.plan import recipes_of
+from points24.harness.recovery.recipe import recipes_of
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.recovery.recovered import RecoveredWeights
 from points24.harness.recovery.spectral.factor_store import FactorStore
@@ -24,7 +24,7 @@ GRID = [
     {"ranks": ["top 25%"]},
     {"ranks": ["top 20% + tail 5%"], "restore": ["both"], "taper": ["2"], "layers": ["first 50%"]},
     {"ranks": ["all"], "restore": ["values"]},
-    {"ranks": ["top 25%"], "compat": True},
+    {"ranks": ["top 25%"], "paper_scripts": True},
     {"method": "interpolate", "weight": [0.25]},
     {"method": "reset", "layers": ["0"]},
 ]
@@ -45,7 +45,9 @@ def recover(source, target, out, entry):
         word
         for key, value in entry.items()
         for word in (
-            [f"--{key}"] if value is True else [f"--{key}", value if key == "method" else str(value[0])]
+            [f"--{key.replace('_', '-')}"]
+            if value is True
+            else [f"--{key}", value if key == "method" else str(value[0])]
         )
     ]
     assert main(["recover", "--source", str(source), "--target", str(target), "-o", str(out), *flags]) == 0

@@ -59,7 +59,10 @@ def failing(folder, capsys, *arguments):
         ({"grid": [{"rank": "all"}]}, "grid: unknown key 'rank'; allowed: method, restore, ranks,"),
         ({"grid": [{"ranks": "top twenty"}]}, "grid: 'twenty': expected a share such as 20%"),
         ({"grid": [{"ranks": [0.2]}]}, "grid: ranks: expected list[str | int], found [0.2]"),
-        ({"grid": [{"ranks": "all", "compat": "yes"}]}, "grid: compat: expected bool, found 'yes'"),
+        (
+            {"grid": [{"ranks": "all", "paper_scripts": "yes"}]},
+            "grid: paper_scripts: expected bool, found 'yes'",
+        ),
         (
             {"grid": [{"ranks": "all", "restore": "vectors"}]},
             "restore: expected directions or values or both",
@@ -68,7 +71,10 @@ def failing(folder, capsys, *arguments):
         ({"grid": [{"ranks": "all", "layers": "0-9"}]}, "there is no layer"),
         ({"grid": [{"ranks": ["all", "all"]}]}, "grid: the same recipe is asked for twice"),
         ({"grid": [{"ranks": "all"}, {"ranks": "ALL"}]}, "grid: the same recipe is asked for twice"),
-        ({"grid": [{"method": "rest", "layers": "0"}]}, "grid: method: expected spectral or reset"),
+        (
+            {"grid": [{"method": "rest", "layers": "0"}]},
+            "grid: method: expected spectral or interpolate or reset or task-arithmetic, found",
+        ),
         ({"grid": [{"method": "interpolate"}]}, "grid: weight is missing"),
         ({"grid": [{"method": "task-arithmetic", "weight": 1}]}, "pairs: task-arithmetic needs base"),
         ({"pairs": []}, "pairs: expected at least one, found none"),
@@ -104,8 +110,8 @@ def failing(folder, capsys, *arguments):
             "attempts: expected a whole number",
         ),
         ({"executor": "slrum"}, "executor: expected local or slurm or ray, found 'slrum'"),
-        ({"jobs": 2}, "workers and executor_args go with executor slurm or ray"),
-        ({"executor": "ray", "jobs": 0}, "jobs: expected at least 1, found 0"),
+        ({"workers": 2}, "workers and executor_args go with executor slurm or ray"),
+        ({"executor": "ray", "workers": 0}, "workers: expected at least 1, found 0"),
     ],
 )
 def test_settings_that_make_no_sense(refused, others, message):
@@ -119,7 +125,7 @@ def test_a_pair_of_different_architectures(refused, tmp_path):
 
 
 def test_a_flipped_bit_where_there_is_a_digest(refused, settings, target, tmp_path):
-    folder = shutil.copytree(target, tmp_path / "repaired")
+    folder = shutil.copytree(target, tmp_path / "recovered")
     (folder / "recovery.json").write_text(json.dumps({"sha256": {"model.safetensors": "0" * 64}}))
     pair = settings["pairs"][0] | {"target": str(folder)}
     assert "model.safetensors: SHA-256" in refused(pairs=[pair])
@@ -139,7 +145,7 @@ def test_an_output_folder_that_is_a_file(refused, tmp_path):
 
 
 def test_flags_and_overrides(refused):
-    assert "jobs: expected at least 1, found 0" in refused("--executor", "ray", "--workers", "0")
+    assert "workers: expected at least 1, found 0" in refused("--executor", "ray", "--workers", "0")
     assert "unknown key 'limt'" in refused("limt=3")
     assert "expected key=value, found 'limit'" in refused("limit")
 

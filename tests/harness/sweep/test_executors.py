@@ -13,8 +13,8 @@ from points24.tasks.errors import InputError
 from tests.harness.sweep.conftest import undated
 
 SLURM = {"executor": "slurm", "executor_args": {"cluster": "debug"}}
-LOCAL = {"executor": "slurm", "executor_args": {"cluster": "local", "timeout_min": 5}, "jobs": 2}
-RAY = {"executor": "ray", "jobs": 2}
+LOCAL = {"executor": "slurm", "executor_args": {"cluster": "local", "timeout_min": 5}, "workers": 2}
+RAY = {"executor": "ray", "workers": 2}
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def expected(config, tmp_path):
 
 
 def breaks_off_once(config, jobs):
-    """Ends its process on the share with the repaired jobs, the first time."""
+    """Ends its process on the share with the recovered checkpoints, the first time."""
     flag = Path(config.output_dir) / "broken-off"
     if jobs[0].pair is not None and not flag.exists():
         flag.touch()

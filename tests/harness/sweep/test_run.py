@@ -32,8 +32,8 @@ from points24.tasks.errors import InputError
 from tests.harness.sweep.conftest import GREEDY, LIMIT, undated
 
 RECIPES = ("both-top-20pct-layers-all", "both-top-60pct-layers-all")
-REPAIRED = [f"{name}_of_nano-base_in_target" for name in RECIPES]
-MODELS = ["nano-base", "target", *REPAIRED]
+RECOVERED = [f"{name}_of_nano-base_in_target" for name in RECIPES]
+MODELS = ["nano-base", "target", *RECOVERED]
 ONE: dict[str, Any] = {"grid": [{"ranks": "top 20%", "restore": "both"}]}
 SAMPLING = ONE | {"gen_kwargs": {"do_sample": True, "temperature": 0.5, "max_gen_toks": 48}}
 
@@ -118,8 +118,8 @@ def test_records_are_those_of_recover_and_plain_scoring(undisturbed, target, tmp
     assert len({r.outcomes for r in undisturbed}) > 1
 
 
-def test_repaired_records_say_where_they_come_from(undisturbed):
-    record = next(r for r in undisturbed if r.model == REPAIRED[0])
+def test_recovered_records_say_where_they_come_from(undisturbed):
+    record = next(r for r in undisturbed if r.model == RECOVERED[0])
     assert (record.parent, record.stage) == ("target", "recovered")
     assert record.recipe == {
         "source": "nano-base", "target": "target", "method": "spectral", "restore": "both",
@@ -137,19 +137,19 @@ def test_a_sweep_ends_with_its_report_and_prints_its_records(sweep, undisturbed,
     assert sweep("--json") == 0
     lines = capsys.readouterr().out.splitlines()
     assert undated([Record(**json.loads(line)) for line in lines]) == undated(undisturbed)
-    assert "both, top 20% of ranks" in (tmp_path / "out" / "report" / "recovery.md").read_text()
-    assert (tmp_path / "out" / "report" / "README.md").exists()
+    assert "both, top 20% of ranks" in (tmp_path / "out" / "generated" / "recovery.md").read_text()
+    assert (tmp_path / "out" / "generated" / "README.md").exists()
     assert undated(read_records(tmp_path / "out" / "records")) == undated(undisturbed)
 
 
-def test_a_cell_leaves_what_lm_eval_writes_and_what_it_took(config, tmp_path):
+def test_a_job_leaves_what_lm_eval_writes_and_what_it_took(config, tmp_path):
     outcome = conduct(config(**ONE))
     for job in outcome.jobs:
         folder = tmp_path / "out" / "jobs" / job.key[:16]
         about = json.loads((folder / "job.json").read_text())
         assert about["model"] == job.model
         assert about["seconds"].keys() == {"load", "score", "record"}
-        assert bool(about["repair"]) == (job.pair is not None)
+        assert bool(about["recovery"]) == (job.pair is not None)
         assert len(list(folder.rglob("samples_points24_ood_*.jsonl"))) == 1
     assert not list((tmp_path / "out").rglob("*.partial"))
     assert not (tmp_path / "out" / "factors").exists()
@@ -209,12 +209,12 @@ def test_kept_checkpoints_are_those_that_were_scored(config, undisturbed, tmp_pa
     conduct(config(keep="none"))
     assert kept(out) == []
     conduct(config(keep="best"))  # nothing is scored again
-    best = max(REPAIRED, key=lambda name: next(r.k for r in undisturbed if r.model == name))
+    best = max(RECOVERED, key=lambda name: next(r.k for r in undisturbed if r.model == name))
     assert kept(out) == [best]
     outcome = conduct(config(keep="all"))
-    assert kept(out) == sorted(REPAIRED)
+    assert kept(out) == sorted(RECOVERED)
     for record in outcome.records:
-        if record.model in REPAIRED:
+        if record.model in RECOVERED:
             assert weights_digest(out / "kept" / record.model) == record.weights_sha256
     about = json.loads((out / "kept" / best / "recovery.json").read_text())
     assert about["source"] == str(model_folder("nano-base"))
@@ -224,22 +224,22 @@ def test_kept_checkpoints_are_those_that_were_scored(config, undisturbed, tmp_pa
 
 def test_the_best_is_that_of_the_ood_task_and_of_equals_the_first(config, tmp_path):
     class Results:
-        def __init__(self, won):
-            self.won = won
+        def __init__(self, wins):
+            self.wins = wins
 
         def records(self, job):
             found = []
-            for rule, k in self.won[job.recipe]:
+            for rule, k in self.wins[job.recipe]:
                 found.append(type("R", (), {"filter": "strict-match", "rule": rule, "k": k}))
             return found
 
     jobs = jobs_of(config())
-    for won, best in (
+    for wins, best in (
         ({0: [("id", 8), ("ood", 1)], 1: [("id", 2), ("ood", 3)]}, 1),
         ({0: [("id", 1), ("ood", 3)], 1: [("id", 8), ("ood", 3)]}, 0),
         ({0: [("id", 1)], 1: [("id", 8)]}, 1),
     ):
-        (chosen,) = campaign.best_jobs(jobs, Results(won))  # pyright: ignore[reportArgumentType]
+        (chosen,) = campaign.best_jobs(jobs, Results(wins))  # pyright: ignore[reportArgumentType]
         assert chosen.recipe == best
 
 
@@ -256,7 +256,7 @@ def test_what_is_done_is_not_done_again(config, loads, capsys):
     assert "points24: 3 of 3 jobs are done already" in messages(capsys)
 
 
-def test_a_grid_that_grew_scores_its_new_cells_alone(config, undisturbed, loads):
+def test_a_grid_that_grew_scores_its_new_jobs_alone(config, undisturbed, loads):
     given, _ = loads
     conduct(config(**ONE))
     given.clear()
@@ -264,7 +264,7 @@ def test_a_grid_that_grew_scores_its_new_cells_alone(config, undisturbed, loads)
     assert given == ["RecoveredWeights target"]
 
 
-def test_a_cell_that_fails_is_no_end_of_the_others(sweep, undisturbed, loads, capsys, tmp_path):
+def test_a_job_that_fails_does_not_end_the_others(sweep, undisturbed, loads, capsys, tmp_path):
     given, failing = loads
     failing["FolderWeights target"] = RuntimeError("out of\nmemory")
     assert sweep("--json") == 1
@@ -276,6 +276,7 @@ def test_a_cell_that_fails_is_no_end_of_the_others(sweep, undisturbed, loads, ca
         "points24: trying 1 jobs again",
         "points24: target failed: RuntimeError: out of memory",
         "points24: 1 of 4 jobs failed; the same command tries them again",
+        f"points24: leaderboard: points24 leaderboard build --dir {tmp_path / 'out'}",
     ]
     (error,) = (tmp_path / "out" / "jobs").glob("*.error")
     assert error.read_text().startswith("RuntimeError: out of memory\n\nTraceback")
@@ -305,7 +306,7 @@ def test_a_failure_that_passes_is_retried_within_one_command(config, undisturbed
     assert undated(outcome.records) == undated(undisturbed[:6])
 
 
-def test_when_every_cell_fails_json_is_empty(sweep, loads, capsys):
+def test_when_every_job_fails_json_is_empty(sweep, loads, capsys):
     _, failing = loads
     failing |= dict.fromkeys(
         ("FolderWeights nano-base", "FolderWeights target", "RecoveredWeights target"), RuntimeError("no")
@@ -359,11 +360,11 @@ def no_space(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def before_a_cell(patch):
+def before_a_job(patch):
     patch.setattr(run.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
 
 
-def in_a_cell(patch):
+def in_a_job(patch):
     write = Path.write_text
 
     def limited(path, *arguments, **options):
@@ -384,9 +385,7 @@ def at_a_kept_checkpoint(patch):
     patch.setattr("points24.harness.recovery.recovered.Copy", no_space)
 
 
-@pytest.mark.parametrize(
-    "full", [before_a_cell, in_a_cell, at_a_factor, at_the_records, at_a_kept_checkpoint]
-)
+@pytest.mark.parametrize("full", [before_a_job, in_a_job, at_a_factor, at_the_records, at_a_kept_checkpoint])
 def test_a_full_disk_ends_it_with_one_line_and_it_goes_on_later(
     sweep, undisturbed, monkeypatch, capsys, full
 ):

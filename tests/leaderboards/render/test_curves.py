@@ -2,11 +2,11 @@ import sys
 
 import pytest
 
-import points24.leaderboards
 from points24.harness.analysis.curve import curve
 from points24.harness.cli import main
 from points24.harness.records.store import add_records
-from points24.tasks.errors import InputError
+from points24.leaderboards.aggregate import curves
+from points24.leaderboards.build import build
 from tests.leaderboards.conftest import record
 
 plots = pytest.importorskip("points24.leaderboards.render.curves", reason="needs the extra `plots`")
@@ -20,7 +20,7 @@ def steps(**changes):
 
 
 def test_a_run_is_one_curve_per_filter():
-    found = plots.curves([*steps(filter="flexible-extract"), *steps(), record(model="unrelated")])
+    found, _ = curves([*steps(filter="flexible-extract"), *steps(), record(model="unrelated")])
     assert [(each.run, each.filter) for each in found] == [
         ("run", "strict-match"), ("run", "flexible-extract")
     ]  # fmt: skip
@@ -29,17 +29,30 @@ def test_a_run_is_one_curve_per_filter():
 
 def test_a_parent_counts_where_it_was_scored_likewise():
     tuned = steps(parent="base")
-    assert list(plots.curves([*tuned, record(model="base")])[0].ood) == [0, 10, 20, 30]
-    assert list(plots.curves([*tuned, record("11", model="base")])[0].ood) == [10, 20, 30]
+    for base, expected in (
+        (record(model="base"), [0, 10, 20, 30]),
+        (record("11", model="base"), [10, 20, 30]),
+    ):
+        ((found,), _) = curves([*tuned, base])
+        assert list(found.ood) == expected
 
 
 def test_a_run_of_several_protocols_is_no_curve():
-    with pytest.raises(InputError, match="several protocols"):
-        plots.curves([*steps(), record("11", model="run/checkpoint-40", step=40)])
+    mixed = [*steps(), record("11", model="run/checkpoint-40", step=40)]
+    found, (why,) = curves(mixed)
+    assert found == []
+    assert "several protocols" in why
+
+
+def test_a_run_without_curve_does_not_keep_the_tables_from_being_built(tmp_path, capsys):
+    mixed = [*steps(), record("11", model="run/checkpoint-40", step=40)]
+    add_records(tmp_path / "records" / "a.jsonl", mixed)
+    assert main(["leaderboard", "build", "--dir", str(tmp_path)]) == 0
+    assert "warning: no curve: run: records of several protocols" in capsys.readouterr().err
 
 
 def test_a_single_step_is_no_curve():
-    assert plots.curves(steps()[:1]) == []
+    assert curves(steps()[:1]) == ([], [])
 
 
 def forgetful():
@@ -56,7 +69,7 @@ def test_accuracy_marks_and_the_beginning_of_forgetting_are_drawn_where_the_reco
     assert drawn == {
         "OOD": [(10, pytest.approx(100 * 4 / 12)), (20, 100), (30, 0)],
         "best OOD, step 20": [(20, 100)],
-        "end, step 30": [(30, 0)],
+        "final, step 30": [(30, 0)],
     }
     (span,) = [patch for patch in axes.patches if patch.get_label() == "forgetting begins"]
     assert (span.get_x(), span.get_width()) == (20, 10)
@@ -76,25 +89,22 @@ def test_steps_that_crowd_at_the_start_are_spread():
     assert scale(10, 20, 40, 80, 160, 320) == "symlog"
 
 
-def test_the_same_records_give_the_same_files(tmp_path):
+def test_build_draws_the_same_files_from_the_same_records(tmp_path):
     pair = {"source": "run/checkpoint-30", "target": "run/checkpoint-10", "layers": "all"}
     recipes = [
         pair | {"method": "spectral", "restore": "both", "ranks": f"top {share}%"} for share in (20, 50)
     ]
-    repaired = [record(model=f"repaired-{r['ranks']}", recipe=r) for r in recipes]
-    written = [plots.write_plots([*steps(), *repaired], tmp_path / name) for name in "ab"]
-    assert [path.name for path in written[0]] == [
+    recovered = [record(model=f"recovered-{r['ranks']}", recipe=r) for r in recipes]
+    for name in "ab":
+        add_records(tmp_path / name / "records" / "a.jsonl", [*steps(), *recovered])
+        build(tmp_path / name)
+    first, second = (sorted((tmp_path / name / "generated" / "figures").iterdir()) for name in "ab")
+    assert [path.name for path in first] == [
         "curve_run_strict_match.svg",
         "recovery_run_checkpoint_10_from_run_checkpoint_30_strict_match_ranks.svg",
     ]
-    for first, second in zip(*written, strict=True):
-        assert first.read_bytes() == second.read_bytes()
-
-
-def test_nothing_to_plot_is_bad_input(tmp_path, capsys):
-    add_records(tmp_path / "records" / "a.jsonl", [record()])
-    assert main(["leaderboard", "plot", "--dir", str(tmp_path), "-o", str(tmp_path / "plots")]) == 2
-    assert "nothing to plot" in capsys.readouterr().err
+    for a, b in zip(first, second, strict=True):
+        assert a.read_bytes() == b.read_bytes()
 
 
 def test_the_command_draws_a_run_folder_and_prints_the_path(tmp_path, capsys):
@@ -121,14 +131,8 @@ def test_what_cannot_be_drawn_is_bad_input(tmp_path, capsys, monkeypatch, argume
     assert message in capsys.readouterr().err
 
 
-def test_without_matplotlib_the_commands_say_what_to_install(tmp_path, capsys, monkeypatch):
+def test_without_matplotlib_the_command_says_what_to_install(tmp_path, capsys, monkeypatch):
     add_records(tmp_path / "records" / "curve.jsonl", steps())
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "points24.leaderboards.render.curves")
-    monkeypatch.delattr(points24.leaderboards, "plots")
-    for command in (
-        ["plot", "curve", str(tmp_path)],
-        ["leaderboard", "plot", "--dir", str(tmp_path), "-o", "x"],
-    ):
-        assert main(command) == 2
-        assert "matplotlib is not installed: pip install 'points24[plots]'" in capsys.readouterr().err
+    assert main(["plot", "curve", str(tmp_path)]) == 2
+    assert "matplotlib is not installed: pip install 'points24[plots]'" in capsys.readouterr().err

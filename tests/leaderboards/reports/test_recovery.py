@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-import points24.leaderboards
 from points24.harness.analysis.recovery import recoveries
 from points24.harness.cli import main
-from points24.harness.records.store import add_records, read_records
-from points24.leaderboards import commands
+from points24.harness.records.store import add_records
 from points24.leaderboards.build import build, differing
+from points24.leaderboards.figures import recovery_figures
+from points24.leaderboards.reports import recovery_series
 from points24.leaderboards.reports.recovery import markdown, write_recovery_report
 from points24.tasks.errors import InputError
 from tests.harness.analysis.test_recovery import DIRECTIONS, INTERPOLATE, ends, repaired, scored
@@ -47,11 +47,11 @@ def test_the_report_has_a_sentence_and_a_table_per_pair_and_filter_strict_first(
     lenient = [*ends(filter="flexible-extract"), *repaired("m", 9, filter="flexible-extract")]
     text = markdown(recoveries([*lenient, *sweep()]))
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
-        "late repaired from early, strict-match", "late repaired from early, flexible-extract"
+        "late recovered from early, strict-match", "late recovered from early, flexible-extract"
     ]  # fmt: skip
     strict, _, flexible = text.partition("flexible-extract")
     assert (
-        "Best spectral repair on OOD: directions, all ranks, 60.0 %; it recovers 75 % of the 60.0 points"
+        "Best spectral recovery on OOD: directions, all ranks, 60.0 %; it recovers 75 % of the 60.0 points"
         in strict
     )
     assert "| directions, top 128 ranks " in strict
@@ -65,25 +65,23 @@ def test_names_cannot_break_out_of_the_report():
     names = ("a|b", "c*d")
     records = [*scored("a|b", 15), *scored("c*d", 3), *repaired("m", 9, pair=names)]
     text = markdown(recoveries(records))
-    assert "c\\*d repaired from a\\|b" in text
+    assert "c\\*d recovered from a\\|b" in text
     assert "source: a\\|b" in text
-
-
-def test_the_committed_report_is_what_the_committed_records_give(tmp_path):
-    home = commands._HERE
-    assert (home / "recovery.md").read_text("utf-8") == markdown(recoveries(read_records(home / "records")))
 
 
 def test_the_report_is_built_with_the_tables_and_taken_away_with_its_records(tmp_path):
     add_records(tmp_path / "records" / "a.jsonl", sweep())
-    assert "recovery.md" in build(tmp_path / "records", tmp_path)
-    assert "(recovery.md)" in (tmp_path / "README.md").read_text()
+    made = tmp_path / "generated"
+    assert "recovery.md" in build(tmp_path).changed
+    assert "(recovery.md)" in (made / "README.md").read_text()
+    assert (made / "figures" / f"{STEM}_front.svg").is_file()
     shutil.rmtree(tmp_path / "records")
     add_records(tmp_path / "records" / "a.jsonl", ends())
-    assert "recovery.md" in differing(tmp_path / "records", tmp_path)
-    build(tmp_path / "records", tmp_path)
-    assert not (tmp_path / "recovery.md").exists()
-    assert "recovery.md" not in (tmp_path / "README.md").read_text()
+    assert {"recovery.md", f"figures/{STEM}_front.svg"} <= set(differing(tmp_path))
+    build(tmp_path)
+    assert not (made / "recovery.md").exists()
+    assert not list((made / "figures").iterdir())
+    assert "recovery.md" not in (made / "README.md").read_text()
 
 
 # -- the figures -----------------------------------------------------------------------------------------
@@ -100,30 +98,30 @@ def shown(series):
     return {each.label: [(x, r.ood.record.model) for x, r in each.points] for each in series}
 
 
-def test_a_line_of_ranks_per_kind_and_end_of_the_spectrum(figures):
-    assert shown(figures.ranks_series(pair())) == {
+def test_a_line_of_ranks_per_kind_and_end_of_the_spectrum():
+    assert shown(recovery_series.ranks_series(pair())) == {
         "directions, top": [(0.05, "top5"), (0.5, "top50"), (1, "all")],
         "directions, tail": [(0.5, "tail50"), (1, "all")],
         "values": [(1, "values")],
     }
 
 
-def test_a_line_of_layers_beside_resets(figures):
-    assert shown(figures.layers_series(pair())) == {
+def test_a_line_of_layers_beside_resets():
+    assert shown(recovery_series.layers_series(pair())) == {
         "directions, first": [(0.25, "first"), (1, "all")],
         "values": [(1, "values")],
         "reset, first": [(0.25, "reset")],
     }
 
 
-def test_weighted_baselines_go_by_their_weight(figures):
-    assert shown(figures.weight_series(pair())) == {"interpolate": [(0.5, "half")]}
+def test_weighted_baselines_go_by_their_weight():
+    assert shown(recovery_series.weight_series(pair())) == {"interpolate": [(0.5, "half")]}
 
 
-def test_chosen_modules_make_a_line_of_their_own(figures):
+def test_chosen_modules_make_a_line_of_their_own():
     chosen = DIRECTIONS | {"ranks": "top 20%", "modules": ["q_proj"]}
     (found,) = recoveries([*sweep(), *repaired("q", 4, 17, chosen)])
-    assert shown(figures.ranks_series(found))["directions, top, q_proj"] == [(0.2, "q")]
+    assert shown(recovery_series.ranks_series(found))["directions, top, q_proj"] == [(0.2, "q")]
 
 
 def drawn(axes):
@@ -188,27 +186,27 @@ def test_of_many_points_only_the_front_is_named(figures, monkeypatch):
     assert sorted(texts) == sorted([*on_front, "source", "target"])
 
 
-def test_a_figure_without_two_points_is_left_out(figures):
+def test_a_figure_without_two_points_is_left_out():
     (found,) = recoveries([*ends(), *repaired("mended", 9, 12, DIRECTIONS | {"ranks": "top 20%"})])
-    assert figures.recovery_figures([found]) == [{}]
+    assert recovery_figures([found]) == [{}]
     (found,) = recoveries([*ends(), *repaired("a", 9, 12, RESET), *repaired("b", 9, 12, INTERPOLATE)])
-    assert list(figures.recovery_figures([found])[0]) == [f"{STEM}_front.svg"]
+    assert list(recovery_figures([found])[0]) == [f"{STEM}_front.svg"]
 
 
 def test_without_id_there_is_one_row_of_panels(figures):
     records = [r for r in sweep() if r.rule == "ood"]
     (found,) = recoveries(records)
     assert len(figures.ranks_figure(found).axes) == 2
-    assert figures.front_figure(found) is None
+    assert recovery_series.kinds(found) == ["ranks", "layers"]
 
 
-def test_pairs_of_one_name_get_figures_of_their_own(figures):
+def test_pairs_of_one_name_get_figures_of_their_own():
     again = [
         *ends(30),
         *repaired("a", 9, n=30),
         *repaired("b", 9, n=30, recipe=DIRECTIONS | {"ranks": "top 5%"}),
     ]
-    names = [list(each) for each in figures.recovery_figures(recoveries([*sweep(), *again]))]
+    names = [list(each) for each in recovery_figures(recoveries([*sweep(), *again]))]
     assert names == [
         [f"{STEM}_1_ranks.svg"],
         [f"{STEM}_2_{what}.svg" for what in ("ranks", "layers", "front")],
@@ -219,26 +217,21 @@ def test_pairs_of_one_name_get_figures_of_their_own(figures):
 
 
 def test_the_same_records_give_the_same_report_and_figures(figures, tmp_path):
-    written = [write_recovery_report(sweep(), tmp_path / name) for name in "ab"]
+    written = [write_recovery_report(recoveries(sweep()), tmp_path / name) for name in "ab"]
     assert [path.name for path in written[0]] == [
         "recovery.md", *(f"{STEM}_{what}.svg" for what in ("ranks", "layers", "front"))
     ]  # fmt: skip
     for first, second in zip(*written, strict=True):
         assert first.read_bytes() == second.read_bytes()
     report = written[0][0].read_text("utf-8")
-    assert re.findall(r"!\[.*\]\((.*)\)", report) == [path.name for path in written[0][1:]]
+    assert re.findall(r"!\[.*\]\((.*)\)", report) == [f"figures/{path.name}" for path in written[0][1:]]
 
 
-def test_without_matplotlib_the_report_has_no_figures(tmp_path, monkeypatch):
+def test_without_matplotlib_the_command_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "points24.leaderboards.reports.recovery_plots", raising=False)
-    monkeypatch.delattr(points24.leaderboards, "recovery_plots", raising=False)
-    (report,) = write_recovery_report(sweep(), tmp_path)
-    assert "Figures need matplotlib: pip install 'points24[plots]'" in report.read_text("utf-8")
-    monkeypatch.delitem(sys.modules, "points24.leaderboards.render.curves", raising=False)
-    monkeypatch.delattr(points24.leaderboards, "plots", raising=False)
     add_records(tmp_path / "run" / "records" / "a.jsonl", sweep())
     assert main(["plot", "recovery", str(tmp_path / "run")]) == 2
+    assert "matplotlib is not installed: pip install 'points24[plots]'" in capsys.readouterr().err
     assert not (tmp_path / "run" / "recovery").exists()
 
 
@@ -249,7 +242,7 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     assert main(["plot", "recovery", str(tmp_path / "sweep"), str(tmp_path / "run" / "records")]) == 0
     said, *paths = capsys.readouterr().out.splitlines()
     assert said.startswith(
-        "late repaired from early, strict-match. Best spectral repair on OOD: directions, all ranks"
+        "late recovered from early, strict-match. Best spectral recovery on OOD: directions, all ranks"
     )
     assert paths[0] == str(tmp_path / "sweep" / "recovery" / "recovery.md")
     assert len(paths) == 4
@@ -263,7 +256,7 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     captured = capsys.readouterr()
     assert "warning: left out what lacks gone" in captured.err
     (found,) = map(json.loads, captured.out.splitlines())
-    assert (found["target"]["name"], len(found["repairs"])) == ("late", 9)
+    assert (found["target"]["name"], len(found["checkpoints"])) == ("late", 9)
     assert (out / "recovery.md").read_bytes() == (
         tmp_path / "sweep" / "recovery" / "recovery.md"
     ).read_bytes()
@@ -288,4 +281,4 @@ def test_no_recovery_is_bad_input(figures, tmp_path, capsys, records, message):
 def test_a_report_that_cannot_be_written_is_bad_input(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file"):
-        write_recovery_report(sweep(), tmp_path / "file")
+        write_recovery_report(recoveries(sweep()), tmp_path / "file")

@@ -96,7 +96,7 @@ def test_a_finished_run_leaves_nothing_to_resume_from_and_names_its_checkpoints(
     assert not run.state.exists()
     assert (run.path / "final").resolve() == run.checkpoint(8).resolve()
     assert (run.path / "best-ood").resolve().name in {"checkpoint-4", "checkpoint-8"}
-    assert json.loads((run.path / "curve.json").read_text())["end"] == 8
+    assert json.loads((run.path / "curve.json").read_text())["final"] == 8
 
 
 def test_a_checkpoint_says_where_it_comes_from(run, trainer):

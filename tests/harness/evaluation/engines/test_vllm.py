@@ -22,7 +22,7 @@ from points24.harness.cli import main
 from points24.harness.evaluation.engines import open_engine
 from points24.harness.evaluation.engines.engine import EngineConfig, EngineError, FolderWeights, ModelWeights
 from points24.harness.recovery.architecture import family_of
-from points24.harness.recovery.plan import recipes_of
+from points24.harness.recovery.recipe import recipes_of
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.recovery.recovered import RecoveredWeights
 from points24.harness.recovery.spectral.factor_store import FactorStore

@@ -1,0 +1,36 @@
+"""The flags that `recover` and `drift` share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from points24.tasks.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (fp64)"
+    )
+    parser.add_argument(
+        "--layer-prefix",
+        metavar="REGEX",
+        help=r"what precedes a layer's number, for families not known here: 'transformer\.blocks\.'",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+
+
+def device_of(name: str) -> torch.device:
+    """The device that ``--device`` names; auto is CUDA where there is any.
+
+    Raises:
+        InputError: CUDA is asked for and not there.
+    """
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda': there is none here; allowed: auto, cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

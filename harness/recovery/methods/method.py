@@ -1,0 +1,173 @@
+"""The interface of a recovery method, and its registry.
+
+A method is a frozen dataclass: its fields are its settings, each with a `Setting` that says how a flag, a grid
+and a record give it. It changes tensors as a whole (`changes_tensor`, `new_tensor`), or singular directions
+and values of matrices (`changes_matrix`, `cut`). Labels are read where torch is not installed, so neither this
+module nor a method's imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from points24.harness.recovery.specs import Cut
+from points24.tasks.errors import InputError
+
+Tensor = Any
+"""A torch.Tensor."""
+
+FOUND: dict[str, type[Method]] = {}
+"""The registered methods by name; read it through `points24.harness.recovery.methods.methods`."""
+M = TypeVar("M", bound="type[Method]")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one setting of a method is given."""
+
+    help: str
+    parse: Callable[[Any], Any]
+    """The field's value from a flag's text, a value of a grid, or a value of a record; raises `InputError`."""
+    kinds: Any = str | int
+    """The types that one value in a grid may have; bool is a switch."""
+    example: str = ""
+    """What to give; only of a setting without a default."""
+
+
+def setting(given: Setting, default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field for a setting."""
+    return dataclasses.field(default=default, metadata={"setting": given})
+
+
+def register(method: M) -> M:
+    """Make a method known by its name."""
+    FOUND[method.name] = method
+    return method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way to recover, with its settings; the layers are the recipe's."""
+
+    name: ClassVar[str]
+    is_baseline: ClassVar[bool] = True
+    """Whether it is one that spectral recovery has to beat."""
+    needs_base: ClassVar[bool] = False
+    """Whether `new_tensor` needs the common ancestor."""
+    needs_layers: ClassVar[bool] = False
+    """Whether layers have to be chosen."""
+    ends_at_source: ClassVar[bool] = False
+    """Whether weight 1 gives the source itself."""
+
+    @classmethod
+    def settings(cls) -> dict[str, Setting]:
+        """Its settings by name."""
+        return {field.name: field.metadata["setting"] for field in dataclasses.fields(cls)}
+
+    # -- what it does ----------------------------------------------------------------------------------------
+
+    def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:
+        """Whether it replaces a tensor as a whole.
+
+        Args:
+            layer: the tensor's layer, from 0; None outside the layers
+            chosen: the layers of the recipe
+            count: the model's number of layers
+        """
+        return False
+
+    def new_tensor(self, source: Tensor, target: Tensor, base: Tensor | None) -> Tensor:
+        """What takes the place of the target's tensor: the same shape, in fp64 or the source's own dtype."""
+        raise NotImplementedError
+
+    def changes_matrix(self, module: str, layer: int | None, chosen: frozenset[int]) -> bool:
+        """Whether it restores singular directions or values of a matrix; arguments as above."""
+        return False
+
+    def cut(self, ranks: int) -> Cut:
+        """What to restore in a matrix of so many ranks."""
+        raise NotImplementedError
+
+    # -- its text --------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """Its settings as records carry them."""
+        return {name: getattr(self, name) for name in self.settings()}
+
+    @property
+    def kind(self) -> str:
+        """What recipes are grouped by: what is restored, or the method."""
+        return self.name
+
+    @property
+    def label(self) -> str:
+        """The start of a recipe's label: ``directions, top 20% of ranks``, ``interpolate 0.5``."""
+        return self.kind
+
+    @property
+    def short(self) -> str:
+        """The same without the kind, empty where that is all there is: ``top 20%``, ``0.5``."""
+        return ""
+
+    @property
+    def variant(self) -> str:
+        """Rare settings, for the end of a label: ``q_proj k_proj, taper 2%``."""
+        return ""
+
+    @property
+    def folder(self) -> tuple[str, str]:
+        """The words of a folder's name before and after the layers."""
+        return self.name, ""
+
+    @property
+    def rank_share(self) -> float | None:
+        """The share of ranks that is restored, in (0, 1]; None for a count, or without ranks."""
+        return None
+
+    @property
+    def restores_whole_layers(self) -> bool:
+        """Whether nothing but the choice of layers limits what is restored."""
+        return False
+
+
+def parse_weight(value: str | float) -> float:
+    """A finite number.
+
+    Raises:
+        InputError: anything else.
+    """
+    try:
+        weight = float(value) if isinstance(value, str) else value
+        if math.isfinite(weight):
+            return weight
+    except (TypeError, ValueError):
+        pass
+    raise InputError(f"weight {value}: expected a number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Method):
+    """A method that combines whole tensors, with a weight; all tensors if every layer is chosen."""
+
+    weight: float = setting(
+        Setting("of the source", parse_weight, float | int, "the share of the source, such as 0.5")
+    )
+
+    def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:
+        return layer in chosen or (layer is None and len(chosen) == count)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.weight:g}"
+
+    @property
+    def short(self) -> str:
+        return f"{self.weight:g}"
+
+    @property
+    def folder(self) -> tuple[str, str]:
+        return f"{self.name} {self.weight}", ""

@@ -1,0 +1,110 @@
+"""Restore singular directions or values of the source, matrix by matrix, at chosen ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from points24.harness.recovery.methods.method import Method, Setting, register, setting
+from points24.harness.recovery.specs import (
+    RESTORE,
+    Amount,
+    Cut,
+    RankSpec,
+    in_words,
+    parse_amount,
+    parse_ranks,
+)
+from points24.tasks.errors import InputError
+
+
+def _restore(kind: str) -> str:
+    if kind not in RESTORE:
+        raise InputError(f"restore: expected {' or '.join(RESTORE)}, found {kind!r}")
+    return kind
+
+
+def _modules(names: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (names.split(",") if isinstance(names, str) else names))
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Spectral(Method):
+    """The formula is in `points24.harness.recovery.spectral.splice`."""
+
+    name: ClassVar[str] = "spectral"
+    is_baseline: ClassVar[bool] = False
+
+    restore: str = setting(Setting("directions (default), values or both", _restore, str), "directions")
+    ranks: RankSpec = setting(
+        Setting(
+            "'top 20%', 'tail 5%', 'top 20% + tail 5%', 'top 128', all",
+            lambda text: parse_ranks(str(text)),
+            example="'top 20%', 'top 128', all, ...",
+        )
+    )
+    modules: tuple[str, ...] | None = setting(
+        Setting("q_proj,k_proj,...; default: every matrix inside the layers", _modules, str), None
+    )
+    taper: Amount | None = setting(
+        Setting("ranks over which a cut is spread, such as 5% or 16", lambda text: parse_amount(str(text))),
+        None,
+    )
+    paper_scripts: bool = setting(Setting("what the paper's scripts do, flaws included", bool, bool), False)
+
+    def __post_init__(self) -> None:
+        if self.paper_scripts and self.taper:
+            raise InputError("taper does not go with paper_scripts")
+
+    def changes_matrix(self, module: str, layer: int | None, chosen: frozenset[int]) -> bool:
+        if layer is not None and layer not in chosen:
+            return False
+        return layer is not None if self.modules is None else module in self.modules
+
+    def cut(self, ranks: int) -> Cut:
+        taper = 0 if self.taper is None else self.taper.of(ranks)
+        return Cut(self.restore, self.ranks.intervals(ranks), taper, self.paper_scripts)
+
+    def describe(self) -> dict[str, Any]:
+        settings = {"restore": self.restore, "ranks": self.ranks.text, "modules": self.modules}
+        if self.taper is not None:
+            settings["taper"] = self.taper.text
+        if self.paper_scripts:
+            settings["paper_scripts"] = True
+        return settings
+
+    @property
+    def kind(self) -> str:
+        return self.restore
+
+    @property
+    def label(self) -> str:
+        return f"{self.restore}, {in_words(self.ranks.text, self.ranks.share, 'ranks')}"
+
+    @property
+    def short(self) -> str:
+        return "" if self.ranks.text == "all" else self.ranks.text
+
+    @property
+    def variant(self) -> str:
+        return ", ".join(filter(None, (" ".join(self.modules or ()), *self._others)))
+
+    @property
+    def folder(self) -> tuple[str, str]:
+        modules = [] if self.modules is None else ["modules", *self.modules]
+        return f"{self.restore} {self.ranks.text}", " ".join([*modules, *self._others])
+
+    @property
+    def rank_share(self) -> float | None:
+        return self.ranks.share
+
+    @property
+    def restores_whole_layers(self) -> bool:
+        return self.ranks.share == 1
+
+    @property
+    def _others(self) -> list[str]:
+        taper = [] if self.taper is None else [f"taper {self.taper.text}"]
+        return taper + ["paper-scripts"] * self.paper_scripts

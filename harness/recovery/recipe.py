@@ -1,0 +1,149 @@
+"""A recipe: a method with its settings, and the layers it works on. Read by the analysis, so without torch."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from points24.harness.recovery.methods import method_named
+from points24.harness.recovery.methods.method import Method
+from points24.harness.recovery.specs import ALL_LAYERS, LayerSpec, RankSpec, in_words, parse_layers
+from points24.tasks.errors import InputError
+
+_RENAMED = {"compat": "paper_scripts"}
+"""Settings in old records -> what they are called now."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one recovered checkpoint is made."""
+
+    method: Method
+    layers: LayerSpec = ALL_LAYERS
+
+    # -- in records and as a folder --------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """The settings that matter for the method, as they are recorded."""
+        return {"method": self.method.name, "layers": self.layers.text} | self.method.describe()
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, Any]) -> Recipe:
+        """The recipe that a record describes; source, target and name are ignored.
+
+        Raises:
+            InputError: a method that is not known, or a setting that cannot be read or is missing.
+        """
+        given = {_RENAMED.get(key, key): value for key, value in recorded.items()}
+        method, layers = str(given["method"]), str(given.get("layers") or "all")
+        wanted = {name: given.get(name) for name in method_named(method).settings()}
+        own = {
+            name: [value] for name, value in wanted.items() if value or (value == 0 and value is not False)
+        }
+        return recipes_of(method=method, layers=[layers], **own)[0]
+
+    @property
+    def name(self) -> str:
+        """A folder name: ``directions-top-20pct-layers-all``."""
+        before, after = self.method.folder
+        text = f"{before} layers {self.layers.text} {after}".rstrip()
+        return re.sub(r"[^\w.]+", "-", text.replace("%", "pct").replace("+", "and"))
+
+    # -- in words --------------------------------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        """``directions, top 20% of ranks, first 25% of layers``, ``interpolate 0.5``."""
+        layers = self.layers.text
+        words = "" if layers == "all" else in_words(layers, self.layers.share, "layers")
+        return ", ".join(filter(None, (self.method.label, words, self.method.variant)))
+
+    @property
+    def short(self) -> str:
+        """What tells it from others of its kind: ``top 20%, first 25%``, ``0.5``, ``all``."""
+        layers = "" if self.layers.text == "all" else self.layers.text
+        return ", ".join(filter(None, (self.method.short, layers, self.method.variant))) or "all"
+
+    @property
+    def kind(self) -> str:
+        """What is restored (``directions``, ``values``, ``both``), or the baseline's name."""
+        return self.method.kind
+
+    @property
+    def variant(self) -> str:
+        """Other settings in words: modules, taper, paper-scripts."""
+        return self.method.variant
+
+    # -- in numbers ------------------------------------------------------------------------------------------
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.method.is_baseline
+
+    @property
+    def ranks(self) -> RankSpec | None:
+        """None for a method without ranks."""
+        return getattr(self.method, "ranks", None)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that are asked for by name."""
+        return getattr(self.method, "modules", None) or ()
+
+    @property
+    def weight(self) -> float | None:
+        """None for a method without one."""
+        return getattr(self.method, "weight", None)
+
+    @property
+    def rank_share(self) -> float | None:
+        """In (0, 1]; None for a method without ranks, or for a count of ranks."""
+        return self.method.rank_share
+
+    @property
+    def layer_share(self) -> float | None:
+        """In (0, 1]; None for a count or a list of layers."""
+        return self.layers.share
+
+
+def recipes_of(
+    *, method: str = "spectral", layers: Sequence[str] = (), **settings: Sequence[Any] | bool | None
+) -> list[Recipe]:
+    """Every combination of the values given; a setting without values has its default.
+
+    Args:
+        method: its name.
+        layers: as for `parse_layers`; all by default.
+        settings: of the method: the values of each, or True for a switch.
+
+    Raises:
+        InputError: a setting that is not the method's, is missing or cannot be read; a recipe given twice.
+    """
+    kind = method_named(method)
+    own = kind.settings()
+    given = {name: [True] if values is True else list(values) for name, values in settings.items() if values}
+    for name in given:
+        if name not in own:
+            raise InputError(f"{name} does not go with method {method}")
+    for name, setting in own.items():
+        if setting.example and name not in given:
+            raise InputError(f"{name} is missing: {setting.example}")
+    if kind.needs_layers and not layers:
+        raise InputError("layers is missing: 'first 25%', 0-6, ...")
+    names = [name for name in own if name in given]
+    choices = [[own[name].parse(value) for value in given[name]] for name in names]
+    recipes = [
+        Recipe(kind(**dict(zip(names, values, strict=True))), chosen)
+        for *values, chosen in itertools.product(*choices, map(parse_layers, layers or ["all"]))
+    ]
+    refuse_doubles(recipes)
+    return recipes
+
+
+def refuse_doubles(recipes: Sequence[Recipe]) -> None:
+    """Raises: InputError: two recipes are the same."""
+    if len(set(recipes)) < len(recipes):
+        raise InputError("the same recipe is asked for twice")

@@ -1,0 +1,45 @@
+"""Everything that was built -> README.md, the way into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from points24.leaderboards.aggregate import Table
+from points24.leaderboards.render import wording
+from points24.leaderboards.render.tables import TABLES, escape, markdown_section
+
+
+class Link(NamedTuple):
+    """A file of the same folder and what it shows."""
+
+    path: str
+    about: str
+
+
+def readme(tables: Sequence[Table], reports: Iterable[Link], curves: Iterable[Link]) -> str:
+    """The final checkpoints of every table, and links to the whole tables, the reports and the curves."""
+    links = [f"- [{escape(about)}]({path})" for path, about in reports]
+    if tables:
+        links.insert(
+            0,
+            "- [The page](index.html): the whole tables, to sort and filter, with a plot of ID against OOD "
+            f"and the provenance of every row; [`{TABLES}/`]({TABLES}) has them as CSV and LaTeX",
+        )
+    if shown := ", ".join(f"[{escape(about)}]({path})" for path, about in curves):
+        links.append(f"- Training curves: {shown}")
+    parts = [
+        "# Leaderboard",
+        "`points24 leaderboard build` makes this folder from the records beside it; do not edit it.",
+        "\n".join(links),
+    ]
+    if tables:
+        parts.append(
+            "The tables below show final checkpoints, best first; *vs best* is the difference from the best "
+            "row of the whole table. " + " ".join((wording.ONE_PROTOCOL, wording.INTERVALS))
+        )
+    for status, heading in (("measured", "Measured"), ("reported", "Reported")):
+        group = [table for table in tables if table.protocol.status == status]
+        if group:
+            parts += [f"## {heading}", *map(markdown_section, group)]
+    return "\n\n".join(parts) + "\n"
