@@ -105,12 +105,12 @@ class Method:
     @property
     def label(self) -> str:
         """The start of a recipe's label: ``directions, top 20% of ranks``, ``interpolate 0.5``."""
-        return self.kind
+        return ", ".join(filter(None, (self.kind, self.short)))
 
     @property
     def short(self) -> str:
-        """The same without the kind, empty where that is all there is: ``top 20%``, ``0.5``."""
-        return ""
+        """The settings alone, empty where they are the defaults: ``top 20%``, ``0.5``."""
+        return ", ".join(f"{name} {value}" for name, value in self.describe().items())
 
     @property
     def variant(self) -> str:
@@ -120,7 +120,7 @@ class Method:
     @property
     def folder(self) -> tuple[str, str]:
         """The words of a folder's name before and after the layers."""
-        return self.name, ""
+        return f"{self.name} {self.short}".rstrip(), ""
 
     @property
     def rank_share(self) -> float | None:

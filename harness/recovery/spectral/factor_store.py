@@ -23,7 +23,7 @@ class FactorStore:
     A file holds 8 q (q + 1) bytes, where q is the matrix's short side.
 
     Attributes:
-        made: how many matrices were factorised here, and not found.
+        made: how many matrices were factorised here because no file had them.
     """
 
     def __init__(self, folder: Path):
@@ -53,7 +53,7 @@ class FactorStore:
             tensors = {"values": factors.values, "vectors": factors.vectors}
             safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
             partial.replace(path)
-        except (OSError, SafetensorError) as e:  # safetensors has its own for what the system refuses
+        except (OSError, SafetensorError) as e:  # safetensors wraps errors of the system
             with contextlib.suppress(OSError):
                 partial.unlink()
             raise InputError(f"{self.folder}: {e}") from e

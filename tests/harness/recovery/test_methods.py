@@ -66,14 +66,6 @@ def damp():
         def new_tensor(self, source, target, base):
             return target.double() * self.factor
 
-        @property
-        def label(self):
-            return f"damp by {self.factor:g}"
-
-        @property
-        def folder(self):
-            return f"damp {self.factor}", ""
-
     yield Damp
     del FOUND["damp"]
 
@@ -82,8 +74,12 @@ def test_a_new_method_is_one_class(damp, tmp_path, capsys):
     (recipe,) = recipes_of(method="damp", factor=[0.5], layers=["0"])
     assert recipe == Recipe.read(recipe.describe()) == Recipe(damp(factor=0.5), recipe.layers)
     assert recipe.describe() == {"method": "damp", "layers": "0", "factor": 0.5}
-    assert (recipe.label, recipe.short, recipe.kind) == ("damp by 0.5, layers 0", "0", "damp")
-    assert (recipe.is_baseline, recipe.name) == (True, "damp-0.5-layers-0")
+    assert (recipe.label, recipe.short, recipe.kind) == (
+        "damp, factor 0.5, layers 0",
+        "factor 0.5, 0",
+        "damp",
+    )
+    assert (recipe.is_baseline, recipe.name) == (True, "damp-factor-0.5-layers-0")
 
     source, target = make_pair(tmp_path)
     pair = ["--source", str(source), "--target", str(target), "--method", "damp", "--layers", "0"]
@@ -103,8 +99,8 @@ def test_a_new_method_can_be_swept(damp, tmp_path):
         pairs=pairs, grid=[{"method": "damp", "factor": [0.5, 1], "layers": 0}], output_dir=out
     )
     assert [job.model for job in jobs_of(config)][2:] == [
-        "damp-0.5-layers-0_of_nano-base_in_nano-plain",
-        "damp-1.0-layers-0_of_nano-base_in_nano-plain",
+        "damp-factor-0.5-layers-0_of_nano-base_in_nano-plain",
+        "damp-factor-1.0-layers-0_of_nano-base_in_nano-plain",
     ]
     with pytest.raises(InputError, match="grid: ranks does not go with method damp"):
         jobs_of(
