@@ -2,7 +2,8 @@
 
 With W = U S Vᵀ oriented so that it is at least as tall as wide, WᵀW = V S² Vᵀ. U is never formed: U S = W V,
 so S and V are enough. The Gram matrix is summed over chunks of rows, so besides the matrix itself memory
-holds only square matrices of its short side. fp32 would not do: squaring halves the digits and loses the tail.
+holds only square matrices of its short side. fp32 would not do: squaring halves the digits and loses the
+tail.
 
 On a CPU, scipy gives access to BLAS and LAPACK routines that torch does not offer: a product known to be
 symmetric (0.07 s for 3584 x 1024 on one thread, 0.16 s as a general product), and all eigenvalues with the
@@ -48,7 +49,7 @@ class Factors(NamedTuple):
         return int((self.values == 0).sum())
 
     def directions(self, start: int, stop: int) -> Tensor:
-        """The vectors of ranks start to stop - 1, which have to be among those asked for: (q, stop - start)."""
+        """The vectors of ranks start to stop - 1, which must be among those held: (q, stop - start)."""
         return self.vectors[:, start - self.first : stop - self.first]
 
 

@@ -52,7 +52,7 @@ class Change(NamedTuple):
 
 
 def wanted_ranks(cuts: Sequence[Cut], ranks: int) -> tuple[Interval, Interval]:
-    """The ranks whose vectors `splice` needs, of source and target: the smallest intervals that cover them."""
+    """The ranks whose vectors `splice` needs, of source and target, as the smallest intervals."""
     return (
         _hull(_span(cut, ranks) for cut in cuts if cut.restore != "values"),
         _hull(_span(cut, ranks) for cut in cuts),
@@ -117,7 +117,7 @@ class _Side(NamedTuple):
 def _edits(
     b: Tensor, t: Tensor, fb: Factors, ft: Factors, cuts: Sequence[Cut]
 ) -> Iterator[tuple[int, Tensor]]:
-    """(number of a cut, W' - T) for the same rows of B and T: (rows, q), valid until the next one is drawn."""
+    """(number of a cut, W' - T) for the same rows of B and T: (rows, q), valid until the next is drawn."""
     for restore in RESTORE:
         x, y = _coefficients(restore, fb.values, ft.values)
         sides = [_Side(t, ft, y)] if restore == "values" else [_Side(b, fb, x), _Side(t, ft, y)]
