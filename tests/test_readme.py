@@ -1,66 +1,90 @@
-"""What README.md leads with is what the report says, which in turn is what the records give."""
+"""README.md: its commands run and print what it shows; its figures are what the records give."""
 
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from points24.tasks.cards import RULES, Deal
+from points24.tasks.prompts import template
+
 ROOT = Path(__file__).parents[1]
-REPORT = (ROOT / "leaderboards/reproduction.md").read_text("utf-8").replace("\\", "").replace("**", "")
-README = " ".join((ROOT / "README.md").read_text("utf-8").replace("\\", "").split())
+TEXT = (ROOT / "README.md").read_text("utf-8")
+ANYTHING = "…"
+"""A line of printed output that stands for any number of lines."""
 
 
-def row(name, section):
-    """The cells of a row of the report's first table below a line that has it, each as [mean, low, high]."""
-    below = REPORT.split(section, 1)[1]
-    cells = re.findall(rf"^\| {re.escape(name)} *\|(.*)\|$", below, re.MULTILINE)[0].split("|")
-    return [re.findall(r"[+−]?\d+\.\d+", cell) for cell in cells]
+class Shown(NamedTuple):
+    command: str
+    output: list[str]
 
 
-def ends(name):
-    return row(name, "What this instrument adds")
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 
 
-def repaired(name):
-    return row(name, "Every repair")
+def shown() -> Iterator[Shown]:
+    """Each ``$ command`` of the console blocks with the lines below it."""
+    for block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, *output = part.rstrip("\n").split("\n")
+            yield Shown(command, output)
 
 
-def shown(mean, low, high):
-    return f"{mean} % [{low}, {high}]"
+def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A script as a reader would run it who has activated the environment."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
-def test_what_was_memorised():
-    (_, of_id, _, _, flexible, _), best, end = ends("base"), ends("best OOD"), ends("SFT end")
-    assert f"wins {of_id[0]} % of the ID and {flexible[0]} % of the OOD hands" in README
-    assert f"OOD accuracy falls from {best[3][0]} to {end[3][0]} %, " in README
-    assert f"ID accuracy ends at {end[0][0]} %" in README
-    assert (
-        f"In the end {shown(*end[5])} of the OOD replies are right under the rule of the training" in README
-    )
+def agrees(wanted: list[str], printed: list[str]) -> bool:
+    pattern = "".join(r"(?:.*\n)*?" if line == ANYTHING else re.escape(line) + r"\s*\n" for line in wanted)
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in printed)) is not None
 
 
-@pytest.mark.parametrize("start", ["early", "middle", "late"])
-def test_what_rl_did(start):
-    assert "PPO on the ID rule raise ID accuracy from every start, OOD from none" in README
-    finding = "## RL restores much"
-    (_, low, _), *_ = row(f"ID gain, {start} start, points", finding)
-    assert low.startswith("+")
-    (mean, *_), *_ = row(f"OOD gain, {start} start, points", finding)
-    assert mean.startswith("−")
+@pytest.mark.parametrize("case", list(shown()), ids=lambda case: case.command[:40])
+def test_a_command_prints_what_is_shown(case, tmp_path):
+    done = run(case.command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert agrees(case.output, done.stdout.splitlines()), done.stdout
 
 
-def test_what_repairs_bring_back():
-    directions, values = repaired("directions, all ranks")[1], repaired("values, all ranks")[1]
-    assert f"bring back {shown(*directions)} of what was lost, its singular values {values[0]} %" in README
-    ranks, layers = (
-        repaired(f"directions, {part}")[1] for part in ("top 20% of ranks", "all ranks, first 25% of layers")
-    )
-    assert f"the top 20 % of ranks bring back {shown(*ranks)} and the first quarter of the layers" in README
-    assert f"of the layers {shown(*layers)}, where the paper reports 70 to 80 %" in README
-    _, average, on_id = repaired("interpolate 0.75")
-    assert f"bring back {shown(*average)} and gain {on_id[0].lstrip('+')} points on ID" in README
+def test_the_prompt_is_the_one_shown():
+    (prompt,) = blocks("text")
+    assert prompt.rstrip("\n") == template().render(Deal(("K", "5", "A", "2"), RULES["ood"])).rstrip("\n")
 
 
-def test_what_it_takes():
-    (minutes,) = re.findall(r"(\d+ min) a seed", REPORT)
-    assert f"A seed takes {minutes} of one core" in README
+@pytest.mark.slow
+def test_the_other_commands_run_one_after_the_other(tmp_path):
+    """All but installing and the tests themselves; the demo without make."""
+    scripts = [
+        "\n".join(
+            line.replace("make demo", "points24 demo")
+            for line in block.splitlines()
+            if not line.startswith(("pip install", "make test"))
+        )
+        for block in blocks("bash")
+    ]
+    for script in filter(str.strip, scripts):
+        done = run(script, tmp_path)
+        assert done.returncode == 0, f"{script}\n{done.stderr[-2000:]}"
+    assert (tmp_path / "recovered/model.safetensors").exists()
+    for name in ("README.md", "index.html"):
+        assert (tmp_path / "leaderboard/generated" / name).exists()
+
+
+def test_every_link_leads_somewhere():
+    for page in (ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("*/*/README.md")):
+        if ".venv" in page.parts:
+            continue
+        for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text("utf-8")):
+            if not re.match(r"[a-z]+:", target):
+                assert (page.parent / target).exists(), f"{page}: {target}"
