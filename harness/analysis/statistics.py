@@ -217,7 +217,8 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
 def two_shares(k_a: int, n_a: int, k_b: int, n_b: int) -> float:
     """Two-sided p that two *unpaired* shares are equal: the pooled score test.
 
-    For figures without per-deal outcomes, such as those of papers. It ignores pairing, so it needs larger gaps.
+    For figures without per-deal outcomes, such as those of papers. It ignores pairing, so it
+    needs larger gaps.
     """
     pooled = (k_a + k_b) / (n_a + n_b)
     variance = pooled * (1 - pooled) * (1 / n_a + 1 / n_b)

@@ -57,7 +57,7 @@ class Amount:
         return float(self.number / 100) if self.percent else None
 
     def of(self, whole: int) -> int:
-        """How many of `whole` (at least 1) that is: from 1 to `whole`."""
+        """How many of `whole` items that is: from 1 to `whole`."""
         count = floor(self.number * whole / 100 + Fraction(1, 2)) if self.percent else int(self.number)
         return min(whole, max(1, count))
 
@@ -77,7 +77,7 @@ def parse_amount(text: str) -> Amount:
 
 @dataclass(frozen=True)
 class RankSpec:
-    """Leading and trailing ranks; the union of its parts."""
+    """Leading and trailing ranks: the union of the parts."""
 
     text: str
     parts: tuple[tuple[str, Amount], ...]
