@@ -20,7 +20,7 @@ STEM = "recovery_late_from_early_strict_match"
 
 
 def sweep():
-    """Repairs between `early` (OOD 15 of 20, ID 8) and `late` (OOD 3, ID 18)."""
+    """Recovered checkpoints between `early` (OOD 15 of 20, ID 8) and `late` (OOD 3, ID 18)."""
     recipes = {
         "top5": (6, 16, DIRECTIONS | {"ranks": "top 5%"}),
         "top50": (9, 14, DIRECTIONS | {"ranks": "top 50%"}),
@@ -32,9 +32,7 @@ def sweep():
         "reset": (7, 12, RESET),
         "half": (10, 15, INTERPOLATE),
     }
-    mended = [
-        r for name, (ood, of_id, recipe) in recipes.items() for r in recovered(name, ood, of_id, recipe)
-    ]
+    made = [r for name, (ood, of_id, recipe) in recipes.items() for r in recovered(name, ood, of_id, recipe)]
     return [*ends(), *made]
 
 
