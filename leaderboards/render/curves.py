@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from points24.harness.analysis.comparison import interval_of, protocol_of
 from points24.harness.analysis.curve import Curve, best_ood, curve, forgetting, is_one_of, is_scored, run_of
-from points24.harness.analysis.summaries import TITLES
 from points24.harness.analysis.recovery import recoveries
+from points24.harness.analysis.summaries import TITLES
 from points24.harness.records.record import Record
 from points24.leaderboards.render.drawing import COLOURS, STYLE, file_stem, save, save_all, scale_steps
 from points24.leaderboards.reports.recovery_plots import write_recoveries

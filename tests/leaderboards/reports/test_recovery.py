@@ -13,7 +13,8 @@ from points24.leaderboards import commands
 from points24.leaderboards.build import build, differing
 from points24.leaderboards.reports.recovery import markdown, write_recovery_report
 from points24.tasks.errors import InputError
-from tests.harness.analysis.test_recovery import DIRECTIONS, INTERPOLATE, ends, repaired, scored
+from tests.harness.analysis.test_recovery import DIRECTIONS, INTERPOLATE, ends, scored
+from tests.harness.analysis.test_recovery import recovered as repaired
 
 RESET = {"method": "reset", "layers": "first 25%"}
 STEM = "recovery_late_from_early_strict_match"
