@@ -293,7 +293,7 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
         return low
     if function(high) >= 0:
         return high
-    return float(brentq(function, low, high, xtol=1e-10))  # pyright: ignore[reportArgumentType]
+    return float(brentq(function, low, high, xtol=1e-10))  # pyright: ignore[reportArgumentType] — scipy's types
 
 
 def _sums(values: Iterable[float], clusters: Sequence[Hashable], *, centred: bool) -> list[float]:

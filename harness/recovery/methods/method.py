@@ -31,15 +31,17 @@ class Setting:
     help: str
     parse: Callable[[Any], Any]
     """(a flag's text, or a value in a grid or record) -> the field's value; raises `InputError`."""
-    kinds: Any = str | int
+    kinds: Any
     """The types that one value in a grid may have; bool is a switch."""
-    example: str = ""
+    example: str
     """What to give; only of a setting without a default."""
 
 
-def about(given: Setting) -> dict[str, Setting]:
-    """The metadata of a setting's dataclass field."""
-    return {"setting": given}
+def about(
+    text: str, parse: Callable[[Any], Any], kinds: Any = str | int, example: str = ""
+) -> dict[str, Setting]:
+    """The metadata of a setting's dataclass field: see `Setting`."""
+    return {"setting": Setting(text, parse, kinds, example)}
 
 
 def register(method: M) -> M:
@@ -153,9 +155,7 @@ class Weighted(Method):
     """A method that combines whole tensors, with a weight; all tensors if every layer is chosen."""
 
     weight: float = field(
-        metadata=about(
-            Setting("of the source", parse_weight, float | int, "the share of the source, such as 0.5")
-        )
+        metadata=about("of the source", parse_weight, float | int, "the share of the source, such as 0.5")
     )
 
     def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from points24.harness.recovery.methods.method import Method, Setting, about, register
+from points24.harness.recovery.methods.method import Method, about, register
 from points24.harness.recovery.specs import (
     RESTORE,
     Amount,
@@ -38,32 +38,24 @@ class Spectral(Method):
     is_baseline: ClassVar[bool] = False
 
     restore: str = field(
-        default="directions",
-        metadata=about(Setting("directions (default), values or both", _restore, str)),
+        default="directions", metadata=about("directions (default), values or both", _restore, str)
     )
     ranks: RankSpec = field(
         metadata=about(
-            Setting(
-                "'top 20%', 'tail 5%', 'top 20% + tail 5%', 'top 128', all",
-                lambda text: parse_ranks(str(text)),
-                example="'top 20%', 'top 128', all, ...",
-            )
+            "'top 20%', 'tail 5%', 'top 20% + tail 5%', 'top 128', all",
+            parse_ranks,
+            example="'top 20%', 'top 128', all, ...",
         )
     )
     modules: tuple[str, ...] | None = field(
         default=None,
-        metadata=about(Setting("q_proj,k_proj,...; default: every matrix inside the layers", _modules, str)),
+        metadata=about("q_proj,k_proj,...; default: every matrix inside the layers", _modules, str),
     )
     taper: Amount | None = field(
-        default=None,
-        metadata=about(
-            Setting(
-                "ranks over which a cut is spread, such as 5% or 16", lambda text: parse_amount(str(text))
-            )
-        ),
+        default=None, metadata=about("ranks over which a cut is spread, such as 5% or 16", parse_amount)
     )
     paper_scripts: bool = field(
-        default=False, metadata=about(Setting("what the paper's scripts do, flaws included", bool, bool))
+        default=False, metadata=about("what the paper's scripts do, flaws included", bool, bool)
     )
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.recovery.methods import all_settings, methods
-from points24.harness.recovery.methods.method import FOUND, Method, Setting, about, register
+from points24.harness.recovery.methods.method import FOUND, Method, about, register
 from points24.harness.recovery.recipe import Recipe, recipes_of
 from points24.harness.sweep.config import SweepConfig
 from points24.harness.sweep.jobs import jobs_of
@@ -56,9 +56,7 @@ def damp():
     @dataclass(frozen=True, kw_only=True)
     class Damp(Method):
         name: ClassVar[str] = "damp"
-        factor: float = field(
-            metadata=about(Setting("of the target", float, float | int, "a number, such as 0.9"))
-        )
+        factor: float = field(metadata=about("of the target", float, float | int, "a number, such as 0.9"))
 
         def changes_tensor(self, layer, chosen, count):
             return layer in chosen
