@@ -119,7 +119,7 @@ def recipe_of(record: Record) -> Recipe:
 
 
 def recoveries(records: Iterable[Record]) -> list[Recovery]:
-    """Every pair of source and target with recovered checkpoints, by filter (strict first), target and source.
+    """The recoveries among records, sorted by filter (strict first), target and source.
 
     A pair comes once per OOD protocol and decoding. Of several records of one checkpoint the newest counts. A
     pair whose source or target has no record of that protocol and decoding is left out: `missing_references`

@@ -217,7 +217,8 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
 def two_shares(k_a: int, n_a: int, k_b: int, n_b: int) -> float:
     """Two-sided p that two *unpaired* shares are equal: the pooled score test.
 
-    For figures without per-deal outcomes, such as those of papers. It ignores pairing, so it needs larger gaps.
+    For figures without per-deal outcomes, such as those of papers. It ignores pairing, so it
+    needs larger gaps.
     """
     pooled = (k_a + k_b) / (n_a + n_b)
     variance = pooled * (1 - pooled) * (1 / n_a + 1 / n_b)
@@ -292,7 +293,7 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
         return low
     if function(high) >= 0:
         return high
-    return float(brentq(function, low, high, xtol=1e-10))  # pyright: ignore[reportArgumentType]
+    return float(brentq(function, low, high, xtol=1e-10))  # pyright: ignore[reportArgumentType] — scipy's types
 
 
 def _sums(values: Iterable[float], clusters: Sequence[Hashable], *, centred: bool) -> list[float]:

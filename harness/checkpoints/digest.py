@@ -12,7 +12,7 @@ BESIDE = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"),
     *("tokenizer.model", "vocab.json", "merges.txt", "generation_config.json"),
 )
-"""Files beside the weights and config.json that decide what a model is told and says."""
+"""Files beside the weights and config.json that decide what a model reads and says."""
 _PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 
 

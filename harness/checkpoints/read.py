@@ -1,8 +1,8 @@
 """Reading a checkpoint folder: config.json and safetensors files, whole or in shards.
 
 A safetensors file is 8 bytes (the header's length, little-endian), a JSON header (name -> dtype, shape,
-byte range) and the tensors. It is read here rather than by the safetensors package because a repaired
-checkpoint is a copy with byte ranges replaced, and because files mapped into memory would count as ours.
+byte range) and the tensors. We read it ourselves because a recovered checkpoint is a copy with byte ranges
+replaced, and because the safetensors package maps files into memory, which counts as memory in use.
 """
 
 from __future__ import annotations
@@ -23,31 +23,12 @@ from points24.tasks.errors import InputError
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 """The dtypes whose tensors can be edited, by their name in a header."""
-_SIZES = {
-    "F64": 8,
-    "F32": 4,
-    "BF16": 2,
-    "F16": 2,
-    "I64": 8,
-    "U64": 8,
-    "I32": 4,
-    "U32": 4,
-    "I16": 2,
-    "U16": 2,
-    "BOOL": 1,
-}
-_TYPES = FLOATS | {
-    "I64": torch.int64,
-    "U64": torch.uint64,
-    "I32": torch.int32,
-    "U32": torch.uint32,
-    "I16": torch.int16,
-    "U16": torch.uint16,
-    "BOOL": torch.bool,
-}
+_TYPES = FLOATS | {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "BOOL": torch.bool}
+_TYPES |= {"U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16}
+"""Every dtype of an unquantised checkpoint. Eight-bit integers and floats are quantised weights."""
 _QUANTISED_NAMES = re.compile(r"\.(qweight|qzeros|weight_scale(_inv)?|weight_packed|absmax|quant_map|SCB)$")
 RECORD = "recovery.json"
-"""The file that a repaired folder carries, with the SHA-256 of each of its weight files."""
+"""A file of every recovered checkpoint, with the SHA-256 of each of its weight files."""
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _MAX_HEADER = 100_000_000
@@ -55,7 +36,7 @@ _MAX_HEADER = 100_000_000
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies."""
+    """Where one tensor is stored."""
 
     dtype: str
     """As in the header: BF16, F32, ..."""
@@ -76,10 +57,10 @@ class Checkpoint:
     files: tuple[str, ...]
     """The weight files."""
     digests: Mapping[str, str]
-    """Weight file -> the SHA-256 it should have, where something says so."""
+    """Weight file -> the SHA-256 it should have, where that is known."""
 
     def read(self, name: str) -> Tensor:
-        """A tensor in its own dtype, in memory of its own."""
+        """A tensor in its stored dtype, as a copy in memory."""
         stored = self.tensors[name]
         buffer = bytearray(stored.stop - stored.start)
         with (self.folder / stored.file).open("rb", buffering=0) as file:
@@ -95,7 +76,7 @@ class Checkpoint:
         return torch.frombuffer(buffer, dtype=_TYPES[stored.dtype]).view(stored.shape)
 
     def verify(self) -> None:
-        """Compare the weight files with their digests, where there are any.
+        """Compare the weight files with the digests that are known.
 
         Raises:
             InputError: a file has changed.
@@ -109,7 +90,7 @@ def locate(name: str) -> Path:
     """The folder of a checkpoint: itself, or the hub's copy of ``owner/name`` or ``owner/name@revision``.
 
     Raises:
-        InputError: neither a folder nor a model that can be had.
+        InputError: neither a folder nor a model that the hub has.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -131,10 +112,10 @@ def locate(name: str) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a folder, checked for what we do not touch.
+    """config.json of a folder.
 
     Raises:
-        InputError: none, unreadable, a model with code of its own, or a quantised one.
+        InputError: it is missing or unreadable, or the model is quantised or brings its own code.
     """
     config = _json(folder / "config.json")
     if "auto_map" in config:
@@ -145,14 +126,32 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Read the headers of a checkpoint and check that its files are what they say.
+    """Read the headers of a checkpoint and check that its files are what they claim to be.
 
     Raises:
         InputError: a link, a missing or damaged file, weights that are pickled or quantised, ...
     """
     _refuse_links(folder)
     config = read_config(folder)
-    shard_of: dict[str, str] = {}
+    files, shard_of = _weight_files(folder)
+    tensors: dict[str, StoredTensor] = {}
+    for file in files:
+        for name, stored in _read_header(folder / file).items():
+            if name in tensors:
+                raise InputError(f"{folder}: {name} is in both {tensors[name].file} and {file}")
+            if stored.dtype not in _TYPES or _QUANTISED_NAMES.search(name):
+                raise InputError(
+                    f"{folder}: {name} ({stored.dtype}) is quantised; expected BF16, F16, F32 or F64"
+                )
+            tensors[name] = stored
+    for name, file in shard_of.items():
+        if name not in tensors or tensors[name].file != file:
+            raise InputError(f"{folder}: {name} is not in {file}, where {INDEX} says it is")
+    return Checkpoint(folder, config, tensors, files, _digests(folder, files))
+
+
+def _weight_files(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The names of the weight files, and where the index says each tensor is; it says nothing of one file."""
     if (folder / INDEX).exists():
         shard_of = _json(folder / INDEX).get("weight_map") or {}
         if not all(isinstance(file, str) for file in shard_of.values()):
@@ -160,27 +159,12 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         files = tuple(sorted(set(shard_of.values())))
         if outside := [file for file in files if re.search(r"[/\\\0]", file) or file in ("", ".", "..")]:
             raise InputError(f"{folder / INDEX}: {outside[0]!r} is no file in this folder")
-    elif (folder / SINGLE).exists():
-        files = (SINGLE,)
-    else:
-        pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern))
-        found = f"found {pickles[0]} (pickled)" if pickles else "found neither"
-        raise InputError(f"{folder}: expected {SINGLE} or {INDEX}, {found}")
-    tensors: dict[str, StoredTensor] = {}
-    for file in files:
-        for name, stored in _read_header(folder / file).items():
-            if name in tensors:
-                raise InputError(f"{folder}: {name} is in both {tensors[name].file} and {file}")
-            tensors[name] = stored
-    for name, file in shard_of.items():
-        if name not in tensors or tensors[name].file != file:
-            raise InputError(f"{folder}: {name} is not in {file}, where {INDEX} says it is")
-    for name, stored in tensors.items():
-        if stored.dtype not in _SIZES or _QUANTISED_NAMES.search(name):
-            raise InputError(
-                f"{folder}: {name} ({stored.dtype}) is quantised; expected BF16, F16, F32 or F64"
-            )
-    return Checkpoint(folder, config, tensors, files, _digests(folder, files))
+        return files, shard_of
+    if (folder / SINGLE).exists():
+        return (SINGLE,), {}
+    pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern))
+    found = f"found {pickles[0]} (pickled)" if pickles else "found neither"
+    raise InputError(f"{folder}: expected {SINGLE} or {INDEX}, {found}")
 
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:
@@ -202,26 +186,31 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
             )
             for name, entry in header.items()
         }
-        place = 8 + length
-        for name, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
-            known = stored.dtype in _SIZES
-            expected = prod(stored.shape) * _SIZES[stored.dtype] if known else stored.stop - stored.start
-            if stored.start != place or stored.stop - stored.start != expected or expected < 0:
-                raise InputError(f"{path}: the header is damaged at {name}")
-            place = stored.stop
+        _check_layout(path, tensors, 8 + length, size)
+    except InputError:
+        raise
     except OSError as e:
         raise InputError(f"{path}: {e.strerror}") from e
     except (ValueError, TypeError, KeyError, AttributeError) as e:
-        if isinstance(e, InputError):
-            raise
         raise InputError(f"{path}: the header is damaged ({type(e).__name__})") from e
-    if place != size:
-        raise InputError(f"{path}: {size} bytes, but its header describes {place}")
     return dict(sorted(tensors.items(), key=lambda item: item[1].start))
 
 
+def _check_layout(path: Path, tensors: Mapping[str, StoredTensor], place: int, size: int) -> None:
+    """Check that tensors follow each other without gaps, from byte `place` to the end of the file."""
+    for name, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
+        found = stored.stop - stored.start
+        dtype = _TYPES.get(stored.dtype)
+        expected = found if dtype is None else prod(stored.shape) * dtype.itemsize
+        if stored.start != place or found != expected or expected < 0:
+            raise InputError(f"{path}: the header is damaged at {name}")
+        place = stored.stop
+    if place != size:
+        raise InputError(f"{path}: {size} bytes, but its header describes {place}")
+
+
 def _digests(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
-    """From our own record, and from the hub's cache, which names a large file after its SHA-256."""
+    """Known digests: from our own record, and from the hub's cache, which names large files by SHA-256."""
     digests: dict[str, str] = {}
     if (folder / RECORD).exists():
         digests |= {k: v for k, v in (_json(folder / RECORD).get("sha256") or {}).items() if k in files}
@@ -233,7 +222,7 @@ def _digests(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
 
 
 def _refuse_links(folder: Path) -> None:
-    """Links may lead out of the folder; those of the hub's cache lead to its own blobs, and are followed."""
+    """Refuse links, which may lead out of the folder, except those of the hub's cache to its own blobs."""
     blobs = folder.parent.parent / "blobs" if folder.parent.name == "snapshots" else None
     for path in folder.rglob("*"):
         if path.is_symlink() and (blobs is None or path.resolve().parent != blobs.resolve()):

@@ -1,7 +1,7 @@
 """Writing a checkpoint that is another one with some tensors replaced.
 
-The target's folder is copied, tensors are written over their byte ranges, everything is flushed to disk,
-and only then does the folder get its name. Whatever fails before leaves nothing behind.
+The target's folder is copied, tensors are written over their byte ranges, everything is flushed to disk, and
+only then is the folder renamed to its final name. A failure before that leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from points24.harness.files import sha256
 from points24.tasks.errors import InputError
 
 _STALE = (".bin", ".pt", ".pth", ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx")
-"""Weights beside those we read: a copy of them would still be the target's."""
+"""Weight files that we do not read: copied, they would still hold the target's weights."""
 _CARD, _CARD_BESIDE = "README.md", "README.recovery.md"
 
 
 def left_out(target: Checkpoint) -> list[str]:
-    """Files of the target's folder that a copy does not get: weights that we did not read."""
+    """Files of the target's folder that are not copied: weights that we do not read."""
     return [
         str(path.relative_to(target.folder))
         for path in _visible_files(target.folder)
@@ -33,7 +33,7 @@ def left_out(target: Checkpoint) -> list[str]:
 
 
 def check_space(target: Checkpoint, out: Path, copies: int, dtype: str | None = None) -> None:
-    """See that copies of a target, in its dtype or another, fit where `out` is to be.
+    """Check that copies of a target, in its dtype or another, fit on the disk of `out`.
 
     Raises:
         InputError: they do not.
@@ -88,8 +88,8 @@ class Copy:
 
         Args:
             name: of the tensor
-            rows: what is there from now on, in the dtype of the copy
-            starts: the number of the element at which each of the rows, (count, width), starts; None: they
+            rows: the new values, in the dtype of the copy
+            starts: (count,), the element at which each of the rows, (count, width), starts; None: the rows
                 are the whole tensor
         """
         file, place = self._place[name]
@@ -107,10 +107,10 @@ class Copy:
                 _write(stream, piece)
 
     def finish(self, record: dict[str, Any], card: str) -> None:
-        """Add the record, with the digests of the weights, and the model card; take over permissions."""
+        """Add the record, with the weights' digests, and the model card; copy the target's permissions."""
         record = record | {"sha256": {file: sha256(self.folder / file) for file in self._target.files}}
         (self.folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        beside = (self.folder / _CARD).exists()  # the target's own card stays as it is
+        beside = (self.folder / _CARD).exists()  # the target's own card stays
         (self.folder / (_CARD_BESIDE if beside else _CARD)).write_text(card, "utf-8")
         for path in (self.folder, *self.folder.rglob("*")):
             original = self._target.folder / path.relative_to(self.folder)
@@ -141,7 +141,7 @@ class Copy:
                         stream.write(original.read(stored.stop - stored.start))
 
     def _describe(self, dtype: str) -> None:
-        """The dtype in config.json decides in what the weights are loaded; the index says how many bytes."""
+        """Put the new dtype into config.json, where loaders look for it, and the new size into the index."""
         config = json.loads((self.folder / "config.json").read_text("utf-8"))
         for part in (config, config.get("text_config") or {}):
             for key in ("dtype", "torch_dtype"):

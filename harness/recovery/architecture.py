@@ -1,8 +1,8 @@
 """Which tensors of a checkpoint are what: the layer, the module, and the matrices inside fused tensors.
 
-Modules go by one set of names for every family: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj,
-down_proj, router, and for what lies outside the layers embed_tokens and lm_head. A tensor that fuses several
-of them, or stacks experts, is read as several matrices, each with its own singular directions.
+Every family's modules get the same names: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj,
+router, and outside the layers embed_tokens and lm_head. A tensor that fuses several modules, or stacks
+experts, counts as several matrices, each with its own singular directions.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Matrix:
     index: Index
 
     def matrix(self, tensor: Tensor) -> Tensor:
-        """The (rows, cols) matrix; a copy where its rows do not lie evenly."""
+        """The (rows, cols) matrix; a copy where it is not a view."""
         view = self._view(tensor)
         return view.reshape(-1, view.shape[-1])
 
     def row_starts(self, tensor_shape: tuple[int, ...]) -> Tensor:
-        """The number of the element at which each row of the matrix starts in such a tensor: (rows,)."""
+        """The flat index at which each row of the matrix starts in a tensor of that shape: (rows,)."""
         *leading, columns = tensor_shape
         number = torch.arange(prod(leading)).view(*leading, 1) * columns
         starts = self._view(number.expand(tensor_shape))[..., 0]
@@ -65,7 +65,7 @@ class Family:
     layers: str = r"(?:model\.)?layers\."
     """What precedes the number of a layer, a regular expression."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """The end of a module's path -> our name for it; other modules keep the last word of theirs."""
+    """The end of a module's path -> our name for it; by default that is the path's last word."""
     outside: Mapping[str, str] = field(
         default_factory=lambda: {r"(?:model\.)?embed_tokens": "embed_tokens", r"lm_head": "lm_head"}
     )
@@ -78,12 +78,12 @@ class Family:
         return None if match is None else int(match[match.lastindex or 1])
 
     def is_head(self, tensor: str) -> bool:
-        """Whether it is the output layer, which checkpoints leave out where it is tied to the embeddings."""
+        """Whether it is the output layer, which checkpoints omit where it is tied to the embeddings."""
         path = tensor.removesuffix(".weight")
         return any(re.fullmatch(p, path) and module == "lm_head" for p, module in self.outside.items())
 
     def parts(self, tensor: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> list[Matrix]:
-        """The matrices inside a tensor of that shape; none in biases, norms and what belongs to no layer."""
+        """The matrices inside a tensor of that shape; none in biases, norms and unknown tensors."""
         path = tensor.removesuffix(".weight")
         for pattern, module in self.outside.items():
             if re.fullmatch(pattern, path) and len(shape) == 2:

@@ -11,7 +11,7 @@ from pathlib import Path
 from points24.harness.cli import Command
 from points24.harness.records.provenance import command_line, versions
 from points24.harness.recovery.arguments import add_shared, device_of
-from points24.harness.recovery.methods import all_settings, methods
+from points24.harness.recovery.methods import DEFAULT, all_settings, methods
 from points24.harness.recovery.recipe import Recipe, recipes_of
 from points24.tasks.errors import InputError
 
@@ -27,7 +27,7 @@ def _recover_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, help="the folder to make (several recipes: one below it each)"
     )
     known = methods()
-    parser.add_argument("--method", default="spectral", choices=tuple(known))
+    parser.add_argument("--method", default=DEFAULT, choices=tuple(known))
     several = "; may be given several times"
     parser.add_argument(
         "--layers", action="append", help="'first 25%%', 'last 4', 0-6, all (default)" + several

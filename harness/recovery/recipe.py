@@ -1,4 +1,7 @@
-"""A recipe: a method with its settings, and the layers it works on. Read by the analysis, so without torch."""
+"""A recipe: a method with its settings, and the layers it works on.
+
+The analysis reads recipes, so nothing here imports torch.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from points24.harness.recovery.methods import method_named
+from points24.harness.recovery.methods import DEFAULT, method_named
 from points24.harness.recovery.methods.method import Method
 from points24.harness.recovery.specs import ALL_LAYERS, LayerSpec, RankSpec, in_words, parse_layers
 from points24.tasks.errors import InputError
@@ -110,7 +113,7 @@ class Recipe:
 
 
 def recipes_of(
-    *, method: str = "spectral", layers: Sequence[str] = (), **settings: Sequence[Any] | bool | None
+    *, method: str = DEFAULT, layers: Sequence[str] = (), **settings: Sequence[Any] | bool | None
 ) -> list[Recipe]:
     """Every combination of the values given; a setting without values has its default.
 
@@ -144,6 +147,9 @@ def recipes_of(
 
 
 def refuse_doubles(recipes: Sequence[Recipe]) -> None:
-    """Raises: InputError: two recipes are the same."""
+    """Raises: InputError: two recipes are the same, or would have one folder."""
     if len(set(recipes)) < len(recipes):
         raise InputError("the same recipe is asked for twice")
+    names = [recipe.name for recipe in recipes]
+    if doubles := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"two recipes would be called {min(doubles)}; recover with each on its own")

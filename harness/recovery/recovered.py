@@ -43,7 +43,7 @@ class RecoveredWeights:
         return self._digest
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor of the target by its name, recovered, in the target's dtype, in the order of its files.
+        """Every tensor of the target by name, recovered, in the target's dtype, in the order of its files.
 
         Raises:
             InputError: NaN or Inf in a weight.

@@ -57,27 +57,27 @@ class Amount:
         return float(self.number / 100) if self.percent else None
 
     def of(self, whole: int) -> int:
-        """How many of `whole` (at least 1) that is: from 1 to `whole`."""
+        """How many of `whole` items that is: from 1 to `whole`."""
         count = floor(self.number * whole / 100 + Fraction(1, 2)) if self.percent else int(self.number)
         return min(whole, max(1, count))
 
 
-def parse_amount(text: str) -> Amount:
+def parse_amount(given: str | int) -> Amount:
     """Read ``20%`` or ``128``.
 
     Raises:
         InputError: neither a percentage in (0, 100] nor a whole number of at least one.
     """
-    if match := _AMOUNT.fullmatch(text.strip()):
+    if match := _AMOUNT.fullmatch(str(given).strip()):
         number, percent = Fraction(match[1]), bool(match[2])
         if number > 0 and (number <= 100 if percent else number.denominator == 1):
             return Amount(number, percent)
-    raise InputError(f"{text!r}: expected a share such as 20% (up to 100%) or a count such as 128")
+    raise InputError(f"{given!r}: expected a share such as 20% (up to 100%) or a count such as 128")
 
 
 @dataclass(frozen=True)
 class RankSpec:
-    """Leading and trailing ranks; the union of its parts."""
+    """Leading and trailing ranks: the union of the parts."""
 
     text: str
     parts: tuple[tuple[str, Amount], ...]
@@ -105,20 +105,22 @@ class RankSpec:
 ALL_RANKS = RankSpec("all", ())
 
 
-def parse_ranks(text: str) -> RankSpec:
+def parse_ranks(given: str | int) -> RankSpec:
     """Read ``top 20%``, ``tail 5%``, ``top 20% + tail 5%``, ``top 128`` or ``all``.
 
     Raises:
         InputError: anything else.
     """
-    words = text.strip().lower()
+    words = str(given).strip().lower()
     if words == "all":
         return ALL_RANKS
     parts = []
     for part in words.split("+"):
         end, _, amount = part.strip().partition(" ")
         if end not in ("top", "tail") or not amount:
-            raise InputError(f"ranks {text!r}: expected all, or 'top 20%', 'tail 5%', 'top 128' joined by +")
+            raise InputError(
+                f"ranks {str(given)!r}: expected all, or 'top 20%', 'tail 5%', 'top 128' joined by +"
+            )
         parts.append((end, parse_amount(amount)))
     return RankSpec(" + ".join(" ".join(part.split()) for part in words.split("+")), tuple(parts))
 

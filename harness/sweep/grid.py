@@ -7,7 +7,7 @@ from dataclasses import field, make_dataclass
 from typing import Any
 
 from points24.harness.config import configured
-from points24.harness.recovery.methods import all_settings
+from points24.harness.recovery.methods import DEFAULT, all_settings
 from points24.harness.recovery.recipe import Recipe, recipes_of, refuse_doubles
 from points24.tasks.errors import InputError
 
@@ -43,4 +43,4 @@ def _entry() -> type:
         for name, given in all_settings().items()
     ]
     layers = ("layers", list[str | int], field(default_factory=list))
-    return make_dataclass("Entry", [("method", str, "spectral"), *settings, layers], kw_only=True)
+    return make_dataclass("Entry", [("method", str, DEFAULT), *settings, layers], kw_only=True)

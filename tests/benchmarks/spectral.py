@@ -1,23 +1,18 @@
 """Spectral recovery against the usual way, on a Llama-shaped pair of about 50 million parameters.
 
     python tests/benchmarks/spectral.py             a few minutes
-    python tests/benchmarks/spectral.py estimate    what --dry-run says of two layers of a 7B model, and what is
     python tests/benchmarks/spectral.py factors     the steps of a factorisation beside what torch offers
 
-The yardstick loads both models whole and, for every recipe, takes two full fp32 SVDs of every matrix inside
-the layers, puts the source's leading singular vectors into the target's, multiplies out and saves. Each row
-is a process of its own, with one thread: threads that wait for each other would count as work. CPU seconds
-leave the imports out; memory is the peak of the resident set above what it was after the imports. (The peak
-is VmHWM. getrusage's, under Linux, is never less than that of the process which started this one: for the
-leaner of the two methods it used to say how much memory making the pair had taken.) Prints a Markdown
-table.
+The yardstick loads both models whole. For every recipe it takes two full fp32 SVDs of every matrix inside the
+layers, replaces the target's leading singular vectors by the source's, multiplies out and saves. Each row is
+measured in a process of its own with one thread, because threads that wait for each other would count as
+work. CPU seconds exclude the imports; memory is the peak of the resident set (VmHWM) above its size after the
+imports. getrusage would not do: under Linux its peak is never below that of the parent process. Prints a
+Markdown table.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 import subprocess
 import sys
@@ -30,26 +25,21 @@ from typing import Any
 from tabulate import tabulate
 
 SHARES = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80)
-SMALL = {
+SHAPE: dict[str, Any] = {
     "vocab_size": 4096, "hidden_size": 1024, "intermediate_size": 3584, "num_hidden_layers": 3,
     "num_attention_heads": 16, "num_key_value_heads": 4,
 }  # fmt: skip
 """The proportions of Llama 3."""
-TWO_LAYERS_OF_7B = {
-    "vocab_size": 256, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 2,
-    "num_attention_heads": 28, "num_key_value_heads": 4,
-}  # fmt: skip
-"""Layers of Qwen 2.5 7B, without its vocabulary."""
 
 
-def make_pair(folder: Path, shape: dict[str, Any]) -> None:
+def make_pair(folder: Path) -> None:
     """Two bf16 checkpoints: `source` has random weights, `target` the same with a perturbation of a tenth."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
-    model = LlamaForCausalLM(LlamaConfig(**shape))
+    model = LlamaForCausalLM(LlamaConfig(**SHAPE))
     model.save_pretrained(folder / "source")
     with torch.no_grad():
         for parameter in model.parameters():
@@ -90,10 +80,10 @@ def yardstick(folder: Path, shares: tuple[int, ...]) -> None:
 
 def measure(method: str, folder: Path, count: int) -> None:
     """One row, in this process: prints CPU seconds and MiB."""
-    import torch  # noqa: F401
-    import transformers.models.llama.modeling_llama  # noqa: F401
+    import torch  # noqa: F401 — imported before the clock starts
+    import transformers.models.llama.modeling_llama  # noqa: F401 — likewise
 
-    from points24.harness.recovery import recover  # noqa: F401
+    from points24.harness.recovery import recover  # noqa: F401 — likewise
 
     shares = SHARES if count > 1 else (20,)
     before, began = _memory("VmRSS"), time.process_time()
@@ -105,30 +95,6 @@ def _memory(key: str) -> float:
     """MiB of this process: VmRSS now, VmHWM at the peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
-
-
-def compare_estimate(folder: Path) -> None:
-    """The estimate of one recipe beside what it takes, in this process and with its threads."""
-    from points24.harness.cli import main
-    from points24.harness.recovery import recover  # noqa: F401
-
-    pair = ["--source", str(folder / "source"), "--target", str(folder / "target"), "--ranks", "top 20%"]
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert main(["recover", *pair, "--dry-run", "--json"]) == 0
-    estimate = json.loads(printed.getvalue())
-    before, began = _memory("VmRSS"), time.perf_counter()
-    assert main(["recover", *pair, "-o", str(folder / "out")]) == 0
-    seconds, peak = time.perf_counter() - began, _memory("VmHWM") - before
-    rows = [
-        ["seconds", estimate["seconds"], seconds],
-        ["MiB at the peak", estimate["memory"] / 2**20, peak],
-        [
-            "MiB on the disk",
-            estimate["disk"] / 2**20,
-            (folder / "out/model.safetensors").stat().st_size / 2**20,
-        ],
-    ]
-    print(tabulate(rows, ["", "estimate", "actual"], tablefmt="github", floatfmt=".0f"))
 
 
 def time_factors() -> None:
@@ -170,7 +136,7 @@ def in_a_process(*args: str) -> str:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
-        print(in_a_process("make", name, "small") + f"shares of ranks: {', '.join(map(str, SHARES))} %\n")
+        print(in_a_process("make", name) + f"shares of ranks: {', '.join(map(str, SHARES))} %\n")
         rows = []
         for count in (1, len(SHARES)):
             printed = [in_a_process("measure", name, method, str(count)) for method in ("ours", "yardstick")]
@@ -188,18 +154,12 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
             main()
-        case ["estimate"]:
-            with tempfile.TemporaryDirectory() as name:
-                print(in_a_process("make", name, "7b"))
-                print(in_a_process("compare", name))
         case ["factors"]:
             print(in_a_process("steps"))
         case ["steps"]:
             time_factors()
-        case ["make", name, size]:
-            make_pair(Path(name), SMALL if size == "small" else TWO_LAYERS_OF_7B)
-        case ["compare", name]:
-            compare_estimate(Path(name))
+        case ["make", name]:
+            make_pair(Path(name))
         case ["measure", name, method, count]:
             measure(method, Path(name), int(count))
         case _:

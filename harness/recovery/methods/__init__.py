@@ -8,6 +8,8 @@ import pkgutil
 from points24.harness.recovery.methods.method import FOUND, Method, Setting
 from points24.tasks.errors import InputError
 
+DEFAULT = "spectral"
+
 
 def methods() -> dict[str, type[Method]]:
     """Every method by its name, spectral recovery first, then the baselines."""

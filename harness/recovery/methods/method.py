@@ -1,17 +1,16 @@
-"""The interface of a recovery method, and its registry.
+"""The interface of a recovery method, and the registry.
 
-A method is a frozen dataclass: its fields are its settings, each with a `Setting` that says how a flag, a grid
-and a record give it. It changes tensors as a whole (`changes_tensor`, `new_tensor`), or singular directions
-and values of matrices (`changes_matrix`, `cut`). Labels are read where torch is not installed, so neither this
-module nor a method's imports torch.
+A method is a frozen dataclass whose fields are its settings; each field's `Setting` says how a flag, a grid
+and a record give it. A method either changes whole tensors (`changes_tensor`, `new_tensor`) or restores
+singular directions and values of matrices (`changes_matrix`, `cut`). Labels have to be readable without
+torch, so neither this module nor a method's imports it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
 from points24.harness.recovery.specs import Cut
@@ -31,16 +30,18 @@ class Setting:
 
     help: str
     parse: Callable[[Any], Any]
-    """The field's value from a flag's text, a value of a grid, or a value of a record; raises `InputError`."""
-    kinds: Any = str | int
+    """(a flag's text, or a value in a grid or record) -> the field's value; raises `InputError`."""
+    kinds: Any
     """The types that one value in a grid may have; bool is a switch."""
-    example: str = ""
+    example: str
     """What to give; only of a setting without a default."""
 
 
-def setting(given: Setting, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field for a setting."""
-    return dataclasses.field(default=default, metadata={"setting": given})
+def about(
+    text: str, parse: Callable[[Any], Any], kinds: Any = str | int, example: str = ""
+) -> dict[str, Setting]:
+    """The metadata of a setting's dataclass field: see `Setting`."""
+    return {"setting": Setting(text, parse, kinds, example)}
 
 
 def register(method: M) -> M:
@@ -66,7 +67,7 @@ class Method:
     @classmethod
     def settings(cls) -> dict[str, Setting]:
         """Its settings by name."""
-        return {field.name: field.metadata["setting"] for field in dataclasses.fields(cls)}
+        return {own.name: own.metadata["setting"] for own in fields(cls)}
 
     # -- what it does ----------------------------------------------------------------------------------------
 
@@ -106,12 +107,12 @@ class Method:
     @property
     def label(self) -> str:
         """The start of a recipe's label: ``directions, top 20% of ranks``, ``interpolate 0.5``."""
-        return self.kind
+        return ", ".join(filter(None, (self.kind, self.short)))
 
     @property
     def short(self) -> str:
-        """The same without the kind, empty where that is all there is: ``top 20%``, ``0.5``."""
-        return ""
+        """The settings alone, empty where they are the defaults: ``top 20%``, ``0.5``."""
+        return ", ".join(f"{name} {value}" for name, value in self.describe().items())
 
     @property
     def variant(self) -> str:
@@ -121,7 +122,7 @@ class Method:
     @property
     def folder(self) -> tuple[str, str]:
         """The words of a folder's name before and after the layers."""
-        return self.name, ""
+        return f"{self.name} {self.short}".rstrip(), ""
 
     @property
     def rank_share(self) -> float | None:
@@ -153,8 +154,8 @@ def parse_weight(value: str | float) -> float:
 class Weighted(Method):
     """A method that combines whole tensors, with a weight; all tensors if every layer is chosen."""
 
-    weight: float = setting(
-        Setting("of the source", parse_weight, float | int, "the share of the source, such as 0.5")
+    weight: float = field(
+        metadata=about("of the source", parse_weight, float | int, "the share of the source, such as 0.5")
     )
 
     def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from points24.harness.recovery.methods.method import Method, Setting, register, setting
+from points24.harness.recovery.methods.method import Method, about, register
 from points24.harness.recovery.specs import (
     RESTORE,
     Amount,
@@ -37,22 +37,26 @@ class Spectral(Method):
     name: ClassVar[str] = "spectral"
     is_baseline: ClassVar[bool] = False
 
-    restore: str = setting(Setting("directions (default), values or both", _restore, str), "directions")
-    ranks: RankSpec = setting(
-        Setting(
+    restore: str = field(
+        default="directions", metadata=about("directions (default), values or both", _restore, str)
+    )
+    ranks: RankSpec = field(
+        metadata=about(
             "'top 20%', 'tail 5%', 'top 20% + tail 5%', 'top 128', all",
-            lambda text: parse_ranks(str(text)),
+            parse_ranks,
             example="'top 20%', 'top 128', all, ...",
         )
     )
-    modules: tuple[str, ...] | None = setting(
-        Setting("q_proj,k_proj,...; default: every matrix inside the layers", _modules, str), None
+    modules: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about("q_proj,k_proj,...; default: every matrix inside the layers", _modules, str),
     )
-    taper: Amount | None = setting(
-        Setting("ranks over which a cut is spread, such as 5% or 16", lambda text: parse_amount(str(text))),
-        None,
+    taper: Amount | None = field(
+        default=None, metadata=about("ranks over which a cut is spread, such as 5% or 16", parse_amount)
     )
-    paper_scripts: bool = setting(Setting("what the paper's scripts do, flaws included", bool, bool), False)
+    paper_scripts: bool = field(
+        default=False, metadata=about("what the paper's scripts do, flaws included", bool, bool)
+    )
 
     def __post_init__(self) -> None:
         if self.paper_scripts and self.taper:

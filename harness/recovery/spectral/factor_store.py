@@ -22,7 +22,7 @@ class FactorStore:
     A file holds 8 q (q + 1) bytes, where q is the matrix's short side.
 
     Attributes:
-        made: how many matrices were factorised here, and not found.
+        made: how many matrices were factorised here because no file had them.
     """
 
     def __init__(self, folder: Path):
@@ -50,6 +50,6 @@ class FactorStore:
             tensors = {"values": factors.values, "vectors": factors.vectors}
             with replacing(path, shared=True) as partial:  # several processes may be at the same matrix
                 safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
-        except (OSError, SafetensorError) as e:  # safetensors has its own for what the system refuses
+        except (OSError, SafetensorError) as e:  # safetensors wraps errors of the system
             raise InputError(f"{self.folder}: {e}") from e
         return factors

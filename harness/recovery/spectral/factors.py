@@ -1,14 +1,14 @@
 """Singular values and the short side's singular vectors of a matrix, in fp64, from its Gram matrix.
 
-With W = U S Vᵀ oriented so that it is at least as tall as wide, WᵀW = V S² Vᵀ. Everything here needs only
-S and V, because U S = W V, so U is never formed. The Gram matrix is summed over chunks of rows, so beside
-the matrix itself only square matrices of its short side are ever held. fp32 would not do: squaring halves
-the digits and loses the tail.
+With W = U S Vᵀ oriented so that it is at least as tall as wide, WᵀW = V S² Vᵀ. U is never formed: U S = W V,
+so S and V are enough. The Gram matrix is summed over chunks of rows, so besides the matrix itself memory
+holds only square matrices of its short side. fp32 would not do: squaring halves the digits and loses the
+tail.
 
-On a CPU, BLAS and LAPACK are called by way of scipy for what torch has no name for: a product that is known
-to be symmetric (0.07 s for 3584 x 1024 on one thread, 0.16 s as any other product), and every eigenvalue
-with the vectors of some ranks out of one reduction to tridiagonal form (0.10 s for a fifth of 1024, 0.14 s
-for all; torch.linalg.eigh: 0.18 s). ``python tests/benchmarks/spectral.py factors`` measures these.
+On a CPU, scipy gives access to BLAS and LAPACK routines that torch does not offer: a product known to be
+symmetric (0.07 s for 3584 x 1024 on one thread, 0.16 s as a general product), and all eigenvalues with the
+vectors of some ranks from one reduction to tridiagonal form (0.10 s for a fifth of 1024, 0.14 s for all;
+torch.linalg.eigh: 0.18 s). ``python tests/benchmarks/spectral.py factors`` measures these.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Factors(NamedTuple):
         return int((self.values == 0).sum())
 
     def directions(self, start: int, stop: int) -> Tensor:
-        """The vectors of some of the ranks they were asked for: (q, stop - start)."""
+        """The vectors of ranks start to stop - 1, which must be among those held: (q, stop - start)."""
         return self.vectors[:, start - self.first : stop - self.first]
 
 
@@ -64,17 +64,17 @@ def chunk_rows(matrix: Tensor) -> int:
 
 
 def row_chunks(matrix: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(first row, rows) one after the other, in fp64, row by row in memory."""
+    """(number of the first row, rows) for each chunk, in fp64, contiguous."""
     count = chunk_rows(matrix)
     for start in range(0, matrix.shape[0], count):
         yield start, matrix[start : start + count].contiguous().double()
 
 
 def gram(matrix: Tensor) -> Tensor:
-    """WᵀW of an oriented (m, q) matrix: (q, q), fp64, of which only the lower triangle is to be read.
+    """WᵀW of an oriented (m, q) matrix: (q, q), fp64, valid in the lower triangle only.
 
     Raises:
-        ValueError: an element is NaN or infinite. (eigh would return NaN without a word.)
+        ValueError: an element is NaN or infinite. (eigh would silently return NaN.)
     """
     q = matrix.shape[1]
     if matrix.is_cuda:
@@ -86,7 +86,7 @@ def gram(matrix: Tensor) -> Tensor:
         for _, rows in row_chunks(matrix):
             blas.dsyrk(1.0, rows.numpy().T, beta=1.0, c=squares, lower=1, overwrite_c=1)
         total = torch.from_numpy(squares)
-    # A non-finite element makes its own diagonal entry non-finite; so do finite ones whose square overflows.
+    # A non-finite element makes its diagonal entry non-finite; so does a finite one whose square overflows.
     if not torch.isfinite(total.diagonal()).all():
         raise ValueError("NaN, infinite or overflowing elements")
     return total
@@ -97,7 +97,7 @@ def factorise(matrix: Tensor, ranks: Interval | None = None) -> Factors:
 
     Args:
         matrix: what to factorise
-        ranks: whose vectors are wanted, possibly none; by default all. Every value is there in any case
+        ranks: whose vectors are wanted, possibly none; by default all. All values are returned in any case
 
     Raises:
         ValueError: an element is NaN or infinite.
@@ -113,7 +113,7 @@ def eigen(symmetric: Tensor, ranks: Interval) -> tuple[Tensor, Tensor]:
     """Every eigenvalue, descending, and the eigenvectors of some ranks: (q,), (q, k).
 
     Args:
-        symmetric: (q, q), fp64; only the lower triangle is read, and nothing is left of it afterwards
+        symmetric: (q, q), fp64; only the lower triangle is read, and its memory is overwritten
         ranks: whose vectors are wanted, possibly none
     """
     # scipy has dstevd from 1.16 on, which wants Python 3.11.
@@ -123,7 +123,7 @@ def eigen(symmetric: Tensor, ranks: Interval) -> tuple[Tensor, Tensor]:
 
 
 def eigen_torch(symmetric: Tensor, ranks: Interval) -> tuple[Tensor, Tensor]:
-    """What `eigen` says, on any device."""
+    """The same as `eigen`, on any device, by torch alone."""
     if ranks[0] == ranks[1]:
         return torch.linalg.eigvalsh(symmetric, UPLO="L").flip(0), symmetric.new_empty(len(symmetric), 0)
     values, vectors = torch.linalg.eigh(symmetric, UPLO="L")
@@ -131,7 +131,7 @@ def eigen_torch(symmetric: Tensor, ranks: Interval) -> tuple[Tensor, Tensor]:
 
 
 def _eigen_lapack(symmetric: Tensor, ranks: Interval) -> tuple[Tensor, Tensor]:
-    """LAPACK's dsyevd in its three steps, of which the last is done for the wanted vectors alone."""
+    """The three steps of LAPACK's dsyevd, with the last one done only for the wanted vectors."""
     q = len(symmetric)
     lower = np.asfortranarray(symmetric.numpy())
     work, _ = lapack.dsytrd_lwork(q, lower=1)
@@ -144,8 +144,8 @@ def _eigen_lapack(symmetric: Tensor, ranks: Interval) -> tuple[Tensor, Tensor]:
         chosen = slice(q - ranks[1], q - ranks[0])
         first, others = inner[0, chosen].copy(), np.asfortranarray(inner[1:, chosen])
         del inner
-        # The reflections leave the first row alone, and lie below the subdiagonal: seen from one element
-        # further on, they are those of a QR factorisation of the other rows.
+        # The reflections leave the first row alone and are stored below the subdiagonal. Shifted by one
+        # element, they are stored as those of a QR factorisation of the other rows.
         reflections = reduced.ravel(order="K")[1 : 1 + q * (q - 1)].reshape((q, q - 1), order="F")
         _, work, _ = lapack.dormqr("L", "N", reflections, scales, others, -1)
         others, _, _ = lapack.dormqr("L", "N", reflections, scales, others, int(work[0]), overwrite_c=1)

@@ -10,8 +10,8 @@ and the others stay. Because b_i p_i = B q_i, no left vector is needed:
 
     W' = T + Σ_{i in I} w_i (x_i B q_i q_iᵀ + y_i T v_i v_iᵀ)
 
-with (x, y) = (t/b, -1), (0, b/t - 1), (1, -1), and w_i = 1, or less within a taper. The bases that result
-are not orthogonal to each other at a cut, so W' has T's singular values only approximately; where the gap
+with (x, y) = (t/b, -1), (0, b/t - 1), (1, -1), and w_i = 1, or less within a taper. Restored and
+kept bases are not orthogonal to each other, so W' has T's singular values only approximately; where the gap
 between the singular values at a cut is small, the cut itself is not unique.
 
 A direction whose singular value is null is arbitrary, so nothing may depend on it: it keeps T's.
@@ -33,7 +33,7 @@ _STRIP = 2**22
 """Elements of all results together that are held at once: 8 MiB in bf16."""
 
 Put = Callable[[int, slice, slice, Tensor], None]
-"""(number of the cut, rows, columns, what is there now): takes a part of a result."""
+"""(number of the cut, rows, columns, the new values there): takes a part of a result."""
 
 
 class Factored(NamedTuple):
@@ -52,7 +52,7 @@ class Change(NamedTuple):
 
 
 def wanted_ranks(cuts: Sequence[Cut], ranks: int) -> tuple[Interval, Interval]:
-    """Whose vectors `splice` needs, of the source and of the target: the least interval that has them all."""
+    """The ranks whose vectors `splice` needs, of source and target, as the smallest intervals."""
     return (
         _hull(_span(cut, ranks) for cut in cuts if cut.restore != "values"),
         _hull(_span(cut, ranks) for cut in cuts),
@@ -81,10 +81,10 @@ def splice(
     norms = torch.zeros(len(cuts), 2, dtype=torch.float64)
     for top in range(0, len(t), height):
         rows = slice(top, min(top + height, len(t)))
-        # In the order of the matrix, so that what is handed over lies in memory as it will in a file.
+        # In the order of the original matrix, so that a result is in memory as it will be in a file.
         shape = (rows.stop - top, t.shape[1])
         outputs = [torch.empty(shape[::-1] if turned else shape, dtype=dtype, device=t.device) for _ in cuts]
-        # On the device until the strip's end: reading a number back would wait for it.
+        # On the device until the strip's end: reading a number back would synchronise.
         squares = torch.zeros(len(cuts), 2, dtype=torch.float64, device=t.device)
         for (start, b_rows), (_, t_rows) in zip(row_chunks(b[rows]), row_chunks(t[rows]), strict=True):
             for i, edit in _edits(b_rows, t_rows, source.factors, target.factors, cuts):
@@ -101,7 +101,7 @@ def splice(
 
 
 class _Side(NamedTuple):
-    """Rows of one matrix of a pair, and what each of its ranks counts in a sum."""
+    """Rows of one matrix of a pair, and the weight of each of its ranks in the sum."""
 
     rows: Tensor
     factors: Factors
@@ -117,7 +117,7 @@ class _Side(NamedTuple):
 def _edits(
     b: Tensor, t: Tensor, fb: Factors, ft: Factors, cuts: Sequence[Cut]
 ) -> Iterator[tuple[int, Tensor]]:
-    """(number of a cut, W' - T) for the same rows of B and T: (rows, q), good until the next is asked for."""
+    """(number of a cut, W' - T) for the same rows of B and T: (rows, q), valid until the next is drawn."""
     for restore in RESTORE:
         x, y = _coefficients(restore, fb.values, ft.values)
         sides = [_Side(t, ft, y)] if restore == "values" else [_Side(b, fb, x), _Side(t, ft, y)]
@@ -175,14 +175,14 @@ def _is_all_of_source(cut: Cut, ranks: int) -> bool:
 
 
 def _span(cut: Cut, ranks: int) -> Interval:
-    """The least interval that holds every rank with a weight in a cut; none where all of B is taken."""
+    """The smallest interval with every rank that a cut weighs; an empty one where all of B is taken."""
     if _is_all_of_source(cut, ranks):
         return 0, 0
     return max(0, cut.intervals[0][0] - cut.taper), min(ranks, cut.intervals[-1][1] + cut.taper)
 
 
 def _hull(intervals: Iterable[Interval]) -> Interval:
-    """The least interval around several."""
+    """The smallest interval around several."""
     some = [interval for interval in intervals if interval[0] < interval[1]]
     return min((start for start, _ in some), default=0), max((stop for _, stop in some), default=0)
 

@@ -28,9 +28,9 @@ def test_different_protocols_are_never_compared():
 
 def test_what_is_recovered_is_a_share_of_what_was_lost():
     source, target = record("1" * 12 + "0" * 8), record("0" * 19 + "1")
-    repaired = record("1" * 6 + "0" * 13 + "1")
+    recovered = record("1" * 6 + "0" * 13 + "1")
     gains, losses = [1] * 6 + [0] * 14, [1] * 12 + [0] * 7 + [-1]
-    assert recovered_share(repaired, source, target) == (6 / 11, ratio_interval(gains, losses))
+    assert recovered_share(recovered, source, target) == (6 / 11, ratio_interval(gains, losses))
     assert recovered_share(source, source, target) == (1, (1, 1))
     assert recovered_share(target, source, target) == (0, (0, 0))
 
@@ -43,10 +43,10 @@ def test_where_nothing_was_lost_nothing_is_recovered_share():
 def test_where_hands_repeat_what_is_recovered_goes_by_hand():
     hands = hand_set("ood_paper", RULES["ood"])
     common = {"task": "points24_ood_paper", "hand_set": "ood_paper", "hand_set_digest": hands.digest}
-    source, repaired, target = (record(bits * 78, **common) for bits in ("110", "100", "001"))
+    source, recovered, target = (record(bits * 78, **common) for bits in ("110", "100", "001"))
     played = [hand_of(deal.cards) for deal in hands.deals]
     expected = ratio_interval([1, 0, -1] * 78, [1, 1, -1] * 78, played)
-    assert recovered_share(repaired, source, target) == (0, expected)
+    assert recovered_share(recovered, source, target) == (0, expected)
     assert expected != ratio_interval([1, 0, -1] * 78, [1, 1, -1] * 78)
 
 

@@ -36,40 +36,40 @@ def ends(n=20, **changes: Any):
     return [*scored("early", 15, 8, n, **changes), *scored("late", 3, 18, n, **changes)]
 
 
-def repaired(model, ood, of_id=None, recipe=DIRECTIONS, pair=("early", "late"), **changes):
+def recovered(model, ood, of_id=None, recipe=DIRECTIONS, pair=("early", "late"), **changes):
     recipe = {"source": pair[0], "target": pair[1]} | recipe
     return scored(model, ood, of_id, **{"stage": "recovered", "recipe": recipe} | changes)
 
 
 def names(found):
-    return [repair.ood.record.model for repair in found.checkpoints]
+    return [checkpoint.ood.record.model for checkpoint in found.checkpoints]
 
 
-def test_a_repair_is_measured_between_its_target_and_its_source():
-    found = recoveries([*repaired("mended", 9, 12), *ends()])
+def test_a_recovered_checkpoint_is_measured_between_its_target_and_its_source():
+    found = recoveries([*recovered("made", 9, 12), *ends()])
     (pair,) = found
-    (mended,) = pair.checkpoints
-    source, target, repair = pair.source.ood.record, pair.target.ood.record, mended.ood.record
-    assert (source.model, target.model, repair.model) == ("early", "late", "mended")
-    assert (mended.ood.share, mended.ood.interval) == (9 / 20, interval_of(repair))
-    assert (mended.recovered, mended.interval) == recovered_share(repair, source, target)
-    assert mended.recovered == (9 - 3) / (15 - 3)
-    assert mended.ood_gain.share == (9 - 3) / 20
-    assert mended.id is not None
-    assert mended.id.record.k == 12
-    assert mended.id_gain is not None
+    (made,) = pair.checkpoints
+    source, target, checkpoint = pair.source.ood.record, pair.target.ood.record, made.ood.record
+    assert (source.model, target.model, checkpoint.model) == ("early", "late", "made")
+    assert (made.ood.share, made.ood.interval) == (9 / 20, interval_of(checkpoint))
+    assert (made.recovered, made.interval) == recovered_share(checkpoint, source, target)
+    assert made.recovered == (9 - 3) / (15 - 3)
+    assert made.ood_gain.share == (9 - 3) / 20
+    assert made.id is not None
+    assert made.id.record.k == 12
+    assert made.id_gain is not None
     # 6 deals to none on each side: p 2/64, and twice that after Holm.
-    assert (mended.ood_gain.p, mended.ood_gain.p_holm) == (2 / 64, 4 / 64)
-    assert (mended.id_gain.p, mended.id_gain.p_holm) == (2 / 64, 4 / 64)
+    assert (made.ood_gain.p, made.ood_gain.p_holm) == (2 / 64, 4 / 64)
+    assert (made.id_gain.p, made.id_gain.p_holm) == (2 / 64, 4 / 64)
 
 
-def test_a_repair_that_equals_an_end_recovers_all_or_nothing():
-    (pair,) = recoveries([*repaired("all", 15), *repaired("none", 3, recipe=INTERPOLATE), *ends()])
+def test_a_recovered_checkpoint_that_equals_an_end_recovers_all_or_nothing():
+    (pair,) = recoveries([*recovered("all", 15), *recovered("none", 3, recipe=INTERPOLATE), *ends()])
     assert [(r.recovered, r.interval) for r in pair.checkpoints] == [(1, (1, 1)), (0, (0, 0))]
 
 
 def test_a_target_that_lost_nothing_has_nothing_to_recover():
-    (pair,) = recoveries([*repaired("mended", 9, pair=("late", "early")), *ends()])
+    (pair,) = recoveries([*recovered("made", 9, pair=("late", "early")), *ends()])
     assert (pair.checkpoints[0].recovered, pair.checkpoints[0].interval) == (None, None)
     assert recovery_sentence(pair).startswith(
         "Nothing to recover: on OOD the target is not below the source (75.0 %"
@@ -81,16 +81,16 @@ def test_pairs_filters_and_decodings_stand_apart():
     found = recoveries(
         [
             *(r for f in ("flexible-extract", "strict-match") for r in ends(filter=f)),
-            *repaired("lenient", 9, filter="flexible-extract"),
-            *repaired("mended", 9),
-            *repaired("back", 9, pair=("late", "early")),
+            *recovered("lenient", 9, filter="flexible-extract"),
+            *recovered("made", 9),
+            *recovered("back", 9, pair=("late", "early")),
             *ends(**sampled),
-            *repaired("drawn", 8, **sampled),
+            *recovered("drawn", 8, **sampled),
         ]
     )
     assert [(each.filter[:6], each.target.name, names(each)) for each in found] == [
         ("strict", "early", ["back"]),
-        ("strict", "late", ["mended"]),
+        ("strict", "late", ["made"]),
         ("strict", "late", ["drawn"]),
         ("flexib", "late", ["lenient"]),
     ]
@@ -98,35 +98,33 @@ def test_pairs_filters_and_decodings_stand_apart():
 
 def test_ends_are_found_by_label_too():
     early, late = record(bits(15), model="run", step=5), record(bits(3), model="run", step=400)
-    (pair,) = recoveries([early, late, *repaired("mended", 9, pair=("run step 5", "run step 400"))])
+    (pair,) = recoveries([early, late, *recovered("made", 9, pair=("run step 5", "run step 400"))])
     assert (pair.source.ood.record, pair.target.ood.record) == (early, late)
 
 
 def test_of_several_records_of_one_checkpoint_the_newest_counts():
     newer: dict[str, Any] = {"date": "2026-02-01T00:00:00Z"}
-    again = repaired("mended-again", 10, recipe=DIRECTIONS | {"name": "x"}, weights_sha256="a" * 64, **newer)
-    first = repaired("mended", 9, weights_sha256="a" * 64)
+    again = recovered("made-again", 10, recipe=DIRECTIONS | {"name": "x"}, weights_sha256="a" * 64, **newer)
+    first = recovered("made", 9, weights_sha256="a" * 64)
     (pair,) = recoveries([*again, *first, *scored("late", 4, **newer), *ends()])
-    assert names(pair) == ["mended-again"]
+    assert names(pair) == ["made-again"]
     assert pair.target.ood.record.k == 4
 
 
-def test_one_recipe_of_other_weights_is_another_repair():
-    one, other = (repaired(name, 9, weights_sha256=name * 64) for name in "ab")
+def test_one_recipe_of_other_weights_is_another_recovered_checkpoint():
+    one, other = (recovered(name, 9, weights_sha256=name * 64) for name in "ab")
     assert len(recoveries([*one, *other, *ends()])[0].checkpoints) == 2
 
 
 def test_what_was_scored_on_other_deals_is_no_end():
-    records = [*repaired("mended", 9), *ends(30), *scored("late", 3)]
+    records = [*recovered("made", 9), *ends(30), *scored("late", 3)]
     assert recoveries(records) == []
     assert missing_references(records) == ["early"]
     assert missing_references([*records, *scored("early", 15)]) == []
 
 
 def test_id_goes_with_ood_where_the_limit_is_the_same():
-    (pair,) = recoveries([*repaired("mended", 9, 12), *ends(), *ends(30), *repaired("mended", 9, 25, n=30)])[
-        1:
-    ]
+    (pair,) = recoveries([*recovered("made", 9, 12), *ends(), *ends(30), *recovered("made", 9, 25, n=30)])[1:]
     assert [
         score.record.n for score in (pair.source.id, pair.target.id, pair.checkpoints[0].id) if score
     ] == [20] * 3
@@ -147,8 +145,8 @@ def test_id_goes_with_ood_where_the_limit_is_the_same():
     assert pair.checkpoints[0].id.record.k == 700
 
 
-def test_without_id_a_repair_is_on_no_front():
-    (pair,) = recoveries([*repaired("mended", 9), *ends()])
+def test_without_id_a_recovered_checkpoint_is_on_no_front():
+    (pair,) = recoveries([*recovered("made", 9), *ends()])
     assert (pair.checkpoints[0].id, pair.checkpoints[0].id_gain, pair.checkpoints[0].on_front) == (
         None,
         None,
@@ -160,23 +158,23 @@ def test_the_front_is_what_nothing_is_better_than_on_both():
     # (ID, OOD): source (8, 15), target (18, 3).
     recipes = [INTERPOLATE | {"weight": weight / 10} for weight in range(1, 6)]
     points = [(12, 9), (12, 9), (12, 8), (7, 15), (18, 2)]
-    mended = [
+    made = [
         r
         for (of_id, ood), recipe, name in zip(points, recipes, "abcde", strict=True)
-        for r in repaired(name, ood, of_id, recipe)
+        for r in recovered(name, ood, of_id, recipe)
     ]
-    (pair,) = recoveries([*mended, *ends()])
+    (pair,) = recoveries([*made, *ends()])
     assert pair.source.on_front
     assert pair.target.on_front
     assert [r.ood.record.model for r in pair.checkpoints if r.on_front] == ["a", "b"]
     # An end may be dominated, too.
-    (pair,) = recoveries([*repaired("better", 16, 19), *ends()])
+    (pair,) = recoveries([*recovered("better", 16, 19), *ends()])
     assert (pair.source.on_front, pair.target.on_front, pair.checkpoints[0].on_front) == (False, False, True)
 
 
 def test_tests_are_adjusted_over_every_gain_of_the_pair():
-    mended = [*repaired("a", 9, 12), *repaired("b", 12, 10, INTERPOLATE)]
-    (pair,) = recoveries([*mended, *ends()])
+    made = [*recovered("a", 9, 12), *recovered("b", 12, 10, INTERPOLATE)]
+    (pair,) = recoveries([*made, *ends()])
     gains = [gain for r in pair.checkpoints for gain in (r.ood_gain, r.id_gain) if gain]
     assert [gain.p_holm for gain in gains] == holm([gain.p for gain in gains])
     assert len(gains) == 4
@@ -204,17 +202,17 @@ def test_recipes_read_as_they_were_asked_for(recipe, label, short, shares):
 
 
 def test_a_recipe_that_cannot_be_read_is_bad_input():
-    with pytest.raises(InputError, match=r"mended recovered: recipe: ranks 'most': expected all, or"):
-        recoveries([*repaired("mended", 9, recipe=DIRECTIONS | {"ranks": "most"}), *ends()])
+    with pytest.raises(InputError, match=r"made recovered: recipe: ranks 'most': expected all, or"):
+        recoveries([*recovered("made", 9, recipe=DIRECTIONS | {"ranks": "most"}), *ends()])
 
 
-def test_the_best_repair_is_tested_against_the_best_baseline_as_one_of_its_kind():
-    others = [r for k in (5, 6) for r in repaired(f"top{k}", k, recipe=DIRECTIONS | {"ranks": f"top {k}%"})]
-    mended = [*repaired("best", 14, 8), *others, *repaired("half", 8, 16, INTERPOLATE)]
-    (pair,) = recoveries([*mended, *ends()])
+def test_the_best_recovered_checkpoint_is_tested_against_the_best_baseline_as_one_of_its_kind():
+    others = [r for k in (5, 6) for r in recovered(f"top{k}", k, recipe=DIRECTIONS | {"ranks": f"top {k}%"})]
+    made = [*recovered("best", 14, 8), *others, *recovered("half", 8, 16, INTERPOLATE)]
+    (pair,) = recoveries([*made, *ends()])
     versus = against_baseline(pair)
     assert versus is not None
-    best, half = (next(r for r in mended if r.model == name) for name in ("best", "half"))
+    best, half = (next(r for r in made if r.model == name) for name in ("best", "half"))
     assert versus.p == difference(best, half).p == 2 / 64  # 6 deals to none
     assert versus.p_holm == 3 * 2 / 64
     assert recovery_sentence(pair) == (
@@ -225,28 +223,28 @@ def test_the_best_repair_is_tested_against_the_best_baseline_as_one_of_its_kind(
 
 
 def test_a_baseline_ahead_is_said_to_be():
-    (pair,) = recoveries([*repaired("weak", 4), *repaired("half", 15, recipe=INTERPOLATE), *ends()])
+    (pair,) = recoveries([*recovered("weak", 4), *recovered("half", 15, recipe=INTERPOLATE), *ends()])
     assert recovery_sentence(pair).endswith("after Holm); the baseline beats it.")
 
 
 def test_without_the_other_kind_the_sentence_says_so():
-    assert recovery_sentence(recoveries([*repaired("a", 9), *ends()])[0]).endswith("No baseline was scored.")
-    (pair,) = recoveries([*repaired("a", 9, recipe=INTERPOLATE), *ends()])
+    assert recovery_sentence(recoveries([*recovered("a", 9), *ends()])[0]).endswith("No baseline was scored.")
+    (pair,) = recoveries([*recovered("a", 9, recipe=INTERPOLATE), *ends()])
     assert recovery_sentence(pair).startswith("Best baseline on OOD: interpolate 0.5, 45.0 %")
     assert recovery_sentence(pair).endswith("No spectral recovery was scored.")
 
 
 def test_a_loss_that_is_hardly_seen_leaves_what_is_recovered_unbounded():
-    records = [*scored("early", 5), *scored("late", 4), *repaired("mended", 5)]
+    records = [*scored("early", 5), *scored("late", 4), *recovered("made", 5)]
     (pair,) = recoveries(records)
     assert (pair.checkpoints[0].recovered, pair.checkpoints[0].interval) == (1, None)
     assert recovery_table(pair)[2]["recovered %"] == "100 [unbounded]"
     assert "interval unbounded: these deals hardly tell the target from the source" in recovery_sentence(pair)
 
 
-def test_rows_are_the_ends_and_the_repairs_best_first():
-    mended = [*repaired("a", 9, 12), *repaired("b", 12, 10, INTERPOLATE)]
-    rows = recovery_table(recoveries([*mended, *ends()])[0])
+def test_rows_are_the_ends_and_the_recovered_checkpoints_best_first():
+    made = [*recovered("a", 9, 12), *recovered("b", 12, 10, INTERPOLATE)]
+    rows = recovery_table(recoveries([*made, *ends()])[0])
     assert [row["checkpoint"] for row in rows] == [
         "source: early", "target: late", "interpolate 0.5", "directions, all ranks"
     ]  # fmt: skip
@@ -256,15 +254,15 @@ def test_rows_are_the_ends_and_the_repairs_best_first():
 
 
 def test_the_summary_is_json_that_leads_back_to_the_records():
-    mended = repaired("mended", 9, 12)
-    (pair,) = recoveries([*mended, *ends()])
+    made = recovered("made", 9, 12)
+    (pair,) = recoveries([*made, *ends()])
     found = json.loads(json.dumps(recovery_summary(pair)))
     assert found == recovery_summary(pair)
     assert (found["source"]["name"], found["target"]["name"], found["best"]) == (
         "early",
         "late",
-        mended[0].key,
+        made[0].key,
     )
     (row,) = found["checkpoints"]
     assert (row["recovered"], row["rank_share"], row["layer_share"]) == (0.5, 1, 1)
-    assert (row["ood"]["k"], row["id"]["record"]) == (9, mended[1].key)
+    assert (row["ood"]["k"], row["id"]["record"]) == (9, made[1].key)

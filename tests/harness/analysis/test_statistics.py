@@ -191,11 +191,11 @@ def test_impossible_gaps_are_refused(difference, discordant):
 
 
 def played(n=300, seed=0, back=0.5):
-    """Differences (repaired − target, source − target) where a repair brings `back` of what was lost."""
+    """Differences (recovered − target, source − target) where a share `back` is recovered of what was lost."""
     random = np.random.default_rng(seed)
     source, target = random.random(n) < 0.35, random.random(n) < 0.1
-    repaired = np.where(random.random(n) < back, source, random.random(n) < 0.1)
-    return (repaired.astype(int) - target).tolist(), (source.astype(int) - target).tolist()
+    recovered = np.where(random.random(n) < back, source, random.random(n) < 0.1)
+    return (recovered.astype(int) - target).tolist(), (source.astype(int) - target).tolist()
 
 
 def test_fiellers_interval_holds_what_a_t_test_does_not_reject():

@@ -1,4 +1,4 @@
-"""Checkpoints repaired in memory are those that `points24 recover` writes."""
+"""Checkpoints recovered in memory are those that `points24 recover` writes."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ GRID = [
 RECORD = {"source": "a", "target": "b", "base": None, "command": "test", "versions": {}, "date": "today"}
 
 
-def repaired(source, target, folder, grid=GRID):
+def recovered(source, target, folder, grid=GRID):
     """Every recipe in memory, all of them sharing factors below the folder."""
     recipes = [recipe for entry in grid for recipe in recipes_of(**entry)]
     job = CheckedPair.open(source, target, recipes, family_of(read_config(target), None))
@@ -62,7 +62,7 @@ def weights(folder):
 @pytest.mark.parametrize("family", ["llama", "llama-tied", "phi3", "mixtral", "gpt2"])
 def test_tensors_and_digest_are_those_that_recover_writes(family, tmp_path):
     source, target = make_pair(tmp_path, family)
-    for i, (model, entry) in enumerate(zip(repaired(source, target, tmp_path), GRID, strict=True)):
+    for i, (model, entry) in enumerate(zip(recovered(source, target, tmp_path), GRID, strict=True)):
         out = recover(source, target, tmp_path / f"out{i}", entry)
         tensors, written = dict(model.tensors()), weights(out)
         assert tensors.keys() == written.keys()
@@ -76,7 +76,7 @@ def test_shards_have_one_digest(tmp_path):
     source, target = make_pair(tmp_path, max_shard_size="15KB")
     out = recover(source, target, tmp_path / "out", GRID[0])
     assert len(list(out.glob("*.safetensors"))) == 3
-    model = repaired(source, target, tmp_path)[0]
+    model = recovered(source, target, tmp_path)[0]
     assert model.digest == weights_digest(out)
     assert list(dict(model.tensors())) == [
         name for file in sorted(out.glob("*.safetensors")) for name in file_order(file)
@@ -99,7 +99,7 @@ def test_a_float32_target_is_the_same_to_the_last_bit_or_next_to_it(tmp_path):
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     out = recover(source, target, tmp_path / "out", GRID[0])
     written = weights(out)
-    for name, tensor in repaired(source, target, tmp_path)[0].tensors():
+    for name, tensor in recovered(source, target, tmp_path)[0].tensors():
         assert tensor.dtype == torch.float32
         torch.testing.assert_close(tensor, written[name], rtol=2**-22, atol=1e-9)
 
@@ -108,7 +108,7 @@ def test_write_makes_the_folder_that_recover_makes(tmp_path):
     source, target = make_pair(tmp_path, max_shard_size="15KB")
     (target / "README.md").write_text("# Mine\n")
     out = recover(source, target, tmp_path / "out", GRID[0])
-    model = repaired(source, target, tmp_path)[0]
+    model = recovered(source, target, tmp_path)[0]
     model.write(tmp_path / "written", RECORD)
     names = {path.name for path in out.iterdir()}
     assert names == {path.name for path in (tmp_path / "written").iterdir()}
@@ -124,7 +124,7 @@ def test_write_makes_the_folder_that_recover_makes(tmp_path):
 
 def test_the_report_is_that_of_recover(tmp_path):
     source, target = make_pair(tmp_path)
-    (model,) = repaired(source, target, tmp_path, GRID[:1])
+    (model,) = recovered(source, target, tmp_path, GRID[:1])
     assert model.report == {}
     assert model.digest
     out = recover(source, target, tmp_path / "out", GRID[0])
@@ -138,7 +138,7 @@ def test_the_report_is_that_of_recover(tmp_path):
 
 
 def test_a_report_is_complete_however_often_the_tensors_are_asked_for(tmp_path):
-    model = repaired(*make_pair(tmp_path), tmp_path)[0]
+    model = recovered(*make_pair(tmp_path), tmp_path)[0]
     for _ in range(2):
         assert dict(model.tensors())
     assert len(model.report["matrices"]) == 14
@@ -157,7 +157,7 @@ def test_integers_and_truth_values_stay_as_they_are(tmp_path):
             name: t if folder == target else torch.zeros_like(t) for name, t in others.items()
         }
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    model = repaired(source, target, tmp_path)[0]
+    model = recovered(source, target, tmp_path)[0]
     tensors = dict(model.tensors())
     assert all(torch.equal(tensors[name], t) and tensors[name].dtype == t.dtype for name, t in others.items())
     out = recover(source, target, tmp_path / "out", GRID[0])
@@ -165,7 +165,7 @@ def test_integers_and_truth_values_stay_as_they_are(tmp_path):
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
-    model = repaired(*make_pair(tmp_path), tmp_path)[0]
+    model = recovered(*make_pair(tmp_path), tmp_path)[0]
     before = sorted(tmp_path.rglob("*"))
 
     def full(*_):
@@ -182,7 +182,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_a_folder_that_exists_is_left_alone(tmp_path):
     source, target = make_pair(tmp_path)
     with pytest.raises(InputError, match="exists"):
-        repaired(source, target, tmp_path)[0].write(source, RECORD)
+        recovered(source, target, tmp_path)[0].write(source, RECORD)
 
 
 def test_nan_is_named_with_its_tensor(tmp_path):
@@ -191,4 +191,4 @@ def test_nan_is_named_with_its_tensor(tmp_path):
     tensors["model.layers.1.mlp.up_proj.weight"][3, 4] = float("nan")
     save_file(tensors, source / "model.safetensors", {"format": "pt"})
     with pytest.raises(InputError, match=r"^model\.layers\.1\.mlp\.up_proj\.weight: .* in the source"):
-        dict(repaired(source, target, tmp_path)[0].tensors())
+        dict(recovered(source, target, tmp_path)[0].tensors())

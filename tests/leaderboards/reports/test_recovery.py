@@ -13,14 +13,14 @@ from points24.leaderboards.figures import recovery_figures
 from points24.leaderboards.reports import recovery_series
 from points24.leaderboards.reports.recovery import markdown, write_recovery_report
 from points24.tasks.errors import InputError
-from tests.harness.analysis.test_recovery import DIRECTIONS, INTERPOLATE, ends, repaired, scored
+from tests.harness.analysis.test_recovery import DIRECTIONS, INTERPOLATE, ends, recovered, scored
 
 RESET = {"method": "reset", "layers": "first 25%"}
 STEM = "recovery_late_from_early_strict_match"
 
 
 def sweep():
-    """Repairs between `early` (OOD 15 of 20, ID 8) and `late` (OOD 3, ID 18)."""
+    """Recovered checkpoints between `early` (OOD 15 of 20, ID 8) and `late` (OOD 3, ID 18)."""
     recipes = {
         "top5": (6, 16, DIRECTIONS | {"ranks": "top 5%"}),
         "top50": (9, 14, DIRECTIONS | {"ranks": "top 50%"}),
@@ -32,8 +32,8 @@ def sweep():
         "reset": (7, 12, RESET),
         "half": (10, 15, INTERPOLATE),
     }
-    mended = [r for name, (ood, of_id, recipe) in recipes.items() for r in repaired(name, ood, of_id, recipe)]
-    return [*ends(), *mended]
+    made = [r for name, (ood, of_id, recipe) in recipes.items() for r in recovered(name, ood, of_id, recipe)]
+    return [*ends(), *made]
 
 
 def pair():
@@ -44,7 +44,7 @@ def pair():
 
 
 def test_the_report_has_a_sentence_and_a_table_per_pair_and_filter_strict_first():
-    lenient = [*ends(filter="flexible-extract"), *repaired("m", 9, filter="flexible-extract")]
+    lenient = [*ends(filter="flexible-extract"), *recovered("m", 9, filter="flexible-extract")]
     text = markdown(recoveries([*lenient, *sweep()]))
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
         "late recovered from early, strict-match", "late recovered from early, flexible-extract"
@@ -57,13 +57,13 @@ def test_the_report_has_a_sentence_and_a_table_per_pair_and_filter_strict_first(
     assert "| directions, top 128 ranks " in strict
     assert strict.count("\n|") == 2 + 2 + 9
     assert flexible.count("\n|") == 2 + 2 + 1
-    # No repair was scored on ID: no column for its gain.
+    # No recovered checkpoint was scored on ID: no column for its gain.
     assert "|IDvs" not in flexible.replace(" ", "")
 
 
 def test_names_cannot_break_out_of_the_report():
     names = ("a|b", "c*d")
-    records = [*scored("a|b", 15), *scored("c*d", 3), *repaired("m", 9, pair=names)]
+    records = [*scored("a|b", 15), *scored("c*d", 3), *recovered("m", 9, pair=names)]
     text = markdown(recoveries(records))
     assert "c\\*d recovered from a\\|b" in text
     assert "source: a\\|b" in text
@@ -120,7 +120,7 @@ def test_weighted_baselines_go_by_their_weight():
 
 def test_chosen_modules_make_a_line_of_their_own():
     chosen = DIRECTIONS | {"ranks": "top 20%", "modules": ["q_proj"]}
-    (found,) = recoveries([*sweep(), *repaired("q", 4, 17, chosen)])
+    (found,) = recoveries([*sweep(), *recovered("q", 4, 17, chosen)])
     assert shown(recovery_series.ranks_series(found))["directions, top, q_proj"] == [(0.2, "q")]
 
 
@@ -187,9 +187,9 @@ def test_of_many_points_only_the_front_is_named(figures, monkeypatch):
 
 
 def test_a_figure_without_two_points_is_left_out():
-    (found,) = recoveries([*ends(), *repaired("mended", 9, 12, DIRECTIONS | {"ranks": "top 20%"})])
+    (found,) = recoveries([*ends(), *recovered("one", 9, 12, DIRECTIONS | {"ranks": "top 20%"})])
     assert recovery_figures([found]) == [{}]
-    (found,) = recoveries([*ends(), *repaired("a", 9, 12, RESET), *repaired("b", 9, 12, INTERPOLATE)])
+    (found,) = recoveries([*ends(), *recovered("a", 9, 12, RESET), *recovered("b", 9, 12, INTERPOLATE)])
     assert list(recovery_figures([found])[0]) == [f"{STEM}_front.svg"]
 
 
@@ -203,8 +203,8 @@ def test_without_id_there_is_one_row_of_panels(figures):
 def test_pairs_of_one_name_get_figures_of_their_own():
     again = [
         *ends(30),
-        *repaired("a", 9, n=30),
-        *repaired("b", 9, n=30, recipe=DIRECTIONS | {"ranks": "top 5%"}),
+        *recovered("a", 9, n=30),
+        *recovered("b", 9, n=30, recipe=DIRECTIONS | {"ranks": "top 5%"}),
     ]
     names = [list(each) for each in recovery_figures(recoveries([*sweep(), *again]))]
     assert names == [
@@ -246,7 +246,7 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     )
     assert paths[0] == str(tmp_path / "sweep" / "recovery" / "recovery.md")
     assert len(paths) == 4
-    lost = repaired("m", 9, pair=("gone", "late"))
+    lost = recovered("m", 9, pair=("gone", "late"))
     add_records(tmp_path / "run" / "records" / "b.jsonl", lost)
     out = tmp_path / "out"
     assert (
@@ -267,7 +267,7 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     [
         (ends(), "no recovery: no OOD record of a checkpoint that points24 recover made"),
         (
-            repaired("m", 9),
+            recovered("m", 9),
             "no recovery: no record of early, late with the protocol and decoding of what was",
         ),
     ],

@@ -10,7 +10,7 @@ from points24.harness.recovery.spectral.factor_store import FactorStore
 from points24.harness.recovery.spectral.factors import factorise
 from points24.tasks.errors import InputError
 from tests.harness.recovery.models import make_pair
-from tests.harness.recovery.test_recovered import repaired
+from tests.harness.recovery.test_recovered import recovered
 
 
 @pytest.fixture
@@ -55,12 +55,12 @@ def test_a_transposed_matrix_of_the_same_elements_is_factorised_rightly(tmp_path
 
 def test_recipes_and_pairs_share_factors(tmp_path):
     source, target = make_pair(tmp_path)
-    first, second = repaired(source, target, tmp_path)[:2]
+    first, second = recovered(source, target, tmp_path)[:2]
     assert first.digest
     made = len(list((tmp_path / "factors").iterdir()))
     assert made == 28  # 14 matrices of either end
     assert second.digest
-    assert repaired(target, source, tmp_path)[0].digest
+    assert recovered(target, source, tmp_path)[0].digest
     assert len(list((tmp_path / "factors").iterdir())) == made
 
 

@@ -1,0 +1,116 @@
+import pytest
+
+from points24.harness.recovery.recipe import Recipe, recipes_of
+from points24.tasks.errors import InputError
+
+
+def only(**given) -> Recipe:
+    (recipe,) = recipes_of(**given)
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded", "label", "name"),
+    [
+        (
+            {"ranks": ["top 20%"]},
+            {"method": "spectral", "layers": "all", "restore": "directions", "ranks": "top 20%", "modules": None},
+            "directions, top 20% of ranks", "directions-top-20pct-layers-all",
+        ),
+        (
+            {"ranks": ["Top 20% +  tail 5%"], "layers": ["first 25%"], "modules": ["q_proj, k_proj"], "taper": [16]},
+            {
+                "method": "spectral", "layers": "first 25%", "restore": "directions",
+                "ranks": "top 20% + tail 5%", "modules": ("q_proj", "k_proj"), "taper": "16",
+            },
+            "directions, top 20% + tail 5% of ranks, first 25% of layers, q_proj k_proj, taper 16",
+            "directions-top-20pct-and-tail-5pct-layers-first-25pct-modules-q_proj-k_proj-taper-16",
+        ),
+        (
+            {"ranks": ["all"], "restore": ["both"], "paper_scripts": True},
+            {
+                "method": "spectral", "layers": "all", "restore": "both", "ranks": "all", "modules": None,
+                "paper_scripts": True,
+            },
+            "both, all ranks, paper-scripts", "both-all-layers-all-paper-scripts",
+        ),
+        (
+            {"method": "interpolate", "weight": [0]},
+            {"method": "interpolate", "layers": "all", "weight": 0}, "interpolate 0", "interpolate-0-layers-all",
+        ),
+        (
+            {"method": "task-arithmetic", "weight": ["-0.5"], "layers": ["0-3,9"]},
+            {"method": "task-arithmetic", "layers": "0-3,9", "weight": -0.5},
+            "task-arithmetic -0.5, layers 0-3,9", "task-arithmetic-0.5-layers-0-3-9",
+        ),
+        (
+            {"method": "reset", "layers": ["last 4"]},
+            {"method": "reset", "layers": "last 4"}, "reset, last 4 layers", "reset-layers-last-4",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_recorded_is_read_back(given, recorded, label, name):
+    recipe = only(**given)
+    assert recipe.describe() == recorded
+    assert list(recipe.describe()) == list(recorded)
+    assert Recipe.read({"source": "a", "target": "b", "name": "x"} | recorded) == recipe
+    assert (recipe.label, recipe.name) == (label, name)
+
+
+def test_old_records_call_paper_scripts_compat():
+    old = {"method": "spectral", "layers": "all", "restore": "both", "ranks": "all", "modules": None}
+    assert Recipe.read(old | {"compat": True}) == only(ranks=["all"], restore=["both"], paper_scripts=True)
+    assert Recipe.read(old) == only(ranks=["all"], restore=["both"])
+
+
+def test_every_combination_is_made_once():
+    recipes = recipes_of(ranks=["top 5%", "all"], restore=["values", "both"], layers=["0", "1"])
+    assert [recipe.name for recipe in recipes] == [
+        f"{restore}-{ranks}-layers-{layer}"
+        for restore in ("values", "both") for ranks in ("top-5pct", "all") for layer in (0, 1)
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="the same recipe is asked for twice"):
+        recipes_of(ranks=["all", "ALL"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"method": "spectrum"},
+            "method: expected spectral or interpolate or reset or task-arithmetic, found",
+        ),
+        ({"ranks": ["all"], "weight": [1]}, "weight does not go with method spectral"),
+        ({"method": "reset", "layers": ["0"], "ranks": ["all"]}, "ranks does not go with method reset"),
+        ({"ranks": ["all"], "taper": ["5%"], "paper_scripts": True}, "taper does not go with paper_scripts"),
+        ({"ranks": ["all"], "restore": ["vectors"]}, "restore: expected directions or values or both, found"),
+        ({"method": "interpolate", "weight": ["half"]}, "weight half: expected a number"),
+        ({"method": "interpolate", "weight": [float("inf")]}, "weight inf: expected a number"),
+    ],
+)
+def test_what_makes_no_recipe_is_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        recipes_of(**given)
+
+
+def test_shares_and_what_limits_a_recipe():
+    spectral, counted = only(ranks=["all"], layers=["first 25%"]), only(ranks=["top 8"], layers=["0"])
+    assert (spectral.rank_share, spectral.layer_share, spectral.method.restores_whole_layers) == (
+        1,
+        0.25,
+        True,
+    )
+    assert (counted.rank_share, counted.layer_share, counted.method.restores_whole_layers) == (
+        None,
+        None,
+        False,
+    )
+    half = only(method="interpolate", weight=[0.5])
+    assert (half.weight, half.ranks, half.rank_share, half.method.restores_whole_layers) == (
+        0.5,
+        None,
+        None,
+        False,
+    )
+    assert half.method.ends_at_source
+    assert only(method="reset", layers=["0"]).method.restores_whole_layers
