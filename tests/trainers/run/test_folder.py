@@ -324,7 +324,7 @@ def test_a_finished_run_names_its_best_and_its_last_checkpoint(run):
         "final": "checkpoint-30",
     }
     summary = json.loads((run.path / "curve.json").read_text())
-    assert (summary["run"], summary["best_ood"], summary["end"]) == ("run", 20, 30)
+    assert (summary["run"], summary["best_ood"], summary["final"]) == ("run", 20, 30)
     assert not run.state.exists()
     assert load_file(run.path / "best-ood" / "model.safetensors")
 
