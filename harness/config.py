@@ -101,7 +101,7 @@ def configured(cls: type[T], settings: dict[str, Any]) -> T:
             that is missing, or whatever the dataclass itself refuses.
     """
     hints = get_type_hints(cls)
-    wanted = {f.name: hints[f.name] for f in fields(cls) if f.init}  # pyright: ignore[reportArgumentType]
+    wanted = {f.name: hints[f.name] for f in fields(cls) if f.init}  # pyright: ignore[reportArgumentType]  any dataclass
     if unknown := sorted(settings.keys() - wanted.keys(), key=str):
         raise InputError(f"unknown key {', '.join(map(repr, unknown))}; allowed: {_allowed(cls)}")
     checked = {key: _checked(key, value, wanted[key]) for key, value in settings.items()}

@@ -37,7 +37,7 @@ def log_probs(lm: LM) -> list[float]:
     ]
     # vLLM shows progress bars of its own.
     with contextlib.redirect_stderr(io.StringIO()):
-        return [total for total, _ in lm.loglikelihood(requests, disable_tqdm=True)]  # pyright: ignore[reportCallIssue]
+        return [total for total, _ in lm.loglikelihood(requests, disable_tqdm=True)]  # pyright: ignore[reportCallIssue]  a decorator hides the argument
 
 
 def check(figures: Figures, before: Figures | None, dtype: str) -> None:

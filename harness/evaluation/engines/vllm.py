@@ -63,7 +63,7 @@ class VLLM(Engine):
 
     @cached_property
     def _args(self) -> dict[str, Any]:
-        from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
+        from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]  optional
 
         return (_ON_CPU if current_platform.is_cpu() else {}) | self.config.model_args
 
@@ -108,7 +108,7 @@ class VLLM(Engine):
         if hasattr(lm, "model"):  # lm-eval has none where it starts vLLM anew at every call
             lm.model.llm_engine.engine_core.shutdown()
         del lm
-        from vllm.distributed import (  # pyright: ignore[reportMissingImports]
+        from vllm.distributed import (  # pyright: ignore[reportMissingImports]  optional
             cleanup_dist_env_and_memory,
         )
 
