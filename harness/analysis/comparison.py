@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -52,6 +53,19 @@ class Protocol(NamedTuple):
         return "-".join(re.sub(r"\W+", "_", part) for part in parts if part)
 
 
+@dataclass(frozen=True)
+class Score:
+    """A record and the 95 % interval of its accuracy."""
+
+    record: Record
+    interval: Interval
+
+    @property
+    def share(self) -> float:
+        """Accuracy, 0 … 1."""
+        return self.record.k / self.record.n
+
+
 class Difference(NamedTuple):
     """How one record differs from another on the same deals.
 
@@ -93,6 +107,10 @@ def interval_of(record: Record) -> Interval:
     if record.outcomes is None or hands is None:
         return wilson(record.k, record.n)
     return clustered_wilson([int(bit) for bit in record.outcomes], hands)
+
+
+def score_of(record: Record) -> Score:
+    return Score(record, interval_of(record))
 
 
 def difference(a: Record, b: Record) -> Difference:

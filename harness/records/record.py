@@ -29,7 +29,7 @@ SCHEMA = 1
 STATUSES = ("measured", "reported")
 
 
-def _one_of(*allowed: Any) -> AfterValidator:
+def one_of(*allowed: Any) -> AfterValidator:
     def check(value: Any) -> Any:
         if value not in allowed:
             raise ValueError(f"expected {' or '.join(map(str, allowed))}")
@@ -62,16 +62,16 @@ Date = Annotated[
 ]
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
-VerdictName = Annotated[str, _one_of(*(verdict.value for verdict in Verdict))]
+VerdictName = Annotated[str, one_of(*(verdict.value for verdict in Verdict))]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT_CONFIG)
 class Record:
     """One line of a records file. None where a reported figure does not come with the information."""
 
-    schema: Annotated[int, _one_of(SCHEMA)] = SCHEMA
+    schema: Annotated[int, one_of(SCHEMA)] = SCHEMA
     """Version of this schema."""
-    status: Annotated[str, _one_of(*STATUSES)]
+    status: Annotated[str, one_of(*STATUSES)]
     """``measured``: ingested from lm-eval's output. ``reported``: a figure that somebody published."""
 
     model: Text
@@ -116,7 +116,7 @@ class Record:
     dtype: Text | None = None
     """Of the weights in the engine, such as ``float32``."""
 
-    filter: Annotated[str, _one_of(*FILTERS)] | None = None
+    filter: Annotated[str, one_of(*FILTERS)] | None = None
     """``strict-match`` or ``flexible-extract``."""
     k: Count
     """Deals answered correctly."""

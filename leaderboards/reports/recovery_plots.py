@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
-from points24.harness.analysis.recovery import Recovered, Recovery, Reference, Score
+from points24.harness.analysis.comparison import Score
+from points24.harness.analysis.recovery import Recovered, Recovery, Reference
 from points24.harness.analysis.summaries import recovery_title
 from points24.leaderboards.render.drawing import (
     INK,
@@ -202,7 +203,7 @@ def front_figure(found: Recovery) -> Figure:
     points: list[tuple[Reference | Recovered, str, str]] = [
         (found.source, "source", "source"),
         (found.target, "target", "target"),
-        *((r, r.recipe.kind, r.recipe.short) for r in found.checkpoints),
+        *((r, r.recipe.method.kind, r.recipe.short) for r in found.checkpoints),
     ]
     points = [point for point in points if point[0].id]
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")

@@ -30,19 +30,19 @@ class Series:
 
 def ranks_series(found: Recovery) -> list[Series]:
     """Spectral recipes over all layers, by their share of the ranks: a line per kind and end."""
-    chosen = [r for r in found.checkpoints if not r.recipe.is_baseline and r.recipe.layer_share == 1]
-    return _series(chosen, lambda r: r.recipe.rank_share, _rank_end)
+    chosen = [r for r in found.checkpoints if not r.recipe.method.is_baseline and r.recipe.layers.share == 1]
+    return _series(chosen, lambda r: r.recipe.method.rank_share, _rank_end)
 
 
 def layers_series(found: Recovery) -> list[Series]:
     """Recipes that restore whole layers, by their share of the layers: a line per kind and end."""
     chosen = [r for r in found.checkpoints if r.recipe.method.restores_whole_layers]
-    return _series(chosen, lambda r: r.recipe.layer_share, lambda r: r.recipe.layers.end or "")
+    return _series(chosen, lambda r: r.recipe.layers.share, lambda r: r.recipe.layers.end or "")
 
 
 def weight_series(found: Recovery) -> list[Series]:
     """Baselines over all layers, by their weight."""
-    chosen = [r for r in found.checkpoints if r.recipe.is_baseline and r.recipe.layer_share == 1]
+    chosen = [r for r in found.checkpoints if r.recipe.method.is_baseline and r.recipe.layers.share == 1]
     return _series(chosen, lambda r: r.recipe.weight, lambda _: "")
 
 
@@ -78,7 +78,7 @@ def _series(
     for each in checkpoints:
         if (at := x(each)) is None:
             continue
-        key = each.recipe.kind, each.recipe.variant
+        key = each.recipe.method.kind, each.recipe.method.variant
         if at == 1:
             whole[key].append((at, each))
         else:

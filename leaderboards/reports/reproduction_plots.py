@@ -210,7 +210,7 @@ def _beside(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: s
     for place, label in enumerate(recipes):
         checkpoints = _recovered(found, label)
         if shares := _shares(checkpoints, hand_set):
-            _marks(axes, shares, place, checkpoints[0].recipe.kind, upright=True)
+            _marks(axes, shares, place, checkpoints[0].recipe.method.kind, upright=True)
     _ends(axes.axhline, found, hand_set)
     axes.set_xlim(-0.6, len(recipes) - 0.4)
     axes.tick_params(labelleft=False)
@@ -312,7 +312,7 @@ def recoveries_figure(found: Reproduction) -> Figure:
             checkpoints = _recovered(found, label)
             if not (shares := _shares(checkpoints, hand_set)):
                 continue
-            kind = checkpoints[0].recipe.kind
+            kind = checkpoints[0].recipe.method.kind
             if interval := t_interval(shares):
                 ends = [max(0.0, interval.low), min(100.0, interval.high)]
                 axes.plot(ends, [place] * 2, color=look_of(kind).colour, lw=1, alpha=0.7, zorder=1.5)

@@ -69,8 +69,6 @@ class Method:
         """Its settings by name."""
         return {own.name: own.metadata["setting"] for own in fields(cls)}
 
-    # -- what it does ----------------------------------------------------------------------------------------
-
     def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:
         """Whether it replaces a tensor as a whole.
 
@@ -93,15 +91,13 @@ class Method:
         """What to restore in a matrix of so many ranks."""
         raise NotImplementedError
 
-    # -- its text --------------------------------------------------------------------------------------------
-
     def describe(self) -> dict[str, Any]:
         """Its settings as records carry them."""
         return {name: getattr(self, name) for name in self.settings()}
 
     @property
     def kind(self) -> str:
-        """What recipes are grouped by: what is restored, or the method."""
+        """What recipes are grouped by: what is restored (``values``, …), or the method's name."""
         return self.name
 
     @property
