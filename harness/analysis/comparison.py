@@ -67,23 +67,17 @@ class Score:
 
 
 class Difference(NamedTuple):
-    """How one record differs from another on the same deals.
-
-    Attributes:
-        against: the other record.
-        share: difference of the accuracies, −1 … 1.
-        interval: its 95 % interval.
-        p: that of the test.
-        p_holm: adjusted for all tests that are shown with it; `p` where it stands alone.
-        table: the contingency table, where both records have outcomes.
-    """
+    """How one record differs from another, `against`, on the same deals."""
 
     against: Record
     share: float
+    """Difference of the accuracies, −1 … 1; `interval` is its 95 % interval."""
     interval: Interval
     p: float
     p_holm: float
+    """Adjusted for all tests that are shown with it; `p` where it stands alone."""
     table: Paired | None
+    """The contingency table, where both records have outcomes."""
 
     @property
     def is_clear(self) -> bool:

@@ -118,11 +118,11 @@ def recoveries(records: Iterable[Record]) -> list[Recovery]:
         InputError: a recipe that cannot be read.
     """
     scored = _scored(records)
-    found = []
-    for names, references, made in _pairs(scored):
-        source, target = references
-        if source and target:
-            found.append(_recovery(names, source, target, made, _of_id(scored, target, names[1])))
+    found = [
+        _recovery(names, source, target, made, _of_id(scored, target, names[1]))
+        for names, (source, target), made in _pairs(scored)
+        if source and target
+    ]
     return sorted(found, key=_order)
 
 
@@ -192,17 +192,15 @@ def _recovery(
 ) -> Recovery:
     """One pair under one protocol.
 
-    Args:
-        names: of source and target.
-        of_source: its OOD record.
-        of_target: likewise.
-        made: OOD records of recovered checkpoints, oldest first.
-        of_id: the ID records that go with them, of one protocol, oldest first.
+    `names` are those of source and target. All records are OOD records but those in `of_id`, the ID records
+    that go with them, of one protocol. `made` are of recovered checkpoints. Both are oldest first.
     """
-    source, target = (
-        Reference(name, score_of(ood), _maybe(_newest(of_id, name)))
-        for name, ood in zip(names, (of_source, of_target), strict=True)
-    )
+
+    def reference(name: str, ood: Record) -> Reference:
+        own = _newest(of_id, name)
+        return Reference(name, score_of(ood), own and score_of(own))
+
+    source, target = reference(names[0], of_source), reference(names[1], of_target)
     ids = {_identity(record): record for record in of_id if record.recipe}
     newest = {_identity(record): record for record in made}
     found = [_recovered(record, ids.get(key), source, target) for key, record in newest.items()]
@@ -217,12 +215,10 @@ def _recovery(
 
 def _recovered(ood: Record, of_id: Record | None, source: Reference, target: Reference) -> Recovered:
     share = recovered_share(ood, source.ood.record, target.ood.record)
-    if target.id is None:
-        of_id = None
     return Recovered(
         recipe=recipe_of(ood),
         ood=score_of(ood),
-        id=_maybe(of_id),
+        id=score_of(of_id) if of_id and target.id else None,
         ood_gain=difference(ood, target.ood.record),
         id_gain=difference(of_id, target.id.record) if of_id and target.id else None,
         recovered=share and share[0],
@@ -293,10 +289,6 @@ def _identity(record: Record) -> tuple[str, str]:
 
 def _newest(records: Sequence[Record], name: str) -> Record | None:
     return next((r for r in reversed(records) if is_one_of(r, {name})), None)
-
-
-def _maybe(record: Record | None) -> Score | None:
-    return record and score_of(record)
 
 
 def _decoding(record: Record) -> str:

@@ -132,7 +132,7 @@ def paired_interval(table: Paired) -> Interval:
         """How many standard errors the observed difference lies above `difference`."""
         gap = only_a - only_b - n * difference
         half_b = ((2 * n - only_a + only_b) * difference - only_a - only_b) / 2
-        # The most likely share of deals won by b alone, if `difference` were the truth.
+        # The most likely share of deals that b alone wins, if `difference` were the truth.
         share_b = (sqrt(half_b**2 + 2 * n * only_b * difference * (1 - difference)) - half_b) / (2 * n)
         variance = n * (2 * share_b + difference * (1 - difference))
         if variance <= 0:

@@ -145,8 +145,7 @@ def manifest_of(value: object) -> Manifest:
         InputError: what is wrong, found and expected.
     """
     if isinstance(value, dict) and (schema := value.get("schema")) != SCHEMA:
-        again = "points24 reproduce writes the manifest again"
-        raise InputError(f"schema: expected {SCHEMA}, found {schema}; {again}")
+        raise InputError(f"schema: expected {SCHEMA}, found {schema}; points24 reproduce writes it again")
     with errors_in_one_line(Manifest, "manifest"):
         return TypeAdapter(Manifest).validate_json(json.dumps(value))
 

@@ -80,12 +80,9 @@ class Recipe:
 def recipes_of(
     *, method: str = DEFAULT, layers: Sequence[str] = (), **settings: Sequence[Any] | bool | None
 ) -> list[Recipe]:
-    """Every combination of the values given; a setting without values has its default.
+    """Every combination of the values given: of the layers, and of each setting of the method.
 
-    Args:
-        method: its name.
-        layers: as for `parse_layers`; all by default.
-        settings: of the method: the values of each, or True for a switch.
+    A setting without values has its default; a switch is given as True.
 
     Raises:
         InputError: a setting that is not the method's, is missing or cannot be read; a recipe given twice.

@@ -148,7 +148,11 @@ def change(  # noqa: PLR0913 — a pair, a part of it, and how
     if torch.equal(target, source) and pair.base is None:
         return  # the target's values are there already
     for i in whole:
-        changed = _new_tensor(pair, pair.plan.recipes[i], name, source, target)
+        method = pair.plan.recipes[i].method
+        base = pair.base.read(name) if pair.base and method.needs_base else None
+        changed = method.new_tensor(source, target, base)
+        if not torch.isfinite(changed).all():
+            raise InputError(f"{name}: NaN or infinite elements")
         sinks[i].write(name, changed.to(sinks[i].dtype(name)))
     for part, mine in parts:
         t, b = part.matrix(target).to(device), part.matrix(source).to(device)
@@ -232,14 +236,6 @@ def _factors(matrix: Tensor, ranks: Interval, whose: str, factors_of: Factorise)
         return factors_of(matrix, ranks)
     except ValueError as e:
         raise ValueError(f"{e} in the {whose}") from e
-
-
-def _new_tensor(pair: CheckedPair, recipe: Recipe, name: str, source: Tensor, target: Tensor) -> Tensor:
-    base = pair.base.read(name) if pair.base and recipe.method.needs_base else None
-    result = recipe.method.new_tensor(source, target, base)
-    if not torch.isfinite(result).all():
-        raise InputError(f"{name}: NaN or infinite elements")
-    return result
 
 
 def _gaps(cut: Cut, source: Factors, target: Factors) -> list[dict[str, Any]]:

@@ -70,12 +70,9 @@ class Method:
         return {own.name: own.metadata["setting"] for own in fields(cls)}
 
     def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:
-        """Whether it replaces a tensor as a whole.
+        """Whether it replaces a tensor of that layer (from 0; None outside the layers) as a whole.
 
-        Args:
-            layer: the tensor's layer, from 0; None outside the layers
-            chosen: the layers of the recipe
-            count: the model's number of layers
+        The recipe has chosen some of the model's `count` layers.
         """
         return False
 
@@ -84,7 +81,7 @@ class Method:
         raise NotImplementedError
 
     def changes_matrix(self, module: str, layer: int | None, chosen: frozenset[int]) -> bool:
-        """Whether it restores singular directions or values of a matrix; arguments as above."""
+        """Whether it restores singular directions or values of a module's matrix; likewise."""
         return False
 
     def cut(self, ranks: int) -> Cut:
