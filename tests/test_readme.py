@@ -150,5 +150,5 @@ def test_what_recovery_did(reproduction):
     )
     assert says("restoring the singular values", share(VALUES))
     weights = ["interpolate 0.25", "interpolate 0.5", "interpolate 0.75"]
-    assert [r for r in reproduction.recipes() if r.startswith("interpolate")][0] == weights[-1]
+    assert next(r for r in reproduction.recipes() if r.startswith("interpolate")) == weights[-1]
     assert says("recovers", share(weights[-1]), "(the best of three weights, chosen on the same deals)")
