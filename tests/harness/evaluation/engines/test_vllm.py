@@ -236,7 +236,7 @@ def test_weights_that_are_no_ones_are_refused(engine, models, monkeypatch):
 
 
 def test_no_keys_and_values_of_other_weights_are_left(engine, models, monkeypatch, capfd):
-    from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+    from vllm import SamplingParams  # pyright: ignore[reportMissingImports]  optional
 
     def from_cache(model: str) -> int:
         """Tokens of a prompt of several blocks that were not computed anew."""
