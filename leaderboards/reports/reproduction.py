@@ -12,25 +12,17 @@ from points24.harness.experiment.manifest import Seed
 from points24.harness.experiment.measures import Measure, Reproduction
 from points24.harness.experiment.values import Value, accuracy, plain_hands, verdict_share
 from points24.harness.records.record import Record
-from points24.leaderboards.figures import (
-    DRIFT,
-    FIGURES,
-    FORMAT,
-    OVERVIEW,
-    RECOVERIES,
-    reproduction_figures,
-)
+from points24.leaderboards.figures import DRIFT, FIGURES, OVERVIEW, RECOVERIES, reproduction_figures
 from points24.leaderboards.render.tables import escape, markdown_table
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _ALT = {
-    OVERVIEW: "ID accuracy, OOD accuracy and the share of wrong_rule over the SFT steps, with the final "
-    "checkpoints of PPO and the recovered ones",
-    FORMAT: "strict-match and flexible-extract over the SFT steps",
+    OVERVIEW: "ID and OOD accuracy, strict-match and flexible-extract, and the share of wrong_rule over the SFT "
+    "steps, with the final checkpoints of PPO and the recovered ones",
     DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
     RECOVERIES: "OOD and ID accuracy of every recovered checkpoint",
 }
-_FIGURE_OF = {"0": FORMAT, "2a": DRIFT, "3a": RECOVERIES}
+_FIGURE_OF = {"2a": DRIFT, "3a": RECOVERIES}
 """The label of a finding's first claim -> the figure that belongs to the finding."""
 _UNITS = {"points": "points", "percent": "%", "number": ""}
 _UNKNOWN, _UNDEFINED = "not measured", "not defined"

@@ -20,7 +20,7 @@ from points24.harness.experiment.findings import RECIPES
 from points24.harness.experiment.manifest import TENTHS, Drift
 from points24.harness.experiment.measures import Reproduction
 from points24.harness.records.record import Record
-from points24.leaderboards.figures import DRIFT, FORMAT, OVERVIEW, RECOVERIES
+from points24.leaderboards.figures import DRIFT, OVERVIEW, RECOVERIES
 from points24.leaderboards.render.drawing import (
     COLOURS,
     DASHED,
@@ -112,11 +112,6 @@ def _ys(axes: Axes) -> list[float]:
     return [float(y) for line in axes.lines for y in np.ravel(np.asarray(line.get_ydata(), float))]
 
 
-def _scale(axes: Axes, found: Reproduction, room: float = 0.045) -> None:
-    axes.set_xlabel("SFT step")
-    scale_steps(axes, sorted({step for each in found.curves for step in each[STRICT].steps}), room)
-
-
 def _one_seed(found: Reproduction) -> list[Any]:
     return [sample("one seed", lw=_THIN, alpha=_FAINT)] if len(found.seeds) > 1 else []
 
@@ -172,7 +167,8 @@ def overview_figure(found: Reproduction) -> Figure:
     _lines(below, wrong, _WRONG_RULE)
     below.set_ylabel("replies, %")
     _limit([below])
-    _scale(below, found)
+    below.set_xlabel("SFT step")
+    scale_steps(below, sorted({step for each in found.curves for step in each[STRICT].steps}))
     if recipes:
         heading(grid[0][1], "Recovered: best OOD\ninto SFT final")
         grid[2][1].set_axis_off()
@@ -237,31 +233,7 @@ def _overview_handles(found: Reproduction, *, has_recipes: bool) -> list[Any]:
     return handles
 
 
-# -- format, drift, recovery -----------------------------------------------------------------------------
-
-
-def format_figure(found: Reproduction) -> Figure:
-    """Strict-match and flexible-extract over the SFT steps; between them, right replies in another format."""
-    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
-    for axes, (hand_set, title) in zip(figure.subplots(1, 2), _SIDES.items(), strict=True):
-        colour, means = COLOURS[hand_set], []
-        for name, stroke in ((STRICT, "-"), (FLEXIBLE, DASHED)):
-            seeds = _accuracies(found, hand_set, name)
-            _lines(axes, seeds, colour, ls=stroke)
-            means.append(_mean(seeds))
-        (steps, low), (_, high) = means
-        axes.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
-        heading(axes, title, colour)
-        axes.set_ylabel("accuracy, %")
-        _limit([axes])
-        _scale(axes, found, room=0.07)
-        axes.tick_params(axis="x", labelsize=7.5)
-    handles = [
-        sample("strict-match: in the reply format", lw=_BOLD),
-        sample("flexible-extract: in any format", lw=_BOLD, ls=DASHED),
-    ]
-    figure.legend(handles=[*handles, *_one_seed(found)], loc="outside lower center", ncols=3)
-    return figure
+# -- drift, recovery -------------------------------------------------------------------------------------
 
 
 def drift_figure(found: Reproduction) -> Figure:
@@ -336,7 +308,6 @@ def recoveries_figure(found: Reproduction) -> Figure:
 
 DRAW: dict[str, Callable[[Any], Figure]] = {
     OVERVIEW: overview_figure,
-    FORMAT: format_figure,
     DRIFT: drift_figure,
     RECOVERIES: recoveries_figure,
 }
