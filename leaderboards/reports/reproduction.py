@@ -17,8 +17,8 @@ from points24.leaderboards.render.tables import escape, markdown_table
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _ALT = {
-    OVERVIEW: "ID and OOD accuracy, strict-match and flexible-extract, and the share of wrong_rule over the SFT "
-    "steps, with the final checkpoints of PPO and the recovered ones",
+    OVERVIEW: "ID and OOD accuracy (strict-match and flexible-extract) and the share of wrong_rule over the "
+    "SFT steps, with the final checkpoints of PPO and the recovered ones",
     DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
     RECOVERIES: "OOD and ID accuracy of every recovered checkpoint",
 }

@@ -81,35 +81,38 @@ def _mean(seeds: Sequence[Points]) -> tuple[list[int], list[float]]:
     return common, [fmean(each[step] for each in seeds) for step in common]
 
 
-def _marks(axes: Axes, shares: Sequence[float], place: int, kind: str, *, upright: bool) -> None:
-    """The accuracies of one recipe: a small mark per seed and a large one for the mean."""
+def _marks(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: str, *, upright: bool) -> None:
+    """The accuracies of each recipe, a column (upright) or a row each: a small mark per seed, a large mean.
 
-    def at(values: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-        return ([place] * len(values), values) if upright else (values, [place] * len(values))
+    Rows also show the mean's 95 % interval. Lines mark the best OOD and the final SFT checkpoint's mean.
+    """
 
-    look = look_of(kind)
-    if len(shares) > 1:
-        axes.plot(*at(shares), look.marker, ms=3.5, color=look.colour, alpha=0.5, mew=0, zorder=3)
-    axes.plot(*at([fmean(shares)]), look.marker, ms=7, color=look.colour, mec="white", mew=0.8, zorder=4)
+    def plot(values: Sequence[float], place: int, *marker: str, **style: Any) -> None:
+        places = [place] * len(values)
+        axes.plot(*((places, values) if upright else (values, places)), *marker, **style)
 
-
-def _ends(draw: Callable[..., Any], found: Reproduction, hand_set: str) -> None:
-    """Lines at the mean accuracy of the best OOD and of the final SFT checkpoint."""
+    for place, label in enumerate(recipes):
+        checkpoints = _recovered(found, label)
+        if not (shares := _shares(checkpoints, hand_set)):
+            continue
+        look = look_of(checkpoints[0].recipe.kind)
+        if not upright and (interval := t_interval(shares)):
+            bounds = [max(0.0, interval.low), min(100.0, interval.high)]
+            plot(bounds, place, color=look.colour, lw=1, alpha=0.7, zorder=1.5)
+        if len(shares) > 1:
+            plot(shares, place, look.marker, ms=3.5, color=look.colour, alpha=0.5, mew=0, zorder=3)
+        plot([fmean(shares)], place, look.marker, ms=7, color=look.colour, mec="white", mew=0.8, zorder=4)
     for what, stroke in _ENDS.items():
-        share = fmean(_percent(found.get(found.parts(seed)[what], hand_set)) for seed in found.seeds)
-        draw(share, color=INK, lw=1, ls=stroke, zorder=1)
+        mean = fmean(_percent(found.get(found.parts(seed)[what], hand_set)) for seed in found.seeds)
+        (axes.axhline if upright else axes.axvline)(mean, color=INK, lw=1, ls=stroke, zorder=1)
 
 
 def _limit(row: Iterable[Axes]) -> None:
     """The y axis of panels that share it, from 0 to a little above what they show."""
     panels = list(row)
-    panels[0].set_ylim(*limits(float(y) for axes in panels for y in _ys(axes)))
+    panels[0].set_ylim(*limits(float(y) for axes in panels for line in axes.lines for y in line.get_ydata()))
     for axes in panels:
         axes.grid(axis="y", **_GRID)
-
-
-def _ys(axes: Axes) -> list[float]:
-    return [float(y) for line in axes.lines for y in np.ravel(np.asarray(line.get_ydata(), float))]
 
 
 def _one_seed(found: Reproduction) -> list[Any]:
@@ -203,11 +206,7 @@ def _over_steps(axes: Axes, found: Reproduction, hand_set: str) -> None:
 
 def _beside(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: str) -> None:
     """The recipes that the findings need, a column each."""
-    for place, label in enumerate(recipes):
-        checkpoints = _recovered(found, label)
-        if shares := _shares(checkpoints, hand_set):
-            _marks(axes, shares, place, checkpoints[0].recipe.kind, upright=True)
-    _ends(axes.axhline, found, hand_set)
+    _marks(axes, found, recipes, hand_set, upright=True)
     axes.set_xlim(-0.6, len(recipes) - 0.4)
     axes.tick_params(labelleft=False)
 
@@ -280,16 +279,7 @@ def recoveries_figure(found: Reproduction) -> Figure:
     figure = Figure(figsize=(7.6, 1.4 + 0.26 * len(labels)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (hand_set, title) in zip(panels, _SIDES.items(), strict=True):
-        for place, label in enumerate(labels):
-            checkpoints = _recovered(found, label)
-            if not (shares := _shares(checkpoints, hand_set)):
-                continue
-            kind = checkpoints[0].recipe.kind
-            if interval := t_interval(shares):
-                ends = [max(0.0, interval.low), min(100.0, interval.high)]
-                axes.plot(ends, [place] * 2, color=look_of(kind).colour, lw=1, alpha=0.7, zorder=1.5)
-            _marks(axes, shares, place, kind, upright=False)
-        _ends(axes.axvline, found, hand_set)
+        _marks(axes, found, labels, hand_set, upright=False)
         shown = [float(x) for line in axes.lines for x in np.ravel(np.asarray(line.get_xdata(), float))]
         axes.set_xlim(*limits(shown, from_zero=hand_set == "ood"))
         heading(axes, title, COLOURS[hand_set])
