@@ -73,21 +73,18 @@ def _series(
     end: Callable[[Recovered], str],
 ) -> list[Series]:
     """A series per kind, variant and end. Full restoration (x = 1) has no end: it closes every line."""
-    groups: dict[tuple[str, str], dict[str, list[tuple[float, Recovered]]]] = defaultdict(dict)
-    whole: dict[tuple[str, str], list[tuple[float, Recovered]]] = defaultdict(list)
+    groups: dict[tuple[str, str], dict[str | None, list[tuple[float, Recovered]]]]
+    groups = defaultdict(lambda: defaultdict(list))
     for each in checkpoints:
-        if (at := x(each)) is None:
-            continue
-        key = each.recipe.kind, each.recipe.variant
-        if at == 1:
-            whole[key].append((at, each))
-        else:
-            groups[key].setdefault(end(each), []).append((at, each))
+        if (at := x(each)) is not None:
+            lines = groups[each.recipe.kind, each.recipe.variant]
+            lines[None if at == 1 else end(each)].append((at, each))
     found = []
-    for kind, variant in sorted({*groups, *whole}, key=lambda key: (kind_order(key[0]), key)):
-        lines = groups.get((kind, variant), {"": []})
-        for name in sorted(lines, key=_ENDS.index):
+    for kind, variant in sorted(groups, key=lambda key: (kind_order(key[0]), key)):
+        lines = groups[kind, variant]
+        whole = lines.pop(None, [])
+        for name in [each for each in _ENDS if each in (lines or ("",))]:
             label = ", ".join(filter(None, (kind, name, variant)))
-            points = sorted([*lines[name], *whole[kind, variant]], key=lambda point: point[0])
+            points = sorted([*lines.get(name, []), *whole], key=lambda point: point[0])
             found.append(Series(label, kind, variant, name, tuple(points)))
     return found

@@ -127,6 +127,7 @@ def train(config: NanoConfig) -> Path:
     run.truncate_log(start)
 
     progress = tqdm(range(start, config.max_steps), "nano", config.max_steps, initial=start, unit="step")
+    extraction = STRICT if config.json_share == 1 else FLEXIBLE
     began = time.perf_counter()
     for step in progress:
         loss = training_step(model, batch(config, step, tokenizer), config)
@@ -137,7 +138,10 @@ def train(config: NanoConfig) -> Path:
         done = step + 1
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if done % config.eval_steps == 0 or done == config.max_steps:
-            scores = _evaluate(config, model, tokenizer)
+            scores = {
+                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, extraction)
+                for name in ("id", "id_heldout", "ood")
+            }
             seconds = round(time.perf_counter() - began, 1)
             run.append_log({"step": done, "loss": round(loss, 4), **scores, "seconds": seconds})
             shown = ", ".join(f"{name} {score:.1%}" for name, score in scores.items())
@@ -150,16 +154,6 @@ def train(config: NanoConfig) -> Path:
     shutil.copymode(run.path / "config.json", run.path / "model.safetensors")  # safetensors writes mode 0600
     state_file.unlink(missing_ok=True)
     return run.path
-
-
-def _evaluate(
-    config: NanoConfig, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
-) -> dict[str, float]:
-    extraction = STRICT if config.json_share == 1 else FLEXIBLE
-    return {
-        name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, extraction)
-        for name in ("id", "id_heldout", "ood")
-    }
 
 
 def training_step(
