@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from points24.harness.analysis.recovery import Recovered, Recovery
+from points24.harness.recovery.recipe import Recipe
 
 KINDS = ("directions", "values", "both", "reset", "interpolate", "task-arithmetic")
 """What a recipe restores, or a baseline's method, in the order of a legend."""
@@ -26,6 +27,11 @@ class Series:
     """Of the spectrum or of the layers: ``top``, ``first``, ``tail``, ``last``, or empty."""
     points: tuple[tuple[float, Recovered], ...]
     """By x, a share or a weight in 0 … 1; ascending."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the first point; the others differ in x alone."""
+        return self.points[0][1].recipe
 
 
 def ranks_series(found: Recovery) -> list[Series]:

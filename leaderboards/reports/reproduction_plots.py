@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import offset_copy
 
 from points24.harness.analysis.recovery import Recovered
 from points24.harness.analysis.statistics import t_interval
@@ -26,8 +25,10 @@ from points24.leaderboards.render.drawing import (
     DASHED,
     GREY,
     INK,
+    SIDES,
     SOURCE_STROKE,
     TARGET_STROKE,
+    beside,
     heading,
     limits,
     look_of,
@@ -38,7 +39,6 @@ from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _FAINT, _THIN, _BOLD = 0.4, 0.8, 2.0
 _WRONG_RULE = "#d95f02"
-_SIDES = {"ood": "OOD", "id": "ID"}
 _RULES = {
     "id": "ID: J, Q, K = 10, the rule of the training",
     "ood": "OOD: J, Q, K = 11, 12, 13, as the prompt says",
@@ -110,7 +110,9 @@ def _marks(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: st
 def _limit(row: Iterable[Axes]) -> None:
     """The y axis of panels that share it, from 0 to a little above what they show."""
     panels = list(row)
-    panels[0].set_ylim(*limits(float(y) for axes in panels for line in axes.lines for y in line.get_ydata()))
+    panels[0].set_ylim(
+        *limits(float(y) for axes in panels for line in axes.lines for y in np.ravel(line.get_ydata()))
+    )
     for axes in panels:
         axes.grid(axis="y", **_GRID)
 
@@ -189,19 +191,19 @@ def _over_steps(axes: Axes, found: Reproduction, hand_set: str) -> None:
     for seed in found.seeds:
         best = found.get(seed.best_ood, hand_set)
         axes.plot(best.step or 0, _percent(best), "*", ms=11, mec="white", mew=0.6, color=INK, zorder=4)
-    beside = offset_copy(axes.transData, fig=axes.figure.get_figure(root=True), x=_BESIDE, units="points")
+    moved = beside(axes, _BESIDE)
     for start in found.starts:
         firsts = [found.get(seed.ppo[start].start, hand_set) for seed in found.seeds]
         finals = [_percent(found.get(seed.ppo[start].final, hand_set)) for seed in found.seeds]
         steps = [first.step or 0 for first in firsts]
         small: dict[str, Any] = {"ms": 3, "color": INK, "alpha": _FAINT, "mew": 0, "ls": ""}
-        axes.plot(steps, finals, "D", transform=beside, zorder=4, **small)
+        axes.plot(steps, finals, "D", transform=moved, zorder=4, **small)
         step, low, high = median(steps), fmean(map(_percent, firsts)), fmean(finals)
         axes.annotate(
-            "", (step, high), (step, low), xycoords=beside, textcoords=axes.transData, zorder=5,
+            "", (step, high), (step, low), xycoords=moved, textcoords=axes.transData, zorder=5,
             arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.1, "shrinkA": 0, "shrinkB": 3.5},
         )  # fmt: skip
-        axes.plot(step, high, "D", ms=5.5, mfc="white", mec=INK, mew=1.2, transform=beside, zorder=6)
+        axes.plot(step, high, "D", ms=5.5, mfc="white", mec=INK, mew=1.2, transform=moved, zorder=6)
 
 
 def _beside(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: str) -> None:
@@ -278,7 +280,7 @@ def recoveries_figure(found: Reproduction) -> Figure:
     labels = found.recipes()[::-1]
     figure = Figure(figsize=(7.6, 1.4 + 0.26 * len(labels)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, (hand_set, title) in zip(panels, _SIDES.items(), strict=True):
+    for axes, (hand_set, title) in zip(panels, SIDES.items(), strict=True):
         _marks(axes, found, labels, hand_set, upright=False)
         shown = [float(x) for line in axes.lines for x in np.ravel(np.asarray(line.get_xdata(), float))]
         axes.set_xlim(*limits(shown, from_zero=hand_set == "ood"))
