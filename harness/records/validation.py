@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a record or a manifest, as one line of `InputError`."""
+"""pydantic's errors in a record or a manifest, as an `InputError` of one line."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pydantic import ConfigDict, ValidationError
 from points24.tasks.errors import InputError
 
 STRICT_CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-"""For pydantic dataclasses: no value is converted, no key is unknown, every number is finite.
+"""For pydantic dataclasses: values are not converted, unknown keys are refused, numbers are finite.
 
-Nested dataclasses are read from JSON text (`TypeAdapter.validate_json`): strict validation of Python values
-takes no dict for a dataclass and no list for a tuple.
+Nested dataclasses need `TypeAdapter.validate_json`: strict validation of Python values accepts no dict for a
+dataclass and no list for a tuple.
 """
 
 
 @contextmanager
 def errors_in_one_line(cls: type, whole: str = "") -> Iterator[None]:
-    """Turn a ValidationError of a dataclass into an `InputError` that names the first thing wrong.
+    """Turn a ValidationError of a dataclass into an `InputError` about its first error.
 
-    A validator raises `ValueError("expected …")`, to which place and value found are added here, or an
-    `InputError` with the whole line.
+    A validator raises `ValueError("expected …")`, which is completed with the place and the value found, or
+    an `InputError` that is already complete.
 
     Args:
-        cls: the pydantic dataclass that is validated; its fields are named where a key is unknown.
+        cls: the pydantic dataclass that is validated.
         whole: what to call the value itself, such as ``manifest``.
     """
     try:
@@ -62,7 +62,7 @@ def _place(loc: tuple[str | int, ...]) -> str:
 
 
 def _at(kind: Any, loc: tuple[str | int, ...]) -> Any:
-    """The dataclass at a place: of a list, tuple or dict, the type of what it holds."""
+    """The type at a place inside nested dataclasses, lists, tuples and dicts."""
     for part in loc:
         if is_dataclass(kind):
             kind = get_type_hints(kind)[str(part)]
