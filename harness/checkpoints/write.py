@@ -128,7 +128,7 @@ class Copy:
                 stream.write(_bytes(tensor.to(FLOATS[dtype]) if stored.dtype in FLOATS else tensor))
 
     def _describe(self, dtype: str) -> None:
-        """Write the new dtype into config.json, where loaders look for it, and the new size into the index."""
+        """Write the new dtype into config.json, where loaders read it, and the new size into the index."""
         config = json.loads((self.folder / "config.json").read_text("utf-8"))
         for part in (config, config.get("text_config") or {}):
             for key in ("dtype", "torch_dtype"):
