@@ -93,13 +93,12 @@ def locate(name: str) -> Path:
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo) or folder.exists():
         raise InputError(f"{name}: expected a folder or a model of the hub")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(
-            snapshot_download(repo, revision=revision or None, ignore_patterns=["*.bin", "*.pth", "*.pt"])
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
+        pickled = ["*.bin", "*.pth", "*.pt"]
+        return Path(snapshot_download(repo, revision=revision or None, ignore_patterns=pickled))
+    except (HFValidationError, OSError) as e:
         raise InputError(
             f"{name}: no such folder, and not available from the hub ({str(e).splitlines()[0]})"
         ) from e

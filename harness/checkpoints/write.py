@@ -85,17 +85,14 @@ class Copy:
         """
         file, place = self._place[name]
         content = _bytes(rows)
-        if starts is None or bool((starts.diff() == rows.shape[1]).all()):  # contiguous rows
-            pieces = [(0 if starts is None else int(starts[0]), content)]
-        else:
-            width = len(content) // len(rows)
-            pieces = [
-                (start, content[i * width : (i + 1) * width]) for i, start in enumerate(starts.tolist())
-            ]
+        elements = [0] if starts is None else starts.tolist()
+        if starts is not None and bool((starts.diff() == rows.shape[1]).all()):
+            elements = elements[:1]  # contiguous rows are written as one
+        width = len(content) // len(elements)
         with (self.folder / file).open("r+b") as stream:
-            for start, piece in pieces:
-                stream.seek(place + start * rows.itemsize)
-                stream.write(piece)
+            for i, element in enumerate(elements):
+                stream.seek(place + element * rows.itemsize)
+                stream.write(content[i * width : (i + 1) * width])
 
     def finish(self, record: dict[str, Any], card: str) -> None:
         """Add recovery.json with the weights' digests, and the model card; copy the target's permissions."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import subprocess
 import time
@@ -94,7 +93,7 @@ def _seeded_tasks(tasks: Sequence[str], metadata: Mapping[str, Any], settings: d
     random.seed(settings["random_seed"])
     np.random.seed(settings["numpy_seed"])
     torch.manual_seed(settings["torch_seed"])
-    loaded: Any = _task_manager(_as_json(metadata)).load(list(tasks))
+    loaded = _loaded(tasks, metadata)
     for task in loaded["tasks"].values():
         if settings["gen_kwargs"]:
             task.set_config("generation_kwargs", dict(settings["gen_kwargs"]), update=True)
@@ -156,10 +155,9 @@ def asked(tasks: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, dict[s
     Raises:
         InputError: no such template, rule, target or number of attempts.
     """
-    loaded: dict[str, Any] = _task_manager(_as_json(metadata)).load(list(tasks))["tasks"]
     return {
         name: {key: value for key, value in task.config.metadata.items() if key not in _PLACES}
-        for name, task in loaded.items()
+        for name, task in _loaded(tasks, metadata)["tasks"].items()
     }
 
 
@@ -179,11 +177,7 @@ def _commit() -> str | None:
     return None
 
 
-@lru_cache(maxsize=1)
-def _task_manager(metadata: str) -> TaskManager:
+def _loaded(tasks: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, Any]:
     # Without lm-eval's own tasks: reading 14,000 headers takes longer than scoring a small model.
-    return TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata=json.loads(metadata))
-
-
-def _as_json(metadata: Mapping[str, Any]) -> str:
-    return json.dumps(dict(metadata), default=str)
+    manager = TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata=dict(metadata))
+    return manager.load(list(tasks))

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.records.lm_eval_output import Dialogue, Reply, Run
 from points24.harness.records.record import SCHEMA, Record, record_of
-from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
 from points24.tasks.feedback import feedback
 from points24.tasks.replies import is_truncated
@@ -56,18 +55,11 @@ def rescored(run: Run) -> Run:
             that message is unknown.
     """
     lengths = [_length(dialogue, place, run.attempts) for place, dialogue in enumerate(run.dialogues[STRICT])]
-    return replace(
-        run,
-        dialogues={
-            name: [
-                Dialogue(
-                    dialogue.deal, tuple(_judged(dialogue.deal, r.text, name) for r in dialogue.replies[:n])
-                )
-                for dialogue, n in zip(dialogues, lengths, strict=True)
-            ]
-            for name, dialogues in run.dialogues.items()
-        },
-    )
+    dialogues = {
+        name: [_judged(dialogue, n, name) for dialogue, n in zip(old, lengths, strict=True)]
+        for name, old in run.dialogues.items()
+    }
+    return replace(run, dialogues=dialogues)
 
 
 def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
@@ -85,9 +77,12 @@ def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
     return len(dialogue.replies)  # the next prompt exceeded the model's context
 
 
-def _judged(deal: Deal, text: str, name: str) -> Reply:
-    judgement = judge_reply(deal, text, name)
-    return Reply(text, judgement.verdict, judgement.reason, is_truncated(text))
+def _judged(dialogue: Dialogue, length: int, name: str) -> Dialogue:
+    replies = []
+    for text in (reply.text for reply in dialogue.replies[:length]):
+        verdict, _, reason = judge_reply(dialogue.deal, text, name)
+        replies.append(Reply(text, verdict, reason, is_truncated(text)))
+    return Dialogue(dialogue.deal, tuple(replies))
 
 
 def check_against_results(run: Run) -> None:

@@ -21,8 +21,7 @@ from points24.tasks.solver import solutions
 
 DEALS = 2
 """How many of each of `id` and `ood`."""
-TOLERANCE = {"float32": 1e-4, "float": 1e-4}
-OTHER_TOLERANCE = 0.02
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.02, "float16": 0.02}
 """Nats per character, by dtype: how far rounding may separate two correct implementations."""
 
 Figures = tuple[list[float], list[float]]
@@ -52,7 +51,7 @@ def check(figures: Figures, before: Figures | None, dtype: str) -> None:
         EngineError: its figures are not those of transformers.
     """
     found, expected = figures
-    allowed = TOLERANCE.get(dtype, OTHER_TOLERANCE)
+    allowed = TOLERANCE[dtype]
     apart = [abs(a - b) / len(reply) for a, b, (_, reply) in zip(found, expected, _pairs(), strict=True)]
     if not all(each <= allowed for each in apart):  # false for NaN as well
         raise EngineError(

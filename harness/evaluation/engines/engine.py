@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,11 +65,13 @@ class FolderWeights:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._digest: str | None = None
 
-    @cached_property
+    @property
     def digest(self) -> str | None:
         """SHA-256 over the weights; None for a folder without weights."""
-        return weights_digest(self.folder)
+        self._digest = self._digest or weights_digest(self.folder)
+        return self._digest
 
     def as_folder(self, scratch: Path) -> Path:
         return self.folder
