@@ -11,6 +11,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TASK_FILES := $(wildcard tasks/lm_eval/points24/*)
 export HF_HUB_OFFLINE = 1
+# The models of the tests are tiny: a process per core, each with one thread, is the fastest.
+ONE_THREAD := OMP_NUM_THREADS=1
 
 .PHONY: demo test test-slow check leaderboard bench vllm-cpu nano clean
 
@@ -18,10 +20,10 @@ demo: $(VENV)/.installed
 	$(BIN)/points24 demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

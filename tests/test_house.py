@@ -57,7 +57,7 @@ def test_whoever_silences_a_checker_says_why():
     silent = [
         f"{path}:{number}: {line.strip()}"
         for path in tracked("*.py")
-        if path.parts[0] in PACKAGES
+        if path.name != Path(__file__).name
         for number, line in enumerate((ROOT / path).read_text("utf-8").splitlines(), start=1)
         if SILENCER.search(line) and not REASON.search(line)
     ]

@@ -10,8 +10,14 @@ from typing import NamedTuple
 
 import pytest
 
+from points24.harness.experiment.findings import DIRECTIONS, VALUES
+from points24.harness.experiment.manifest import read_manifest
+from points24.harness.experiment.measures import Measure, Reproduction, gain_of, ratio_of, reproduction_of
+from points24.harness.experiment.values import accuracy, verdict_share
+from points24.harness.records.store import read_records
 from points24.tasks.cards import RULES, Deal
 from points24.tasks.prompts import template
+from points24.tasks.verdict import Verdict
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text("utf-8")
@@ -88,3 +94,61 @@ def test_every_link_leads_somewhere():
         for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text("utf-8")):
             if not re.match(r"[a-z]+:", target):
                 assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+# -- the three findings ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reproduction() -> Reproduction:
+    folder = ROOT / "leaderboards/reproduction/nano-reproduction"
+    return reproduction_of(read_manifest(folder / "manifest.json"), read_records(folder))
+
+
+def percent(measure: Measure) -> str:
+    assert measure.mean is not None
+    assert measure.over_seeds is not None
+    low, high = measure.over_seeds
+    return f"{100 * measure.mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def says(*words: str) -> bool:
+    return " ".join(words) in " ".join(TEXT.replace("\\", "").split())
+
+
+def test_what_sft_memorised(reproduction):
+    def of(part, hand_set):
+        return percent(
+            reproduction.over_seeds(
+                "", "percent", lambda i, _: accuracy(reproduction.score(i, part, hand_set))
+            )
+        )
+
+    def wrong_rule(place, _):
+        return verdict_share(reproduction.score(place, "SFT final", "ood"), Verdict.WRONG_RULE)
+
+    share = percent(reproduction.over_seeds("", "percent", wrong_rule))
+    assert says("falls from", of("best OOD", "ood"), "at its best to", of("SFT final", "ood"), "at the end")
+    assert says("rises from", of("best OOD", "id"), "to", of("SFT final", "id"))
+    assert says("Of the final OOD replies,", share, "are right only under the memorised rule")
+
+
+@pytest.mark.parametrize("start", ["early", "middle", "late"])
+def test_what_ppo_did(reproduction, start):
+    assert says("raise ID accuracy from every start, OOD accuracy from none")
+    parts = f"PPO final, {start} start", f"PPO start, {start}"
+    assert gain_of(reproduction, "", *parts, "id").is_above(0)
+    assert not gain_of(reproduction, "", *parts).is_above(0)
+
+
+def test_what_recovery_did(reproduction):
+    def share(label):
+        return percent(ratio_of(reproduction, "", label, "SFT final"))
+
+    assert says(
+        "the singular directions of all ranks recovers", share(DIRECTIONS), "of the lost OOD accuracy"
+    )
+    assert says("restoring the singular values", share(VALUES))
+    weights = ["interpolate 0.25", "interpolate 0.5", "interpolate 0.75"]
+    assert next(r for r in reproduction.recipes() if r.startswith("interpolate")) == weights[-1]
+    assert says("recovers", share(weights[-1]), "(the best of three weights, chosen on the same deals)")

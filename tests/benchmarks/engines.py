@@ -79,7 +79,7 @@ def engine_of(name: str, dtype: str, batch_size: int | str = "auto", **model_arg
 
 
 def generated(lm: Any, requests: Sequence[Any]) -> list[str]:
-    with torch.inference_mode(), open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123
+    with torch.inference_mode(), open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123 — devnull is no Path
         return lm.generate_until(list(requests), disable_tqdm=True)
 
 

@@ -183,7 +183,7 @@ class Scripted(PPOTrainer):
             "epsilon": 0.2, "vf_clip": math.inf, "vf_coef": 0.5, "entropy_coef": 0.0,
             "steps_per_generation": 1,
         }  # fmt: skip
-        self.args = SimpleNamespace(**defaults | settings)  # pyright: ignore[reportAttributeAccessIssue]
+        self.args = SimpleNamespace(**defaults | settings)  # pyright: ignore[reportAttributeAccessIssue]  a stand-in
         self.accelerator = SimpleNamespace(device=torch.device("cpu"), num_processes=1, reduce=lambda x, _: x)
         self.model = SimpleNamespace(training=True)
         self.processing_class = self._tokenizer = tokenizer

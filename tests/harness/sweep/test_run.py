@@ -239,7 +239,7 @@ def test_the_best_is_that_of_the_ood_task_and_of_equals_the_first(config, tmp_pa
         ({0: [("id", 1), ("ood", 3)], 1: [("id", 8), ("ood", 3)]}, 0),
         ({0: [("id", 1)], 1: [("id", 8)]}, 1),
     ):
-        (chosen,) = campaign.best_jobs(jobs, Results(wins))  # pyright: ignore[reportArgumentType]
+        (chosen,) = campaign.best_jobs(jobs, Results(wins))  # pyright: ignore[reportArgumentType]  a stand-in
         assert chosen.recipe == best
 
 

@@ -112,7 +112,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def models(folders, tmp_path_factory) -> dict[str, ModelWeights]:
-    """Every folder, and three repairs of `late` by `nano`, one of `tied, late` by `tied`."""
+    """Every folder, and three checkpoints recovered from `nano` into `late`, one of `tied, late` by `tied`."""
     models: dict[str, ModelWeights] = {name: FolderWeights(folder) for name, folder in folders.items()}
     factors = FactorStore(tmp_path_factory.mktemp("factors"))
     for source, target in (("nano", "late"), ("tied", "tied, late")):
@@ -236,7 +236,7 @@ def test_weights_that_are_no_ones_are_refused(engine, models, monkeypatch):
 
 
 def test_no_keys_and_values_of_other_weights_are_left(engine, models, monkeypatch, capfd):
-    from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+    from vllm import SamplingParams  # pyright: ignore[reportMissingImports]  optional
 
     def from_cache(model: str) -> int:
         """Tokens of a prompt of several blocks that were not computed anew."""
@@ -299,9 +299,9 @@ def test_in_bfloat16_the_canary_is_content(no_engine, models, capfd):
 @pytest.mark.slow
 def test_an_engine_of_its_own_for_every_checkpoint_replies_alike(no_engine, models):
     engine = engine_of(fresh_engine=True)
-    repaired = next(name for name in models if name.startswith("late, "))
+    recovered = next(name for name in models if name.startswith("late, "))
     try:
-        assert replies(engine.load(models[repaired])) == expected(models[repaired])
+        assert replies(engine.load(models[recovered])) == expected(models[recovered])
     finally:
         engine.close()
     assert (engine.starts, engine.swaps) == (1, 0)
