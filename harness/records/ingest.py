@@ -205,10 +205,11 @@ def _command(run: Run, model: str) -> str:
     settings = run.results["config"]
     words = ["lm_eval", "--model", settings["model"], "--tasks", run.task]
     if arguments := settings.get("model_args"):
-        pairs = arguments if isinstance(arguments, dict) else _pairs(arguments)
+        if isinstance(arguments, str):
+            arguments = dict(pair.partition("=")[::2] for pair in arguments.split(","))
         shown = {
             key: model if key in ("pretrained", "model") else model_name(str(value))
-            for key, value in pairs.items()
+            for key, value in arguments.items()
         }
         words += ["--model_args", ",".join(f"{key}={value}" for key, value in shown.items())]
     for flag in ("batch_size", "device", "limit"):
@@ -221,7 +222,3 @@ def _command(run: Run, model: str) -> str:
     if "feedback_digest" in run.metadata and run.attempts != ATTEMPTS:
         words += ["--metadata", f"attempts={run.attempts}"]
     return shlex.join([*words, "--log_samples"])
-
-
-def _pairs(arguments: str) -> dict[str, str]:
-    return {key: value for key, _, value in (pair.partition("=") for pair in arguments.split(","))}

@@ -40,7 +40,8 @@ def errors_in_one_line(cls: type, whole: str = "") -> Iterator[None]:
 def _line(error: ValidationError, cls: type, whole: str) -> str:
     first: Any = error.errors(include_url=False)[0]
     kind, loc = first["type"], tuple(part for part in first["loc"] if part != "[key]")
-    place = _place(loc)
+    # ("drift", 3, "values") -> drift[3].values
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
     if kind == "unexpected_keyword_argument":
         allowed = ", ".join(field.name for field in fields(_at(cls, loc[:-1])))
         return f"{place}: unknown key; allowed: {allowed}"
@@ -49,16 +50,9 @@ def _line(error: ValidationError, cls: type, whole: str) -> str:
     cause = (first.get("ctx") or {}).get("error")
     if isinstance(cause, InputError):
         return str(cause)
-    plain = (
-        first["msg"].replace("Input should be", "expected").replace("greater than or equal to", "at least")
-    )
-    expected = str(cause) if cause else plain
+    plain = first["msg"].replace("Input should be", "expected")
+    expected = str(cause or plain.replace("greater than or equal to", "at least"))
     return f"{place or whole}: {expected}, found {first['input']!r:.80}".removeprefix(": ")
-
-
-def _place(loc: tuple[str | int, ...]) -> str:
-    """("drift", 3, "values") -> ``drift[3].values``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
 def _at(kind: Any, loc: tuple[str | int, ...]) -> Any:
