@@ -177,7 +177,7 @@ def _commit() -> str | None:
     return None
 
 
-def _loaded(tasks: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _loaded(tasks: Sequence[str], metadata: Mapping[str, Any]) -> Any:
     # Without lm-eval's own tasks: reading 14,000 headers takes longer than scoring a small model.
     manager = TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata=dict(metadata))
     return manager.load(list(tasks))

@@ -206,7 +206,8 @@ def _command(run: Run, model: str) -> str:
     words = ["lm_eval", "--model", settings["model"], "--tasks", run.task]
     if arguments := settings.get("model_args"):
         if isinstance(arguments, str):
-            arguments = dict(pair.partition("=")[::2] for pair in arguments.split(","))
+            pairs = (pair.partition("=") for pair in arguments.split(","))
+            arguments = {key: value for key, _, value in pairs}
         shown = {
             key: model if key in ("pretrained", "model") else model_name(str(value))
             for key, value in arguments.items()
