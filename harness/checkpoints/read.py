@@ -67,6 +67,8 @@ class Checkpoint:
         content = np.fromfile(path, np.uint8, size, offset=stored.start)
         if len(content) < size:
             raise InputError(f"{path}: ends inside {name}")
+        if not size:  # an empty array has no strides to view
+            return torch.empty(stored.shape, dtype=_TYPES[stored.dtype])
         return torch.from_numpy(content).view(_TYPES[stored.dtype]).view(stored.shape)
 
     def verify(self) -> None:
