@@ -1,10 +1,10 @@
-"""``points24``: finds the installed commands, runs one, and turns its outcome into an exit status.
+"""``points24``: find the installed commands, run one and return its exit status.
 
-Commands register under the entry-point group ``points24.commands`` (see pyproject.toml), so this module
-knows none of them, and the layers above `harness` can add theirs.
+Commands register under the entry-point group ``points24.commands`` (see pyproject.toml), so packages above
+`harness` can add their own.
 
 Exit status: 0 done, 1 some of the work failed, 2 bad input, 3 integrity, 130 interrupted. Data goes to
-standard output, progress and messages to standard error.
+standard output; progress and messages go to standard error.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ COMMAND_GROUP = "points24.commands"
 
 @dataclass(frozen=True)
 class Command:
-    """One subcommand. Modules that define one import what is slow inside `run`."""
+    """One subcommand. Its module imports slow packages inside `run`."""
 
     help: str
-    """One line for the list of commands."""
+    """One line, for the list of commands."""
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
     """Returns the exit status; raises `InputError` for bad input."""
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
-    # argparse takes positional arguments from one place alone; key=value may stand between options as well.
+    # argparse accepts positional arguments in one place only; key=value may also stand between options.
     if any(word.startswith("-") for word in rest) or (rest and not hasattr(args, "overrides")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("points24: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (`| head`) has gone: not an error. Python would complain once more at exit.
+        # The reader (`| head`) has closed the pipe, which is no error. Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def runnable(command: Sequence[str]) -> list[str]:
-    """The words of a command, for a subprocess: ``points24`` and ``torchrun`` are run by this Python."""
+    """The command for a subprocess, with ``points24`` and ``torchrun`` run by this Python."""
     modules = {"points24": "points24.harness.cli", "torchrun": "torch.distributed.run"}
     words: list[str] = []
     for word in command:
@@ -82,5 +82,5 @@ def runnable(command: Sequence[str]) -> list[str]:
     return words
 
 
-if __name__ == "__main__":  # for launchers of several processes: accelerate launch -m points24.harness.cli
+if __name__ == "__main__":  # accelerate launch -m points24.harness.cli
     sys.exit(main())

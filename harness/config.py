@@ -1,37 +1,35 @@
-"""One dataclass per entry point, then a YAML file, then ``key=value`` on the command line."""
+"""Settings: the defaults of a dataclass, replaced by a YAML file, replaced by ``key=value`` arguments."""
 
 from __future__ import annotations
 
 import math
-import types
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from enum import Enum
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from points24.tasks.errors import InputError
 
 T = TypeVar("T")
-_UNIONS = (Union, types.UnionType)
-
-
 CONFIG_GROUP = "points24.configs"
-"""The entry points that name packages with configuration files in a folder ``configs``."""
+"""Entry points that name packages with configuration files in a folder ``configs``."""
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Name -> path of the configuration files that come with the package, in alphabetical order."""
+    """Name -> path of every configuration file that comes with the package, in alphabetical order."""
     folders = [Path(str(files(entry.value))) / "configs" for entry in entry_points(group=CONFIG_GROUP)]
     return {path.name: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def config_file(name: str | None) -> Path | None:
-    """A configuration file by its path, or by the name of one that ships."""
+    """The path of a configuration file that is given by its path or by the name of a shipped one."""
     if name is None:
         return None
     path = Path(name).expanduser()
@@ -41,26 +39,22 @@ def config_file(name: str | None) -> Path | None:
 def load_config(
     cls: type[T], path: str | Path | None, overrides: Sequence[str] = (), section: str | None = None
 ) -> T:
-    """Build a config dataclass from its defaults, a YAML mapping, and ``key=value`` overrides, in that order.
-
-    Raises:
-        InputError: what `read_settings` and `configured` raise.
-    """
+    """`configured` of `read_settings`, with their arguments and errors."""
     return configured(cls, read_settings(path, overrides, section))
 
 
 def read_settings(
     path: str | Path | None, overrides: Sequence[str] = (), section: str | None = None
 ) -> dict[str, Any]:
-    """What a YAML mapping and ``key=value`` overrides say, unchecked.
+    """Read settings from a YAML file, then from ``key=value`` overrides, without checking their values.
 
     Args:
         path: the YAML file; None reads none.
-        overrides: replace what the file says.
-        section: the key of the file under which the settings stand; None takes the file as a whole.
+        overrides: replace settings of the file.
+        section: the key in the file that holds the settings; None takes the whole file.
 
     Raises:
-        InputError: an unreadable file, one without the section or the mapping, or an override that is none.
+        InputError: the file is unreadable, lacks the section or is no mapping, or an override is malformed.
     """
     settings: dict[str, Any] = {}
     if path is not None:
@@ -88,17 +82,17 @@ def read_settings(
 
 
 def override(key: str, value: object) -> str:
-    """The ``key=value`` that `read_settings` reads as this."""
+    """The ``key=value`` that `read_settings` reads back as this value."""
     text = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=math.inf)
     return f"{key}={text.strip()[1:-1]}"
 
 
 def configured(cls: type[T], settings: dict[str, Any]) -> T:
-    """A config dataclass from its defaults and the settings that replace them.
+    """Build a dataclass from settings that replace its defaults.
 
     Raises:
-        InputError: an unknown key (the valid ones are listed), a value of the wrong type, a required key
-            that is missing, or whatever the dataclass itself refuses.
+        InputError: an unknown key (the message lists the valid ones), a value of the wrong type, a missing
+            key, or a value that the dataclass itself refuses.
     """
     hints = get_type_hints(cls)
     wanted = {f.name: hints[f.name] for f in fields(cls) if f.init}  # pyright: ignore[reportArgumentType]  any dataclass
@@ -109,12 +103,12 @@ def configured(cls: type[T], settings: dict[str, Any]) -> T:
         return cls(**checked)
     except InputError:
         raise
-    except (TypeError, ValueError) as e:  # a field without default was not given, or a library's own check
+    except (TypeError, ValueError) as e:  # a missing argument, or a check in the dataclass
         raise InputError(f"{cls.__name__}: {' '.join(str(e).split())}") from e
 
 
 def _allowed(cls: type) -> str:
-    """The keys that this project defines, by name; those of another library's dataclass, by its name."""
+    """The names of our own keys; the many keys of a library's dataclass appear as its name."""
     ours, theirs = [], []
     for base in cls.__mro__:
         if is_dataclass(base):
@@ -126,44 +120,19 @@ def _allowed(cls: type) -> str:
 
 
 def _checked(key: str, value: object, wanted: Any) -> object:
-    if not _fits(value, wanted):
-        if float in _members(wanted) and isinstance(value, (int, str)) and not isinstance(value, bool):
-            try:
-                return float(value)  # YAML reads 1e-3 as text
-            except ValueError:
-                pass
-        raise InputError(f"{key}: expected {_shown(wanted)}, found {value!r}")
-    return value
-
-
-def _fits(value: object, wanted: Any) -> bool:
-    origin = get_origin(wanted)
-    if wanted is Any:
-        return True
-    if origin in _UNIONS:
-        return any(_fits(value, member) for member in get_args(wanted))
-    if origin is Literal:
-        return value in get_args(wanted)
-    if wanted is None or wanted is type(None):
-        return value is None
-    if origin is list and get_args(wanted):
-        return isinstance(value, list) and all(_fits(item, get_args(wanted)[0]) for item in value)
-    kind = origin or wanted
-    if issubclass(kind, Enum):
-        return value in [member.value for member in kind]
-    return isinstance(value, kind) and not (kind in (int, float) and isinstance(value, bool))
-
-
-def _members(wanted: Any) -> tuple[Any, ...]:
-    return get_args(wanted) if get_origin(wanted) in _UNIONS else (wanted,)
+    adapter = TypeAdapter(wanted, config=ConfigDict(strict=True))
+    with suppress(ValidationError):
+        return adapter.validate_python(value)
+    if isinstance(value, str):
+        with suppress(ValueError):  # YAML reads 1e-3 as text; a ValidationError is a ValueError
+            return adapter.validate_python(float(value))
+    raise InputError(f"{key}: expected {_shown(wanted)}, found {value!r}")
 
 
 def _shown(wanted: Any) -> str:
-    names = ("null" if m in (None, type(None)) else _name(m) for m in _members(wanted))
-    return " or ".join(names)
-
-
-def _name(member: Any) -> str:
-    if get_origin(member) is Literal:
-        return " or ".join(map(str, get_args(member)))
-    return str(member) if get_args(member) else member.__name__
+    """A type in words, such as ``int or null``."""
+    if get_origin(wanted) in (Union, UnionType, Literal):
+        return " or ".join(map(_shown, get_args(wanted)))
+    if wanted is NoneType:
+        return "null"
+    return wanted.__name__ if isinstance(wanted, type) and not get_args(wanted) else str(wanted)

@@ -1,6 +1,6 @@
-"""Files and folders that appear whole or not at all; JSONL read with errors that name the line.
+"""Atomic writing of files and folders; reading of JSONL with errors that name the line.
 
-Everything is written beside its place under a name that ends in ``.partial``, and then renamed.
+Everything is written beside its final place under a name that ends in ``.partial``, and then renamed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _CHUNK = 2**20
 
 @contextmanager
 def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """A path to write to; it replaces the file `path` if the block ends without an error.
+    """A path to write to; it replaces `path`, in an existing folder, if the block ends without an error.
 
     Args:
-        path: the file; its folder exists.
-        shared: several processes may write this file at once. What a killed one leaves is then never reused.
+        path: the file to replace.
+        shared: whether several processes may write this file at once; each then writes its own partial file.
     """
-    partial = partial_of(path.with_name(f"{path.name}.{os.getpid()}")) if shared else partial_of(path)
+    partial = partial_of(path.with_name(f"{path.name}.{os.getpid()}") if shared else path)
     partial.unlink(missing_ok=True)
     try:
         yield partial
@@ -39,13 +39,13 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, or leave the old one as it was."""
+    """Write a text file, or leave the old one unchanged."""
     with replacing(path) as partial:
         partial.write_text(text, "utf-8", newline="\n")
 
 
 def write_json(path: Path, value: object, *, indent: int = 2) -> None:
-    """Write a JSON file, or leave the old one as it was."""
+    """Write a JSON file, or leave the old one unchanged."""
     write_text(path, json.dumps(value, indent=indent) + "\n")
 
 
@@ -53,10 +53,10 @@ def write_json(path: Path, value: object, *, indent: int = 2) -> None:
 def new_folder(out: Path) -> Iterator[Path]:
     """An empty folder to fill; it becomes `out` if the block ends without an error, and is removed otherwise.
 
-    Its content is on the disk, not only in the system's cache, before it gets its name.
+    Its content is flushed to the disk before the folder is renamed.
 
     Raises:
-        InputError: `out` exists, another run is filling it, or it cannot be written (a full disk, say).
+        InputError: `out` exists, another run is filling it, or it cannot be written (the disk is full).
     """
     partial = partial_of(out)
     if out.exists() or out.is_symlink():
@@ -66,7 +66,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         partial.mkdir()
     except FileExistsError as e:
         raise InputError(
-            f"{partial} exists: another run is filling it, or one was killed; remove it in that case"
+            f"{partial} exists: another run is filling it, or a run was killed; in that case remove it"
         ) from e
     except OSError as e:
         raise InputError(f"{out}: {e.strerror}") from e
@@ -86,8 +86,8 @@ def new_folder(out: Path) -> Iterator[Path]:
 def replacing_folder(out: Path) -> Iterator[Path]:
     """An empty folder to fill; it replaces the folder `out` if the block ends without an error.
 
-    After an error or a kill it stays, and the next call for `out` discards it: only one process at a time
-    may be at work there. Its name is hidden, so that a pattern such as ``checkpoint-*`` does not find it.
+    After an error or a kill the partial folder stays until the next call for `out` discards it, so only one
+    process may fill it. Its name is hidden, so that a pattern such as ``checkpoint-*`` does not match it.
     """
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -98,12 +98,12 @@ def replacing_folder(out: Path) -> Iterator[Path]:
 
 
 def partial_of(path: Path) -> Path:
-    """Where a file of `replacing`, or a folder of `new_folder`, is written before it gets its name."""
+    """Where `replacing` and `new_folder` write before they rename."""
     return path.with_name(f"{path.name}.partial")
 
 
 def discard_partial(path: Path) -> None:
-    """Remove what a killed run may have left of a file of `replacing` or a folder of `new_folder`."""
+    """Remove what a killed run of `replacing` or `new_folder` may have left."""
     partial = partial_of(path)
     if partial.is_dir() and not partial.is_symlink():
         shutil.rmtree(partial, ignore_errors=True)
@@ -124,22 +124,17 @@ def json_lines(path: Path, kind: type | None = None) -> Iterator[tuple[int, Any]
 
     Args:
         path: the file.
-        kind: what every value has to be, such as dict; None takes any.
+        kind: the type that every value must have, such as dict; None accepts any.
 
     Raises:
-        InputError: the file cannot be read, or a line is not that; with file and line.
+        InputError: the file cannot be read, or a line is invalid.
     """
-    number = 0
     try:
-        # Bytes, so that what is not UTF-8 is known by its line.
+        # Opened in binary, so that text that is not UTF-8 is reported with its line.
         with path.open("rb") as file, jsonlines.Reader(file) as reader:
-            while True:
-                number += 1
-                yield number, reader.read(type=kind)
-    except EOFError:
-        return
+            yield from enumerate(reader.iter(type=kind), start=1)
     except jsonlines.InvalidLineError as e:
-        raise InputError(f"{path}, line {number}: {str(e).splitlines()[0]}") from e
+        raise InputError(f"{path}, line {e.lineno}: {str(e).splitlines()[0]}") from e
     except OSError as e:
         raise InputError(f"{path}: {e.strerror or e}") from e
 

@@ -1,8 +1,8 @@
 """Ranks, rules and deals: the vocabulary of the game.
 
-A *rank* is a card's printed face, ``A 2 … 10 J Q K``. A *rule* says what J, Q and K count as (A is
-always 1). A *hand* is a multiset of four ranks, written as a tuple in rank order; a *deal* is an ordered
-hand together with the rule it is played under and the target.
+A *rank* is a card's face, ``A 2 … 10 J Q K``. A *rule* says what J, Q and K count as (A is always 1). A
+*hand* is a multiset of four ranks, written as a tuple in rank order. A *deal* is a hand in the order shown,
+with its rule and its target.
 """
 
 from __future__ import annotations
@@ -37,19 +37,17 @@ class Rule(NamedTuple):
 
     @property
     def name(self) -> str:
-        """``id``, ``ood``, or the mapping itself, as in ``J=5,Q=7,K=9``. `parse_rule` reads it back."""
-        for name, rule in RULES.items():
-            if rule == self:
-                return name
-        return f"J={self.J},Q={self.Q},K={self.K}"
+        """``id``, ``ood``, or a mapping such as ``J=5,Q=7,K=9``; `parse_rule` reads it back."""
+        mapping = f"J={self.J},Q={self.Q},K={self.K}"
+        return next((name for name, rule in RULES.items() if rule == self), mapping)
 
     def value(self, rank: str) -> int:
         return _PLAIN[rank] if rank in _PLAIN else getattr(self, rank)
 
 
 RULES: dict[str, Rule] = {
-    "id": Rule(10, 10, 10),  # in distribution: what fine-tuning sees
-    "ood": Rule(11, 12, 13),  # out of distribution: the rule the fine-tuned model never saw
+    "id": Rule(10, 10, 10),  # in distribution: the rule of fine-tuning
+    "ood": Rule(11, 12, 13),  # out of distribution: a rule that fine-tuning never shows
 }
 
 
@@ -57,7 +55,7 @@ def parse_rule(text: str) -> Rule:
     """Read a rule's name, or a mapping such as ``J=5,Q=7,K=9`` (values 1 to 999).
 
     Raises:
-        InputError: anything else.
+        InputError: the text is neither.
     """
     name = text.strip().lower()
     if name in RULES:
@@ -74,7 +72,7 @@ def parse_rule(text: str) -> Rule:
 
 @dataclass(frozen=True)
 class Deal:
-    """Four cards in the order shown, the rule they are played under, and the number to reach.
+    """Four cards in the order shown, their rule, and the number to reach.
 
     Raises:
         InputError: not four cards, an unknown rank, or a target outside 1 to 9999.
@@ -96,7 +94,7 @@ class Deal:
 
     @cached_property
     def values(self) -> tuple[int, ...]:
-        """What each card counts as under the deal's rule, in the order shown."""
+        """What each card counts as, in the order shown."""
         return tuple(map(self.rule.value, self.cards))
 
     def under(self, rule: Rule) -> Deal:
@@ -105,16 +103,13 @@ class Deal:
 
 
 def parse_cards(cards: str | Iterable[str]) -> tuple[str, ...]:
-    """Ranks from ``"K 5 A 2"``, ``"K,5,A,2"`` or a list; lower case is read as upper case.
-
-    Whether the ranks exist and are four is for `Deal` to say.
-    """
+    """Ranks from ``"K 5 A 2"``, ``"K,5,A,2"`` or a list, in upper case. `Deal` validates them."""
     words = re.split(r"[\s,]+", cards.strip()) if isinstance(cards, str) else cards
     return tuple(str(word).strip().upper() for word in words)
 
 
 def hand_of(cards: Iterable[str]) -> Hand:
-    """The multiset of the cards, as a tuple in rank order."""
+    """The cards as a hand: a tuple in rank order."""
     return tuple(sorted(cards, key=_ORDER.__getitem__))
 
 

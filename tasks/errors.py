@@ -1,9 +1,9 @@
-"""The one exception that means "the user's input, not our code"."""
+"""The exception for bad input from a user, as opposed to a defect in our code."""
 
 
 class InputError(ValueError):
-    """Bad input from a user: the message says what, what was found and what is allowed, in one line.
+    """Bad input from a user: one line that says what is wrong, what was found and what is allowed.
 
-    The command line prints it without a traceback and exits with status 2. A bad model reply is never
-    an `InputError`: it is data, and gets a verdict.
+    The command line prints it without a traceback and exits with status 2. A bad model reply is no
+    `InputError`: it is data and gets a verdict.
     """

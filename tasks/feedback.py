@@ -1,4 +1,4 @@
-"""Judgement -> what the verifier tells the model before its next attempt."""
+"""Judgement -> the verifier's message to the model before its next attempt."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _WHY = {
 DIGEST = hashlib.sha256(
     json.dumps([_MESSAGE, {v.value: why for v, why in _WHY.items()}]).encode()
 ).hexdigest()
-"""SHA-256 of the wording, less the checker's own reasons. Another wording, or other reasons, is another
-version of the revision tasks."""
+"""SHA-256 of the wording, without the checker's reasons. A change in either needs a new version of the
+revision tasks."""
 
 
 def feedback(judgement: Judgement) -> str:
-    """The verifier's message on a reply that was not correct.
+    """The verifier's message about an incorrect reply.
 
-    It says what is wrong with the formula, and not how it came about: that a formula would be right under
-    another rule is for the analyst to know.
+    It says what is wrong with the formula, but not that the formula would be right under another rule: that
+    would reveal the analysis to the model.
     """
     return _MESSAGE.format(why=_WHY[judgement.verdict].format(reason=judgement.reason))

@@ -1,4 +1,4 @@
-r"""Formula text -> expression tree -> exact rational. Own parser: nothing a model writes is ever executed.
+r"""Formula text -> expression tree -> exact rational. Nothing that a model writes is ever executed.
 
 Strict grammar, with white space (blank, tab, line break) allowed between tokens:
 
@@ -7,21 +7,22 @@ Strict grammar, with white space (blank, tab, line break) allowed between tokens
     factor     = number | "(" expression ")"
     number     = "0" | digit from 1 to 9 { digit }
 
-Flexible grammar: the same, with other signs for the same things
+The flexible grammar also accepts
 
-    "*" may be × · \times \cdot      "/" may be ÷ \div      "-" may be − (U+2212)
+    × · \times \cdot for "*"      ÷ \div for "/"      − (U+2212) for "-"
     factor     = … | "[" expression "]" | \frac "{" expression "}" "{" expression "}" | A | J | Q | K
     formula    = expression { "=" expression } [ "=" target ]
 
-with \left and \right skipped, \dfrac and \tfrac read as \frac, and a chain of "=" legal only if it ends in
-the target itself. In neither are there signs before a number, powers, functions, decimals, or products
-without an operator. Texts are bounded in length, nesting and digits, so the work is linear and small.
+It skips \left and \right, reads \dfrac and \tfrac as \frac, and accepts a chain of "=" only if it ends in
+the target. Neither grammar has signs before a number, powers, functions, decimals, or products without an
+operator. Length, nesting and digits are bounded, so parsing takes linear time.
 """
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -44,11 +45,11 @@ _FLEXIBLE_CLOSERS = {"(": ")", "[": "]"}
 
 
 class FormulaError(ValueError):
-    """The text is not in the grammar; the message says where it leaves it."""
+    """The text is not in the grammar; the message names the first violation."""
 
 
 class Operation(NamedTuple):
-    """``left op right`` with op one of ``+ - * /``."""
+    """``left op right``, with one of ``+ - * /`` as op."""
 
     op: str
     left: Expression
@@ -56,13 +57,14 @@ class Operation(NamedTuple):
 
 
 Expression = int | Operation
+_FUNCTIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
 def parse(text: str) -> Expression:
     """Read a formula of the strict grammar.
 
     Raises:
-        FormulaError: the text is anything else.
+        FormulaError: the text is not in the grammar.
     """
     return _Parser(text, _tokens(text, _STRICT_TOKEN), _STRICT_CLOSERS, {}).formula(None)
 
@@ -73,10 +75,10 @@ def parse_flexible(text: str, letters: Mapping[str, int], target: int) -> Expres
     Args:
         text: the formula.
         letters: what the card letters A, J, Q and K count as.
-        target: what a trailing "=" must name.
+        target: the only number that may follow the last "=".
 
     Raises:
-        FormulaError: the text is anything else.
+        FormulaError: the text is not in the grammar.
     """
     tokens = [_SPELLINGS.get(t, t) for t in _tokens(text, _FLEXIBLE_TOKEN) if t not in _SKIPPED]
     return _Parser(text, tokens, _FLEXIBLE_CLOSERS, letters).formula(target)
@@ -84,7 +86,9 @@ def parse_flexible(text: str, letters: Mapping[str, int], target: int) -> Expres
 
 def numbers(expression: Expression) -> list[int]:
     """The numbers in the expression, from left to right."""
-    return list(_leaves(expression))
+    if isinstance(expression, int):
+        return [expression]
+    return numbers(expression.left) + numbers(expression.right)
 
 
 def evaluate(expression: Expression) -> Fraction:
@@ -95,21 +99,7 @@ def evaluate(expression: Expression) -> Fraction:
     """
     if isinstance(expression, int):
         return Fraction(expression)
-    op, left, right = expression
-    a, b = evaluate(left), evaluate(right)
-    if op == "+":
-        return a + b
-    if op == "-":
-        return a - b
-    return a * b if op == "*" else a / b
-
-
-def _leaves(expression: Expression) -> Iterator[int]:
-    if isinstance(expression, int):
-        yield expression
-    else:
-        yield from _leaves(expression.left)
-        yield from _leaves(expression.right)
+    return _FUNCTIONS[expression.op](evaluate(expression.left), evaluate(expression.right))
 
 
 def _tokens(text: str, token: re.Pattern[str]) -> list[str]:

@@ -1,9 +1,8 @@
 """The named hand sets: which deals are asked, in which order, and how often the paper's sampler deals them.
 
-A hand set is made by code alone, so it has a digest that anyone can recompute. Except for the replayed
-sets of the paper it holds every hand that qualifies exactly once. Hands and the cards within a deal are
-ordered by hash: the first n deals (``lm_eval --limit n``) are a fair sample, and a hand is shown in the
-same card order in every set, whatever the rule.
+Hand sets are generated, so anyone can recompute their digests. Except for the paper's own deals, a set holds
+every qualifying hand exactly once. Hands, and the cards within a deal, are ordered by hash: the first n deals
+(``lm_eval --limit n``) are a fair sample, and every set and rule shows a hand in the same card order.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import islice
@@ -33,7 +32,7 @@ from points24.tasks.errors import InputError
 from points24.tasks.solver import Numbers, solvable
 
 VERSION = 1
-"""Goes up whenever any set's deals or their order change."""
+"""Goes up whenever the deals of a set, or their order, change."""
 
 HELD_OUT_SHARE = 0.2
 PAPER_SEED = 42
@@ -45,12 +44,12 @@ class HandSet:
     """Deals in a fixed order.
 
     Attributes:
-        name: the set's name, as in `HAND_SETS`.
+        name: as in `HAND_SETS`.
         rule: what J, Q and K count as.
         target: the number to reach.
-        deals: the deals, each solvable.
-        weights: for each deal, the number of equally likely ordered draws of the paper's sampler that give
-            its hand; divided by their sum they are the probabilities that the hand is dealt.
+        deals: all solvable.
+        weights: for each deal, how many of the paper's equally likely ordered draws give its hand; divided by
+            their sum, the probability of the hand.
     """
 
     name: str
@@ -73,29 +72,26 @@ class HandSet:
 
 
 def uniform_weight(hand: Hand) -> int:
-    """Ordered draws, out of 13**4, that give the hand when all four ranks are drawn uniformly.
+    """How many of the 13**4 ordered draws of four uniform ranks give the hand.
 
-    This is how the paper's environment deals in distribution; it then rejects what cannot be solved.
+    The paper's environment deals so in distribution, and rejects unsolvable deals.
     """
     return _orders(hand)
 
 
 def one_face_weight(hand: Hand) -> int:
-    """Ordered draws, out of 3 * 13**3, that give the hand when one of the four ranks is drawn from J, Q, K.
+    """How many of the 3 * 13**3 ordered draws of three uniform ranks and one of J, Q, K give the hand.
 
-    This is how the paper's environment deals out of distribution (three uniform ranks and one face card,
-    shuffled); it then rejects what cannot be solved.
+    The paper's environment deals so out of distribution, and rejects unsolvable deals.
     """
-    return sum(_orders(_without(hand, face)) for face in FACES if face in hand)
+    counts = Counter(hand)
+    return sum(_orders((counts - Counter([face])).elements()) for face in FACES if face in hand)
 
 
-def _orders(hand: Sequence[object]) -> int:
-    return factorial(len(hand)) // prod(map(factorial, Counter(hand).values()))
-
-
-def _without(hand: Hand, rank: str) -> Hand:
-    place = hand.index(rank)
-    return hand[:place] + hand[place + 1 :]
+def _orders(items: Iterable[object]) -> int:
+    """The number of distinct orders of the items."""
+    counts = Counter(items)
+    return factorial(counts.total()) // prod(map(factorial, counts.values()))
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ def _is_plain(hand: Hand) -> bool:
 
 
 def is_held_out(hand: Hand) -> bool:
-    """Whether the hand's numbers under the ID rule are among those that no trainer may draw."""
+    """Whether the hand's numbers under the ID rule are held out from training."""
     return tuple(sorted(map(RULES["id"].value, hand))) in held_out_numbers()
 
 
@@ -128,7 +124,7 @@ _DEFINITIONS = {
     "id_heldout": _Definition("the fifth of `id` that no trainer may draw", "id", is_held_out),
 }
 
-HAND_SETS: dict[str, str] = {name: recipe.about for name, recipe in _DEFINITIONS.items()} | {
+HAND_SETS: dict[str, str] = {name: definition.about for name, definition in _DEFINITIONS.items()} | {
     "id_paper": "the 234 deals of the paper's ID evaluation, in its order, with repeats",
     "ood_paper": "the 234 deals of the paper's OOD evaluation, in its order, with repeats",
 }
@@ -137,10 +133,10 @@ HAND_SETS: dict[str, str] = {name: recipe.about for name, recipe in _DEFINITIONS
 
 @lru_cache(maxsize=64)
 def hand_set(name: str, rule: Rule | None = None, target: int = TARGET) -> HandSet:
-    """A hand set by name; `rule` and `target` replace the set's own, keeping only what they can solve.
+    """A hand set by name. `rule` and `target` replace its own; hands that they make unsolvable drop out.
 
     Raises:
-        InputError: no such set, nothing in it is solvable, or a paper set under another rule or target.
+        InputError: no such set, no solvable hand, or a paper set under another rule or target.
     """
     if name not in HAND_SETS:
         raise InputError(f"unknown hand set {name!r}; allowed: {', '.join(HAND_SETS)}")
@@ -150,27 +146,22 @@ def hand_set(name: str, rule: Rule | None = None, target: int = TARGET) -> HandS
             raise InputError(f"hand set {name!r} is a replay: its rule and target are fixed")
         deals = tuple(islice(_paper_deals(own, one_face=name == "ood_paper"), PAPER_DEALS))
         return HandSet(name, own, TARGET, deals, (1,) * len(deals))
-    recipe = _DEFINITIONS[name]
-    rule = rule or RULES[recipe.rule]
+    definition = _DEFINITIONS[name]
+    rule = rule or RULES[definition.rule]
     hands = [
         hand
-        for hand in sorted(filter(recipe.qualifies, all_hands()), key=partial(_hash, "deals"))
+        for hand in sorted(filter(definition.qualifies, all_hands()), key=partial(_hash, "deals"))
         if solvable(Deal(hand, rule, target).values, target)
     ]
     if not hands:
         raise InputError(f"hand set {name!r}: no hand reaches {target} under rule {rule.name}")
-    return HandSet(
-        name,
-        rule,
-        target,
-        tuple(Deal(_shown(hand), rule, target) for hand in hands),
-        tuple(map(recipe.weight, hands)),
-    )
+    deals = tuple(Deal(_shown(hand), rule, target) for hand in hands)
+    return HandSet(name, rule, target, deals, tuple(map(definition.weight, hands)))
 
 
 @lru_cache(maxsize=1)
 def held_out_numbers() -> frozenset[Numbers]:
-    """The number hands (sorted values 1 to 10, solvable for 24) set aside: 113 of 566, by hash."""
+    """Sorted values of the hands held out from training: 113 of the 566 that solve to 24, by hash."""
     plain = {Deal(hand, RULES["id"]).values for hand in all_hands() if _is_plain(hand)}
     candidates = [numbers for numbers in plain if solvable(numbers, TARGET)]
     candidates.sort(key=partial(_hash, "held out"))
@@ -178,14 +169,14 @@ def held_out_numbers() -> frozenset[Numbers]:
 
 
 def _paper_deals(rule: Rule, *, one_face: bool) -> Iterator[Deal]:
-    """Replay the random draws of the paper's evaluation (its code, seed 42) without its code.
+    """Replay the random draws of the paper's evaluation code with seed 42.
 
-    For each candidate deal its environment draws four ranks, then (out of distribution) shuffles them, then
-    four suits, and its solver shuffles the distinct orders of the four numbers. The first solvable deal is
-    dealt in the constructor and never evaluated.
+    For each candidate deal its environment draws four ranks, shuffles them (only out of distribution), and
+    draws four suits; then its solver shuffles the distinct orders of the four numbers. The first solvable
+    deal is dealt in the constructor and never evaluated.
     """
     rng = random.Random(PAPER_SEED)
-    dealt = 0
+    first = True
     while True:
         ranks = [rng.randint(1, 13) for _ in range(CARDS_PER_DEAL - one_face)]
         if one_face:
@@ -196,17 +187,17 @@ def _paper_deals(rule: Rule, *, one_face: bool) -> Iterator[Deal]:
         deal = Deal(tuple(RANKS[r - 1] for r in ranks), rule)
         rng.shuffle([None] * _orders(deal.values))
         if solvable(deal.values, TARGET):
-            if dealt:
+            if not first:
                 yield deal
-            dealt += 1
+            first = False
 
 
 def _shown(hand: Hand) -> Hand:
-    """The hand in the order in which it is dealt."""
+    """The hand in the order in which it is shown."""
     places = sorted(range(len(hand)), key=lambda i: _hash("cards", (*hand, i)))
     return tuple(hand[i] for i in places)
 
 
 def _hash(purpose: str, key: Sequence[object]) -> bytes:
-    # Without the purpose, the deals that come first would be the held-out ones.
+    # Without the purpose, the first deals would be the held-out ones.
     return hashlib.sha256(f"{purpose}: {' '.join(map(str, key))}".encode()).digest()

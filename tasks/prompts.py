@@ -1,6 +1,6 @@
-"""Deal -> prompt text, by a template; and the reply that the built-in template asks for.
+"""Deal -> prompt, by a template; and the reply that the built-in template asks for.
 
-A template is a Jinja text, so that a model trained on somebody else's wording can be scored on it. It sees
+Templates are Jinja texts, so that a model can be scored on the wording it was trained on. A template sees
 
     cards      list of ranks as shown, e.g. ["K", "5", "A", "2"]
     J, Q, K    what the face cards count as
@@ -8,8 +8,8 @@ A template is a Jinja text, so that a model trained on somebody else's wording c
     target     the number to reach
     numbers    what the cards count as, in the order shown
 
-and must use ``cards`` and at least one of ``J``, ``Q``, ``K``, ``rule`` (else ID and OOD would read the
-same). Templates run in Jinja's sandbox.
+and must use ``cards`` and at least one of ``J``, ``Q``, ``K``, ``rule`` (else ID and OOD prompts would be
+equal). It runs in Jinja's sandbox.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property, lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import jinja2.meta
@@ -28,6 +27,7 @@ from points24.tasks.errors import InputError
 
 FIELDS = frozenset({"cards", "J", "Q", "K", "rule", "target", "numbers"})
 _RULE_FIELDS = frozenset({"J", "Q", "K", "rule"})
+_BUILT_IN = Path(__file__).parent / "templates" / "default.jinja"
 _JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
 
 
@@ -35,11 +35,11 @@ class Template:
     """A prompt template.
 
     Args:
-        source: the Jinja text; one final newline is dropped, as in a text file.
-        name: what error messages call it.
+        source: the Jinja text; Jinja drops one final newline.
+        name: its name in error messages.
 
     Raises:
-        InputError: not Jinja, an unknown field, a missing field, or it cannot render a deal.
+        InputError: the text is not Jinja, has an unknown or a missing field, or cannot render a deal.
     """
 
     def __init__(self, source: str, name: str = "template"):
@@ -82,13 +82,10 @@ def template(path: str | None = None) -> Template:
     """The template in a file, or the built-in one.
 
     Raises:
-        InputError: the file cannot be read, or is no template.
+        InputError: the file cannot be read or is no template.
     """
     if path is None:
-        return Template(
-            files("points24.tasks").joinpath("templates/default.jinja").read_text("utf-8"),
-            "built-in template",
-        )
+        return Template(_BUILT_IN.read_text("utf-8"), "built-in template")
     try:
         return Template(Path(path).expanduser().read_text("utf-8"), f"template {path}")
     except (OSError, UnicodeDecodeError) as e:

@@ -1,17 +1,15 @@
-r"""Reply text -> formula text or nothing.
+r"""Reply text -> formula text or nothing, by one of two extractions named after lm-eval's filters.
 
-Two extractions, named after lm-eval's filters:
+`extract_strict` (``strict-match``) accepts only the reply format that the prompt asks for: the whole reply is
+one JSON object with "cards", "number" and a text under "formula".
 
-`extract_strict` (filter ``strict-match``) takes the reply format that the prompt asks for and nothing else:
-the whole reply is one JSON object with "cards", "number" and a text under "formula".
+`extract_flexible` (``flexible-extract``) takes the last formula that the reply commits to: the last marked
+one, "formula": "…" or \boxed{…}; else the last expression with as many numbers as there are cards; else the
+last one with any operator. So working that is shown after an answer does not replace it. The choice depends
+on an expression's form, never on its value. The expression is taken whole: a sign that is no arithmetic stays
+in and makes it illegal.
 
-`extract_flexible` (filter ``flexible-extract``) takes the last formula that the reply commits to. A marked
-formula, "formula": "…" or \boxed{…}, is a commitment, and the last one counts. Otherwise it is the last
-expression with as many numbers as there are cards, or failing that with any operator, so that the working
-shown after an answer does not replace it. Which expression is taken depends on its form alone, never on
-its value. What is taken is taken whole: a sign that is no arithmetic stays in, and makes it illegal.
-
-In both, text in <think>…</think> is not an answer. Every step is linear in the reply's length.
+Both ignore text in <think>…</think>. Every step is linear in the reply's length.
 """
 
 from __future__ import annotations
@@ -23,8 +21,8 @@ from collections.abc import Iterator
 from points24.tasks.cards import CARDS_PER_DEAL
 
 MAX_ANSWER = 20_000
-"""Characters, thinking aside. Of a longer answer the strict format takes nothing, and the flexible
-extraction reads the last so many."""
+"""Characters without thinking. The strict extraction refuses a longer answer; the flexible one reads its
+end."""
 
 REPLY_KEYS = frozenset({"cards", "number", "formula"})
 
@@ -36,16 +34,15 @@ _JSON_UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _LATEX_SPACING = re.compile(r"\\[()\[\],;: ]")
 _BULLET = re.compile(r"^[ \t]*(?:[-+*•>]|\d{1,3}[.)])[ \t]+", re.MULTILINE)
 _EMPHASIS = re.compile(r"(?:(?<=\s)|^)\*\*(?=\S)|(?<=\S)\*\*(?=[\s.,:;!?]|$)", re.MULTILINE)
-# A word of two letters, any letter of another script, or a stop between clauses.
+# A word of two letters, a letter of another script, or punctuation between clauses.
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[^\W\d_A-Za-z]|[,;:，；：。]")
-# What an expression in prose is made of. Names and attached letters are let in so that `sqrt(9)*8` or `x24`
-# is seen as one illegal expression rather than as the legal piece of it. The look-behinds keep the search
-# linear: a word is tried from its start only. Words are ASCII here, for other scripts put no blank before a
-# number.
+# A piece of an expression in prose. Names and attached letters belong to it, so that `sqrt(9)*8` or `x24` is
+# one illegal expression and not reduced to its legal part. The look-behinds keep the search linear: a word
+# matches from its start only. Words are ASCII, because other scripts write no blank before a number.
 _PIECE = r"""(?:
     [-+*/×÷−·()\[\]{}=^!%&|<>~]             # signs, legal or not
   | \\[A-Za-z]+(?:\d(?:\w|\.(?=\d))*)?      # LaTeX, perhaps with a number attached
-  | (?<!\w)\w*\d(?:\w|\.(?=\d))*            # numbers, and whatever is attached to them
+  | (?<!\w)\w*\d(?:\w|\.(?=\d))*            # numbers, with attached letters
   | (?<!\w)[AJQK](?![\w'’])                 # card letters
   | (?<!\w)\w+(?=\()                        # function calls
 )"""
@@ -56,12 +53,12 @@ _OPERATOR = re.compile(r"[-+*/×÷−·^]|\\(?:times|cdot|div|[dt]?frac)")
 
 
 def extract_strict(reply: str) -> str | None:
-    """The formula of a reply that is exactly the JSON object asked for, else None."""
+    """The formula of a reply that is exactly the JSON object that the prompt asks for, else None."""
     text = without_thinking(reply).strip()
     if not (text.startswith("{") and text.endswith("}")) or len(text) > MAX_ANSWER:
         return None
     try:
-        # Numbers are not read: their values are not needed, and huge ones would cost or raise.
+        # Numbers are not converted: their values are not needed, and huge ones are slow or raise.
         reply_object = json.loads(text, object_pairs_hook=_unique, parse_int=_unread, parse_float=_unread)
     except (ValueError, RecursionError):
         return None
@@ -90,10 +87,9 @@ def extract_flexible(reply: str, operands: int = CARDS_PER_DEAL) -> str | None:
 
 
 def is_truncated(reply: str) -> bool:
-    """Whether the reply ends inside something that it opened: thinking, a code fence or a brace.
+    """Whether the reply ends inside thinking, a code fence or a brace.
 
-    lm-eval hands over text alone, without the reason why generation stopped, so this is what can be told
-    of replies that ran into the generation limit.
+    This stands in for the reason why generation stopped, which lm-eval does not report.
     """
     answer = without_thinking(reply)
     ends_thinking = reply.rfind("<think>") > reply.rfind("</think>")
@@ -103,9 +99,8 @@ def is_truncated(reply: str) -> bool:
 def without_thinking(reply: str) -> str:
     """The reply without ``<think>…</think>``.
 
-    An opening tag may be missing (chat templates often put it into the prompt): then everything before the
-    closing tag is thinking. A closing tag may be missing (the reply was cut): then everything after the
-    opening tag is.
+    Chat templates may put the opening tag into the prompt: without one, everything before the closing tag is
+    thinking. A reply may be cut off: without a closing tag, everything after the opening tag is.
     """
     kept: list[str] = []
     *closed, rest = reply.split("</think>")
@@ -147,14 +142,13 @@ def _last_marked(text: str) -> str | None:
 
 
 def _unescaped(text: str) -> str:
-    # Not json.loads: models write LaTeX into JSON without doubling the backslash, and "\frac" would
-    # become a form feed.
+    # Not json.loads: models write LaTeX into JSON with single backslashes; "\frac" would become a form feed.
     text = text.replace("\\\\", "\\").replace("\\/", "/")
     return _JSON_UNICODE.sub(lambda code: chr(int(code[1], 16)), text)
 
 
 def _expressions_from_the_end(text: str) -> Iterator[str]:
-    """The arithmetic expressions in a text, the last one first. A line without prose is one, whole."""
+    """The arithmetic expressions in a text, last first. A line without prose is one expression."""
     text = _EMPHASIS.sub("", _BULLET.sub("", _LATEX_SPACING.sub(" ", text)))
     for line in reversed(text.splitlines()):
         bare = line.strip(" \t$`.")
@@ -166,7 +160,7 @@ def _expressions_from_the_end(text: str) -> Iterator[str]:
 
 
 def _trimmed(expression: str) -> str:
-    """Without the signs around it that belong to the prose: emphasis, dashes, a closing bracket."""
+    """The expression without surrounding signs of the prose: emphasis, dashes, a closing bracket."""
     expression = re.sub(r"^(?:[-+−](?=[ \t])|[*/=<>!|~ \t])+", "", expression)
     expression = re.sub(r"[-+*/×÷−·=<>!|~ \t]+$", "", expression)
     for opener, closer in ("()", "[]", "{}"):

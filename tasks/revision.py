@@ -1,8 +1,7 @@
-"""The revision protocol: several attempts at a deal, with the verifier's message after each that fails.
+"""The revision protocol: several attempts at a deal, with a message from the verifier after each failure.
 
-The same in evaluation (`points24.tasks.lm_eval.revise`) and in training (`points24.trainers.ppo`). The
-verifier reads the reply format that the prompt asks for and nothing else (``strict-match``): a dialogue
-takes the same course whichever filter scores it.
+Evaluation (`points24.tasks.lm_eval.revise`) and training (`points24.trainers.ppo`) share it. The verifier
+always judges by ``strict-match``, so a dialogue takes the same course whichever filter scores it.
 """
 
 from __future__ import annotations
@@ -19,20 +18,16 @@ MAX_ATTEMPTS = 20
 
 
 def verify(deal: Deal, reply: object) -> tuple[Judgement, str | None]:
-    """Judge a reply, and say what the model is told before its next attempt.
-
-    Returns:
-        The judgement, and the message; None where the reply is correct and the dialogue over.
-    """
+    """Judge a reply, and write the message for the next attempt: None if the reply is correct."""
     judgement = judge_reply(deal, reply, STRICT)
     return judgement, None if judgement.verdict is Verdict.CORRECT else feedback(judgement)
 
 
 def deciding(verdicts: Sequence[str]) -> int:
-    """Index of the reply by which a dialogue is judged: the first correct one, else the last.
+    """Index of the reply that decides a dialogue: the first correct one, else the last.
 
     Args:
-        verdicts: of each reply, by one extraction; at least one.
+        verdicts: of each reply, at least one, by one extraction.
     """
     correct = (place for place, verdict in enumerate(verdicts) if verdict == Verdict.CORRECT)
     return next(correct, len(verdicts) - 1)

@@ -1,9 +1,8 @@
-"""Exact search: is a target reachable from a few numbers, and by which formulas?
+"""Exact search for the formulas that reach a target.
 
-Two formulas count as one solution if they differ only by commutativity and associativity, taken together
-with ``a-(b-c) = a+c-b`` and ``a/(b/c) = a*c/b``. So a solution is kept in the normal form where no sum is a
-term of a sum and no product a factor of a product. `render` writes it with as few parentheses as the
-grammar allows.
+Two formulas are one solution if they differ only by commutativity and associativity, including
+``a-(b-c) = a+c-b`` and ``a/(b/c) = a*c/b``. Solutions are kept in a normal form: no sum is a term of a sum,
+and no product is a factor of a product. `render` writes it with as few parentheses as possible.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ Numbers = tuple[int, ...]
 
 
 class Chain(NamedTuple):
-    """``x + … - y - …`` (kind ``+``) or ``x * … / y / …`` (kind ``*``), members in a fixed order.
+    """``x + … - y - …`` (kind ``+``) or ``x * … / y / …`` (kind ``*``), with sorted members.
 
-    `direct` is never empty, so no sign is ever unary.
+    `direct` (x, …) is never empty, so no sign is unary.
     """
 
     kind: str
@@ -33,17 +32,12 @@ Reachable = dict[Fraction, frozenset[Expression]]
 
 
 def solvable(numbers: Numbers, target: int) -> bool:
-    """Whether some formula uses each of the numbers once and equals the target exactly."""
+    """Whether a formula exists that uses each number once and equals the target exactly."""
     return any(True for _ in _last_steps(tuple(sorted(numbers)), Fraction(target)))
 
 
 def solutions(numbers: Numbers, target: int) -> tuple[str, ...]:
-    """Every distinct solution as a formula of the strict grammar, shortest first, then alphabetically.
-
-    Args:
-        numbers: what the cards count as, in any order.
-        target: the value to reach.
-    """
+    """Every distinct solution as a formula of the strict grammar, shortest first, then alphabetically."""
     return _solutions(tuple(sorted(numbers)), target)
 
 
@@ -60,7 +54,7 @@ def _solutions(numbers: Numbers, target: int) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _reachable(numbers: Numbers) -> Reachable:
-    """Every value that the numbers reach, with the distinct expressions that reach it."""
+    """Every value that the numbers reach, with its distinct expressions."""
     if len(numbers) == 1:
         return {Fraction(numbers[0]): frozenset(numbers)}
     table: dict[Fraction, set[Expression]] = {}
@@ -79,7 +73,7 @@ def _last_steps(
 ) -> Iterator[tuple[str, frozenset[Expression], frozenset[Expression]]]:
     """The last operations that give the target, as (operator, left operands, right operands).
 
-    Only the smaller side's values are enumerated; the other side's value follows from the target, so the
+    Only the values of the smaller side are enumerated: the target determines the other side's value, so the
     widest level of the search is a look-up.
     """
     for first, second in _splits(numbers):
@@ -91,20 +85,17 @@ def _last_steps(
 
 
 def _splits(numbers: Numbers) -> set[tuple[Numbers, Numbers]]:
-    """The ways to give the (sorted) numbers to two sides, the first no larger than the second."""
+    """The ways to split the (sorted) numbers in two, the first part no larger than the second."""
     places = range(len(numbers))
     return {
-        (
-            tuple(numbers[i] for i in chosen),
-            tuple(numbers[i] for i in places if i not in chosen),
-        )
+        (tuple(numbers[i] for i in chosen), tuple(numbers[i] for i in places if i not in chosen))
         for size in range(1, len(numbers) // 2 + 1)
         for chosen in combinations(places, size)
     }
 
 
 def _results(x: Fraction, y: Fraction) -> Iterator[tuple[str, bool, Fraction]]:
-    """The values of ``x op y`` and, where it differs, of the swapped ``y op x``."""
+    """(op, swapped, value): the values of ``x op y`` and, where it differs, of the swapped ``y op x``."""
     yield "+", False, x + y
     yield "-", False, x - y
     yield "-", True, y - x
@@ -116,7 +107,7 @@ def _results(x: Fraction, y: Fraction) -> Iterator[tuple[str, bool, Fraction]]:
 
 
 def _partners(x: Fraction, target: Fraction) -> Iterator[tuple[str, bool, Fraction]]:
-    """The inverse of `_results`: the y for which ``x op y``, or swapped ``y op x``, is the target (not 0)."""
+    """(op, swapped, y): the y for which ``x op y``, or swapped ``y op x``, is the target, which is not 0."""
     yield "+", False, target - x
     yield "-", False, x - target
     yield "-", True, x + target
@@ -153,5 +144,5 @@ def render(e: Expression) -> str:
 
 
 def _member(e: Expression) -> str:
-    # A chain is never a member of one of its own kind, so a sum in here is always a factor.
+    # A chain is never a member of its own kind, so a sum here is a factor.
     return f"({render(e)})" if isinstance(e, Chain) and e.kind == "+" else render(e)

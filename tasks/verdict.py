@@ -1,4 +1,4 @@
-"""(Deal, formula) -> verdict."""
+"""Deal and formula -> verdict."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from points24.tasks.cards import FACES, RULES, Deal
 from points24.tasks.errors import InputError
 
 STRICT, FLEXIBLE = FILTERS = ("strict-match", "flexible-extract")
-"""How a formula is found in a reply; the names are those of lm-eval's filters. See `replies`."""
+"""How a formula is extracted from a reply, by the names of lm-eval's filters; see `replies`."""
 
 
 class Verdict(str, Enum):
-    """What a reply is worth. Exactly one of these, checked in the order from last to first."""
+    """The outcome of a reply: exactly one of these, checked from the last to the first."""
 
     CORRECT = "correct"
     """Uses each card once, at its value under the deal's rule, and equals the target exactly."""
     WRONG_RULE = "wrong_rule"
-    """Would be correct under another known rule: the signature of a memorised rule."""
+    """Correct under another named rule: the signature of a memorised rule."""
     WRONG_VALUE = "wrong_value"
     """Uses the right numbers, but misses the target or divides by zero."""
     WRONG_NUMBERS = "wrong_numbers"
-    """A card is missing, added, used twice, or counted as something else."""
+    """A card is missing, added, used twice, or has another value."""
     ILLEGAL = "illegal"
-    """Not in the grammar."""
+    """The formula is not in the grammar."""
     NO_ANSWER = "no_answer"
-    """No formula found in the reply."""
+    """The reply holds no formula."""
 
 
 class Judgement(NamedTuple):
-    """A verdict, the formula it was given for (None if there is none), and the reason in a few words."""
+    """A verdict, the formula that was judged (None if there is none), and the reason in a few words."""
 
     verdict: Verdict
     formula: str | None
@@ -41,12 +41,12 @@ class Judgement(NamedTuple):
 
 
 def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgement:
-    """Judge a formula. The numbers are compared before anything is computed.
+    """Judge a formula.
 
     Args:
-        deal: the cards, the rule they were dealt under, and the target.
-        formula: the text to judge; None means that the reply held no formula.
-        extraction: one of `FILTERS`: which grammar to read it by (see `formula`).
+        deal: what was asked.
+        formula: the text to judge; None if the reply held no formula.
+        extraction: one of `FILTERS`, which selects the grammar (see `formula`).
     """
     if formula is None:
         return Judgement(Verdict.NO_ANSWER, None, "no formula found")
@@ -82,8 +82,7 @@ def judge_reply(deal: Deal, reply: object, extraction: str = STRICT) -> Judgemen
     Args:
         deal: what was asked.
         reply: what came back; anything but text is no answer.
-        extraction: one of `FILTERS`: ``strict-match`` (the reply is the JSON object that the prompt asks for)
-            or ``flexible-extract`` (the last formula that the reply commits to); see `replies`.
+        extraction: one of `FILTERS`; see `replies`.
 
     Raises:
         InputError: unknown extraction.

@@ -1,4 +1,4 @@
-"""Reading a checkpoint folder: config.json and safetensors files, whole or in shards.
+"""Reading a checkpoint folder: config.json and one or more safetensors files.
 
 A safetensors file is 8 bytes (the header's length, little-endian), a JSON header (name -> dtype, shape,
 byte range) and the tensors. We read it ourselves because a recovered checkpoint is a copy with byte ranges
@@ -15,6 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +29,7 @@ _TYPES |= {"U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16}
 """Every dtype of an unquantised checkpoint. Eight-bit integers and floats are quantised weights."""
 _QUANTISED_NAMES = re.compile(r"\.(qweight|qzeros|weight_scale(_inv)?|weight_packed|absmax|quant_map|SCB)$")
 RECORD = "recovery.json"
-"""A file of every recovered checkpoint, with the SHA-256 of each of its weight files."""
+"""A file in every recovered checkpoint, with the SHA-256 of each weight file."""
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _MAX_HEADER = 100_000_000
@@ -39,12 +40,12 @@ class StoredTensor:
     """Where one tensor is stored."""
 
     dtype: str
-    """As in the header: BF16, F32, ..."""
+    """As in the header: BF16, F32, …"""
     shape: tuple[int, ...]
     file: str
     """Name of the file in the folder."""
     start: int
-    """Byte in the file, header included."""
+    """First byte, counted from the start of the file."""
     stop: int
 
 
@@ -53,30 +54,25 @@ class Checkpoint:
     folder: Path
     config: Mapping[str, Any]
     tensors: Mapping[str, StoredTensor]
-    """By name, in the order of their place in the files."""
+    """By name, in the order of the files."""
     files: tuple[str, ...]
     """The weight files."""
     digests: Mapping[str, str]
-    """Weight file -> the SHA-256 it should have, where that is known."""
+    """Weight file -> its expected SHA-256, where that is known."""
 
     def read(self, name: str) -> Tensor:
         """A tensor in its stored dtype, as a copy in memory."""
         stored = self.tensors[name]
-        buffer = bytearray(stored.stop - stored.start)
-        with (self.folder / stored.file).open("rb", buffering=0) as file:
-            file.seek(stored.start)
-            view = memoryview(buffer)
-            while view:
-                count = file.readinto(view)
-                if not count:
-                    raise InputError(f"{self.folder / stored.file}: ends inside {name}")
-                view = view[count:]
-        if not buffer:
+        path, size = self.folder / stored.file, stored.stop - stored.start
+        content = np.fromfile(path, np.uint8, size, offset=stored.start)
+        if len(content) < size:
+            raise InputError(f"{path}: ends inside {name}")
+        if not size:  # an empty array has no strides to view
             return torch.empty(stored.shape, dtype=_TYPES[stored.dtype])
-        return torch.frombuffer(buffer, dtype=_TYPES[stored.dtype]).view(stored.shape)
+        return torch.from_numpy(content).view(_TYPES[stored.dtype]).view(stored.shape)
 
     def verify(self) -> None:
-        """Compare the weight files with the digests that are known.
+        """Compare the weight files with their known digests.
 
         Raises:
             InputError: a file has changed.
@@ -87,10 +83,10 @@ class Checkpoint:
 
 
 def locate(name: str) -> Path:
-    """The folder of a checkpoint: itself, or the hub's copy of ``owner/name`` or ``owner/name@revision``.
+    """A checkpoint's folder, downloaded if the name is the hub's ``owner/name`` or ``owner/name@revision``.
 
     Raises:
-        InputError: neither a folder nor a model that the hub has.
+        InputError: neither a folder nor an available model of the hub.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -99,15 +95,14 @@ def locate(name: str) -> Path:
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo) or folder.exists():
         raise InputError(f"{name}: expected a folder or a model of the hub")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(
-            snapshot_download(repo, revision=revision or None, ignore_patterns=["*.bin", "*.pth", "*.pt"])
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
+        pickled = ["*.bin", "*.pth", "*.pt"]
+        return Path(snapshot_download(repo, revision=revision or None, ignore_patterns=pickled))
+    except (HFValidationError, OSError) as e:
         raise InputError(
-            f"{name}: no such folder, and not to be had from the hub ({str(e).splitlines()[0]})"
+            f"{name}: no such folder, and not available from the hub ({str(e).splitlines()[0]})"
         ) from e
 
 
@@ -115,7 +110,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a folder.
 
     Raises:
-        InputError: it is missing or unreadable, or the model is quantised or brings its own code.
+        InputError: it is missing or unreadable, or the model is quantised or has code of its own.
     """
     config = _json(folder / "config.json")
     if "auto_map" in config:
@@ -126,10 +121,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Read the headers of a checkpoint and check that its files are what they claim to be.
+    """Read and check the headers of a checkpoint.
 
     Raises:
-        InputError: a link, a missing or damaged file, weights that are pickled or quantised, ...
+        InputError: a link, a missing or damaged file, or pickled or quantised weights.
     """
     _refuse_links(folder)
     config = read_config(folder)
@@ -151,7 +146,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _weight_files(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The names of the weight files, and where the index says each tensor is; it says nothing of one file."""
+    """The names of the weight files, and the file of each tensor by the index; empty without an index."""
     if (folder / INDEX).exists():
         shard_of = _json(folder / INDEX).get("weight_map") or {}
         if not all(isinstance(file, str) for file in shard_of.values()):
@@ -168,7 +163,7 @@ def _weight_files(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of one safetensors file, by their place in it."""
+    """The tensors of one safetensors file, in order of their place in it."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -197,7 +192,7 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
 
 
 def _check_layout(path: Path, tensors: Mapping[str, StoredTensor], place: int, size: int) -> None:
-    """Check that tensors follow each other without gaps, from byte `place` to the end of the file."""
+    """Check that the tensors fill the file without gaps or overlaps, from byte `place` to its end."""
     for name, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
         found = stored.stop - stored.start
         dtype = _TYPES.get(stored.dtype)
@@ -210,10 +205,9 @@ def _check_layout(path: Path, tensors: Mapping[str, StoredTensor], place: int, s
 
 
 def _digests(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
-    """Known digests: from our own record, and from the hub's cache, which names large files by SHA-256."""
-    digests: dict[str, str] = {}
-    if (folder / RECORD).exists():
-        digests |= {k: v for k, v in (_json(folder / RECORD).get("sha256") or {}).items() if k in files}
+    """Known digests: from recovery.json, and from the hub's cache, which names large files by SHA-256."""
+    recorded = _json(folder / RECORD).get("sha256") if (folder / RECORD).exists() else None
+    digests = {file: digest for file, digest in (recorded or {}).items() if file in files}
     for file in files:
         blob = (folder / file).resolve().name
         if (folder / file).is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):

@@ -1,4 +1,4 @@
-"""The models that ship with the package, one folder each beside this file."""
+"""The models that ship with the package: one folder each beside this file."""
 
 from __future__ import annotations
 

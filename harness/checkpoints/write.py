@@ -1,8 +1,4 @@
-"""Writing a checkpoint that is another one with some tensors replaced.
-
-The target's folder is copied, tensors are written over their byte ranges, everything is flushed to disk, and
-only then is the folder renamed to its final name. A failure before that leaves nothing behind.
-"""
+"""Writing a copy of a checkpoint with some tensors replaced: they overwrite their byte ranges in the copy."""
 
 from __future__ import annotations
 
@@ -19,21 +15,19 @@ from points24.harness.files import sha256
 from points24.tasks.errors import InputError
 
 _STALE = (".bin", ".pt", ".pth", ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx")
-"""Weight files that we do not read: copied, they would still hold the target's weights."""
+"""Formats of weight files that we do not read. A copy of one would still hold the target's weights."""
 _CARD, _CARD_BESIDE = "README.md", "README.recovery.md"
 
 
 def left_out(target: Checkpoint) -> list[str]:
-    """Files of the target's folder that are not copied: weights that we do not read."""
+    """Files in the target's folder that are not copied: weights that we do not read."""
     return [
-        str(path.relative_to(target.folder))
-        for path in _visible_files(target.folder)
-        if path.suffix in _STALE and str(path.relative_to(target.folder)) not in target.files
+        name for name in _visible_files(target.folder) if name.endswith(_STALE) and name not in target.files
     ]
 
 
 def check_space(target: Checkpoint, out: Path, copies: int, dtype: str | None = None) -> None:
-    """Check that copies of a target, in its dtype or another, fit on the disk of `out`.
+    """Check that so many copies of a target, in its own or another dtype, fit on the disk of `out`.
 
     Raises:
         InputError: they do not.
@@ -48,29 +42,26 @@ def check_space(target: Checkpoint, out: Path, copies: int, dtype: str | None = 
 
 
 def size_of_copy(target: Checkpoint, dtype: str | None = None) -> int:
-    """Bytes of a copy of a target, in its dtype or another."""
-    skipped = {*left_out(target), *target.files}
-    visible = _visible_files(target.folder)
-    others = (path for path in visible if str(path.relative_to(target.folder)) not in skipped)
+    """Bytes of a copy of a target, in its own or another dtype."""
+    others = set(_visible_files(target.folder)) - {*left_out(target), *target.files}
     weights = sum(_size(stored, dtype) for stored in target.tensors.values())
-    return weights + sum(path.stat().st_size for path in others)
+    return weights + sum((target.folder / name).stat().st_size for name in others)
 
 
 class Copy:
     """A copy of a target checkpoint under construction."""
 
     def __init__(self, target: Checkpoint, folder: Path, dtype: str | None = None):
-        """Copy every file; with a dtype (F32, ...), convert every floating-point tensor to it."""
+        """Copy every file; with a dtype (F32, …), convert every floating-point tensor to it."""
         self.folder = folder
         self._target = target
         self._dtype = dtype
         folder.mkdir(exist_ok=True)
         skipped = {*left_out(target), RECORD, *(target.files if dtype else ())}
-        for path in _visible_files(target.folder):
-            relative = path.relative_to(target.folder)
-            if str(relative) not in skipped:
-                (folder / relative).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, folder / relative)
+        for name in _visible_files(target.folder):
+            if name not in skipped:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(target.folder / name, folder / name)
         if dtype is None:
             self._place = {name: (stored.file, stored.start) for name, stored in target.tensors.items()}
         else:
@@ -87,27 +78,24 @@ class Copy:
         """Replace a tensor, or parts of it.
 
         Args:
-            name: of the tensor
-            rows: the new values, in the dtype of the copy
-            starts: (count,), the element at which each of the rows, (count, width), starts; None: the rows
-                are the whole tensor
+            name: the tensor's name.
+            rows: the new values, in the dtype of the copy: (count, width), or the whole tensor.
+            starts: (count,), the element of the flat tensor at which each row starts; None replaces the whole
+                tensor.
         """
         file, place = self._place[name]
         content = _bytes(rows)
-        if starts is None or bool((starts.diff() == rows.shape[1]).all()):  # one stretch of the file
-            pieces = [(0 if starts is None else int(starts[0]), content)]
-        else:
-            width = len(content) // len(rows)
-            pieces = [
-                (start, content[i * width : (i + 1) * width]) for i, start in enumerate(starts.tolist())
-            ]
-        with (self.folder / file).open("r+b", buffering=0) as stream:
-            for start, piece in pieces:
-                stream.seek(place + start * rows.itemsize)
-                _write(stream, piece)
+        elements = [0] if starts is None else starts.tolist()
+        if starts is not None and bool((starts.diff() == rows.shape[1]).all()):
+            elements = elements[:1]  # contiguous rows are written as one
+        width = len(content) // len(elements)
+        with (self.folder / file).open("r+b") as stream:
+            for i, element in enumerate(elements):
+                stream.seek(place + element * rows.itemsize)
+                stream.write(content[i * width : (i + 1) * width])
 
     def finish(self, record: dict[str, Any], card: str) -> None:
-        """Add the record, with the weights' digests, and the model card; copy the target's permissions."""
+        """Add recovery.json with the weights' digests, and the model card; copy the target's permissions."""
         record = record | {"sha256": {file: sha256(self.folder / file) for file in self._target.files}}
         (self.folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         beside = (self.folder / _CARD).exists()  # the target's own card stays
@@ -133,15 +121,11 @@ class Copy:
             stream.write(len(head).to_bytes(8, "little") + head)
             for name, stored in tensors.items():
                 self._place[name] = (file, stream.tell())
-                if stored.dtype in FLOATS:
-                    _write(stream, _bytes(self._target.read(name).to(FLOATS[dtype])))
-                else:
-                    with (self._target.folder / file).open("rb") as original:
-                        original.seek(stored.start)
-                        stream.write(original.read(stored.stop - stored.start))
+                tensor = self._target.read(name)
+                stream.write(_bytes(tensor.to(FLOATS[dtype]) if stored.dtype in FLOATS else tensor))
 
     def _describe(self, dtype: str) -> None:
-        """Put the new dtype into config.json, where loaders look for it, and the new size into the index."""
+        """Write the new dtype into config.json, where loaders read it, and the new size into the index."""
         config = json.loads((self.folder / "config.json").read_text("utf-8"))
         for part in (config, config.get("text_config") or {}):
             for key in ("dtype", "torch_dtype"):
@@ -169,15 +153,7 @@ def _bytes(tensor: Tensor) -> memoryview:
     return memoryview(tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().data)
 
 
-def _write(stream: Any, content: memoryview) -> None:
-    while content:
-        content = content[stream.write(content) or 0 :]  # an unbuffered write may be short
-
-
-def _visible_files(folder: Path) -> list[Path]:
-    """Every file below a folder, except inside hidden folders (.git, .cache)."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts[:-1])
-    )
+def _visible_files(folder: Path) -> list[str]:
+    """The relative path of every file below a folder, except inside hidden folders (.git, .cache)."""
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return [str(path) for path in files if not any(part.startswith(".") for part in path.parts[:-1])]

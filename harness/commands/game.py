@@ -1,4 +1,4 @@
-"""``points24 solve``, ``check`` and ``deals``: the game at the command line."""
+"""``points24 solve``, ``check`` and ``deals``: the game on the command line."""
 
 from __future__ import annotations
 
@@ -29,9 +29,6 @@ def _rule_arguments(parser: argparse.ArgumentParser, rule: str | None) -> None:
     parser.add_argument("--target", type=int, default=TARGET, help="the number to reach (default: 24)")
 
 
-# -- solve -----------------------------------------------------------------------------------------------
-
-
 def _solve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cards", nargs="+", help="four ranks: A 2 … 10 J Q K")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a formula per line")
@@ -50,9 +47,6 @@ def _solve(args: argparse.Namespace) -> int:
     return 0
 
 
-# -- check -----------------------------------------------------------------------------------------------
-
-
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("answer", nargs="?", help="a formula, or a whole reply")
     parser.add_argument("--cards", help='four ranks, as in "K 5 A 2"')
@@ -60,16 +54,16 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         metavar="FILE.jsonl",
         help='rows {"cards": [...], "rule": ..., "target": ..., "answer": ...}; - for standard input; '
-        "other keys come back with --json",
+        "--json prints other keys back",
     )
     parser.add_argument(
         "--filter",
         choices=FILTERS,
         default=STRICT,
-        help="strict-match (default): a formula, or the JSON reply asked for; flexible-extract: the last "
-        "formula of any text",
+        help="strict-match (default): a formula, or the JSON reply that the prompt asks for; "
+        "flexible-extract: the last formula of any text",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a row")
+    parser.add_argument("--json", action="store_true", help="one JSON object per row")
     _rule_arguments(parser, "id")
 
 
@@ -78,7 +72,7 @@ def _check(args: argparse.Namespace) -> int:
         if args.cards is None or args.answer is None:
             raise InputError("expected --cards and an answer, or --batch FILE.jsonl")
         deal = Deal(parse_cards(args.cards), parse_rule(args.rule), args.target)
-        _print_judgement(deal, judge_answer(deal, args.answer, args.filter), as_json=args.json)
+        _print_judgement(deal, judge_answer(deal, args.answer, args.filter), args.json, {})
         return 0
     if args.cards is not None or args.answer is not None:
         raise InputError("--batch takes cards and answers from its rows, not from the command line")
@@ -87,16 +81,16 @@ def _check(args: argparse.Namespace) -> int:
         judgement = judge_answer(deal, row["answer"], args.filter)
         counts[judgement.verdict.value] += 1
         others = {key: value for key, value in row.items() if key not in _ROW_KEYS}
-        _print_judgement(deal, judgement, as_json=args.json, others=others)
+        _print_judgement(deal, judgement, args.json, others)
     shown = ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
     print(f"{counts.total()} answers: {shown}", file=sys.stderr)
     return 0
 
 
 def judge_answer(deal: Deal, answer: object, extraction: str) -> Judgement:
-    """Judge a bare formula or a whole reply, whichever the answer is.
+    """Judge a bare formula or a whole reply.
 
-    Under strict-match a text that opens with a brace is a reply, and any other text is a formula.
+    Under strict-match a text that starts with a brace is a reply; any other text is a formula.
     """
     if extraction == STRICT and isinstance(answer, str) and not answer.lstrip().startswith("{"):
         return judge(deal, answer if answer.strip() else None, extraction)
@@ -134,25 +128,20 @@ def _read_row(line: str) -> dict[str, Any]:
     return row
 
 
-def _print_judgement(
-    deal: Deal, judgement: Judgement, *, as_json: bool, others: dict[str, Any] | None = None
-) -> None:
+def _print_judgement(deal: Deal, judgement: Judgement, as_json: bool, others: dict[str, Any]) -> None:
     verdict, formula, reason = judgement
     if as_json:
         judged = {"verdict": verdict.value, "formula": formula, "reason": reason}
-        print(json.dumps((others or {}) | _deal_row(deal) | judged))
+        print(json.dumps(others | _deal_row(deal) | judged))
     else:
-        # A formula may hold anything, lone surrogates and line breaks included.
+        # The reason may quote any character, such as a lone surrogate or a line break.
         print(f"{verdict.value}: {reason}".encode("unicode_escape").decode("ascii"))
 
 
-# -- deals -----------------------------------------------------------------------------------------------
-
-
 def _deals_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", help="a hand set; without it, the hand sets are listed")
+    parser.add_argument("name", nargs="?", help="a hand set; omit it to list them all")
     parser.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl")
-    parser.add_argument("-o", "--output", type=Path, help="a file instead of standard output")
+    parser.add_argument("-o", "--output", type=Path, help="write to a file instead of standard output")
     _rule_arguments(parser, None)
 
 
@@ -176,20 +165,16 @@ def _deals(args: argparse.Namespace) -> int:
         return 0
     try:
         with replacing(args.output) as partial:
-            _write(partial, args.format, rows)
+            if args.format == "parquet":
+                from datasets import Dataset
+
+                Dataset.from_list(rows).to_parquet(partial)
+            else:
+                with jsonlines.open(partial, "w") as writer:
+                    writer.write_all(rows)
     except OSError as e:
         raise InputError(f"{args.output}: {e.strerror or e}") from e
     return 0
-
-
-def _write(path: Path, form: str, rows: list[dict[str, Any]]) -> None:
-    if form == "parquet":
-        from datasets import Dataset
-
-        Dataset.from_list(rows).to_parquet(path)
-    else:
-        with jsonlines.open(path, "w") as writer:
-            writer.write_all(rows)
 
 
 def _deal_row(deal: Deal) -> dict[str, Any]:
@@ -200,12 +185,12 @@ def _opened(path: str) -> contextlib.AbstractContextManager[IO[str]]:
     if path == "-":
         return contextlib.nullcontext(sys.stdin)
     try:
-        # What a model wrote need not be UTF-8: replaced characters are still data.
+        # A model's text need not be valid UTF-8; the answer is judged with replacement characters.
         return Path(path).open(encoding="utf-8", errors="replace")
     except OSError as e:
         raise InputError(f"{path}: {e.strerror}") from e
 
 
-solve = Command("every solution of four cards", _solve_arguments, _solve)
+solve = Command("print every solution of four cards", _solve_arguments, _solve)
 check = Command("judge answers exactly", _check_arguments, _check)
-deals = Command("a hand set with its solutions, as JSONL or Parquet", _deals_arguments, _deals)
+deals = Command("print a hand set with its solutions, as JSONL or Parquet", _deals_arguments, _deals)

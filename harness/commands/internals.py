@@ -1,15 +1,14 @@
 """Private names of other libraries that this project calls or overrides.
 
-They may go with any release. `gone` compares the list with what is installed; a test runs it.
+Any release may remove them. A test calls `gone`, which looks for them in the installed packages.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
-import textwrap
+import pkgutil
+import re
 from collections.abc import Iterable
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -37,11 +36,11 @@ INTERNALS = (
     "vllm.model_executor.layers.vocab_parallel_embedding:"
     "UnquantizedEmbeddingMethod.process_weights_after_loading(layer)",
 )
-"""``module:Class.name``; a method with the first parameters that we give it or take from it."""
+"""``module:Class.name``; for a method, with the first parameters that we pass or override."""
 
 
 def gone(names: Iterable[str] = INTERNALS) -> list[str]:
-    """One line for each name that is missing or takes other parameters, of the packages installed."""
+    """One line for each name of an installed package that is missing or takes other parameters."""
     return [line for name in names if (line := _gone(name))]
 
 
@@ -52,14 +51,13 @@ def _gone(name: str) -> str | None:
     except PackageNotFoundError:
         return None
     path, _, parameters = name.partition("(")
-    module, _, attribute = path.partition(":")
-    owner, _, attribute = attribute.partition(".")
+    owner, _, attribute = path.rpartition(".")
     try:
-        cls = getattr(import_module(module), owner)
+        cls = pkgutil.resolve_name(owner)
     except (ImportError, AttributeError):
-        return f"{path}: {installed} has no {module}:{owner}"
+        return f"{path}: {installed} has no {owner}"
     found: Any = getattr(cls, attribute, None)
-    if found is None and attribute not in vars(cls) and attribute not in _set_by(cls):
+    if found is None and attribute not in vars(cls) and not _sets(cls, attribute):
         return f"{path}: {installed} has no such attribute"
     if not parameters or found is None:
         return None
@@ -70,17 +68,7 @@ def _gone(name: str) -> str | None:
     return None
 
 
-def _set_by(cls: type) -> set[str]:
-    """Attributes that the methods of a class and its bases set on ``self``."""
-    found: set[str] = set()
-    for base in cls.__mro__[:-1]:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
-        found |= {
-            node.attr
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute)
-            and isinstance(node.ctx, ast.Store)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "self"
-        }
-    return found
+def _sets(cls: type, attribute: str) -> bool:
+    """Whether a method of the class, or of one of its bases, assigns the attribute of ``self``."""
+    assignment = re.compile(rf"\bself\.{attribute}(:[^=\n]+)? = ")
+    return any(assignment.search(inspect.getsource(base)) for base in cls.__mro__[:-1])

@@ -1,4 +1,4 @@
-"""``points24 model``: where a shipped model lies."""
+"""``points24 model``: the folder of a shipped model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the global random generators from code that seeds them."""
+"""Protect the global random generators from code that seeds them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import torch
 @contextmanager
 def undisturbed_random_state() -> Iterator[None]:
     """Restore every global random generator on exit; lm-eval seeds them all at each evaluation."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    of_python, of_numpy = random.getstate(), np.random.get_state()
     try:
-        yield
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import subprocess
 import time
@@ -28,7 +27,7 @@ from points24.harness.records.record import Record
 from points24.tasks.lm_eval.files import TASK_FILES
 
 _PLACES = ("template", "config_source")
-"""Metadata that are paths; the content there is identified by its digest or version."""
+"""Metadata that are paths; a digest or a version identifies the content."""
 
 
 def score(  # noqa: PLR0913 — lm-eval's settings
@@ -46,22 +45,21 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     seed: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> list[Record]:
-    """The records that ``lm_eval`` with the same settings gives, to the digit.
+    """The records of exactly what ``lm_eval`` with the same settings computes.
 
     Args:
         lm: lm-eval's model, with the weights to score.
         tasks: names of points24 tasks.
-        out: where lm-eval's results and samples go.
-        about: what lm-eval cannot know about the checkpoint.
+        out: where lm-eval writes results and samples.
+        about: what lm-eval does not know about the checkpoint.
         model: lm-eval's name of the engine: hf, vllm, …
-        model_args: what it was made with; the checkpoint is its ``pretrained``, or its ``model``.
-        batch_size: deals per batch. Padding decides last digits: the same model may win other deals with
-            another batch size.
+        model_args: what `lm` was made with; the checkpoint is its ``pretrained`` or its ``model``.
+        batch_size: deals per batch. Through padding it changes last digits, and so may change replies.
         apply_chat_template: as in lm-eval.
-        limit: only the first so many deals of each task.
-        gen_kwargs: as in lm-eval: what replaces the task's own.
-        seed: of sampling; None is lm-eval's own.
-        metadata: as ``--metadata`` of lm-eval.
+        limit: play only this many deals of each task.
+        gen_kwargs: replace the task's own, as in lm-eval.
+        seed: for sampling; None is lm-eval's own.
+        metadata: as lm-eval's ``--metadata``.
 
     Raises:
         InputError: the results cannot become records.
@@ -83,7 +81,7 @@ def score(  # noqa: PLR0913 — lm-eval's settings
     for task, rows in samples.items():
         tracker.save_results_samples(task_name=task, samples=rows)
     records = []
-    for read in runs(out):  # from the files, so that records never say more than these
+    for read in runs(out):  # from the files, so that ingesting them gives the same records
         run = read()
         check_against_results(run)
         records += records_of(run, about)
@@ -95,7 +93,7 @@ def _seeded_tasks(tasks: Sequence[str], metadata: Mapping[str, Any], settings: d
     random.seed(settings["random_seed"])
     np.random.seed(settings["numpy_seed"])
     torch.manual_seed(settings["torch_seed"])
-    loaded: Any = _task_manager(_as_json(metadata)).load(list(tasks))
+    loaded = _loaded(tasks, metadata)
     for task in loaded["tasks"].values():
         if settings["gen_kwargs"]:
             task.set_config("generation_kwargs", dict(settings["gen_kwargs"]), update=True)
@@ -110,8 +108,8 @@ def _evaluated(
 ) -> dict[str, Any]:
     """What `lm_eval.simple_evaluate` returns; see `lm_eval.result_schema`.
 
-    That function lists the whole environment at every call, which takes five times as long as a swap of
-    weights, and lets git complain on standard error outside a repository. Hence its steps are repeated here.
+    We repeat its steps because it lists the whole environment at every call, which takes five times as long
+    as a swap of weights, and because outside a repository its call of git prints an error.
     """
     started = time.time()
     tracker.general_config_tracker.log_experiment_args(
@@ -130,14 +128,14 @@ def _evaluated(
         apply_chat_template=apply_chat_template,
         fewshot_as_multiturn=True,
     )
-    described = getattr(lm, "get_model_info", dict)()  # only some models have it
+    described = getattr(lm, "get_model_info", dict)()  # not every model has it
     results |= {"config": settings | described, "date": started, **_environment()}
     add_tokenizer_info(results, lm)
     return results
 
 
 def _seeds(seed: int | None) -> dict[str, int]:
-    """lm-eval's seeds by their names in its results; None: its defaults."""
+    """lm-eval's seeds by their names in its results; None gives its defaults."""
     of_random, others = (DEFAULT_RANDOM_SEED, DEFAULT_OTHER_SEED) if seed is None else (seed, seed)
     return {
         "random_seed": of_random,
@@ -148,48 +146,38 @@ def _seeds(seed: int | None) -> dict[str, int]:
 
 
 def asked(tasks: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What each task asks: versions, digests and numbers that say which deals, in which words, how often.
+    """What identifies the questions of each task: hand set, rule, digests, attempts and version.
 
     Args:
         tasks: names of points24 tasks.
-        metadata: as ``--metadata`` of lm-eval.
+        metadata: as lm-eval's ``--metadata``.
 
     Raises:
         InputError: no such template, rule, target or number of attempts.
     """
-    return _asked(tuple(tasks), _as_json(metadata))
-
-
-@lru_cache(maxsize=8)
-def _asked(tasks: tuple[str, ...], metadata: str) -> dict[str, dict[str, Any]]:
-    loaded: dict[str, Any] = _task_manager(metadata).load(list(tasks))["tasks"]
     return {
         name: {key: value for key, value in task.config.metadata.items() if key not in _PLACES}
-        for name, task in loaded.items()
+        for name, task in _loaded(tasks, metadata)["tasks"].items()
     }
 
 
 @lru_cache(maxsize=1)
 def _environment() -> dict[str, Any]:
-    """What lm-eval says of packages, machine and repository; listed once in a process."""
+    """What lm-eval records about packages, machine and repository; collected once per process."""
     found: dict[str, Any] = {"git_hash": _commit()}
     add_env_info(found)
     return found
 
 
 def _commit() -> str | None:
-    """Of the repository around the working directory, if there is one."""
+    """The commit of the repository around the working directory, if there is one."""
     with contextlib.suppress(OSError):
         run = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=False)
         return run.stdout.strip() or None
     return None
 
 
-@lru_cache(maxsize=1)
-def _task_manager(metadata: str) -> TaskManager:
-    # Without lm-eval's own: reading the headers of 14,000 files takes longer than scoring a small model.
-    return TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata=json.loads(metadata))
-
-
-def _as_json(metadata: Mapping[str, Any]) -> str:
-    return json.dumps(dict(metadata), default=str)
+def _loaded(tasks: Sequence[str], metadata: Mapping[str, Any]) -> Any:
+    # Without lm-eval's own tasks: reading 14,000 headers takes longer than scoring a small model.
+    manager = TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata=dict(metadata))
+    return manager.load(list(tasks))

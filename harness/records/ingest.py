@@ -1,4 +1,4 @@
-"""A run of lm-eval -> its records, one per filter."""
+"""lm-eval run -> records, one per filter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.records.lm_eval_output import Dialogue, Reply, Run
 from points24.harness.records.record import SCHEMA, Record, record_of
-from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
 from points24.tasks.feedback import feedback
 from points24.tasks.replies import is_truncated
@@ -28,7 +27,7 @@ _PACKAGE_LINES = {"torch": r"PyTorch version: (\S+)", "python": r"Python version
 
 
 class About(NamedTuple):
-    """What lm-eval cannot know about a checkpoint; None takes what its folder says."""
+    """Facts about a checkpoint that lm-eval does not know; None takes what its folder says."""
 
     model: str | None = None
     parent: str | None = None
@@ -39,45 +38,32 @@ class About(NamedTuple):
 
 
 def records_of(run: Run, about: About) -> list[Record]:
-    """The records of a run, with the verdicts that lm-eval's filters gave.
+    """The records of a run, with the verdicts of lm-eval's filters.
 
     Raises:
-        InputError: the samples hold what no record may hold.
+        InputError: the samples do not make a valid record.
     """
     common = _common(run, about)
     return [_record(common, name, dialogues) for name, dialogues in run.dialogues.items()]
 
 
 def rescored(run: Run) -> Run:
-    """The run with its stored replies judged again, by the installed checker.
+    """Judge the stored replies of a run again, with the installed checker.
 
     Raises:
-        InputError: the installed checker would have sent another message in a dialogue, and the model's reply
-            to that is unknown.
+        InputError: the installed checker would have sent another message in a dialogue; the model's reply to
+            that message is unknown.
     """
     lengths = [_length(dialogue, place, run.attempts) for place, dialogue in enumerate(run.dialogues[STRICT])]
-    return replace(
-        run,
-        dialogues={
-            name: [
-                Dialogue(
-                    dialogue.deal, tuple(_judged(dialogue.deal, r.text, name) for r in dialogue.replies[:n])
-                )
-                for dialogue, n in zip(dialogues, lengths, strict=True)
-            ]
-            for name, dialogues in run.dialogues.items()
-        },
-    )
+    dialogues = {
+        name: [_judged(dialogue, n, name) for dialogue, n in zip(old, lengths, strict=True)]
+        for name, old in run.dialogues.items()
+    }
+    return replace(run, dialogues=dialogues)
 
 
 def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
-    """How many replies the dialogue would have with the installed checker.
-
-    Args:
-        dialogue: as the verifier judged it.
-        place: of its deal, for the error.
-        attempts: how many it was allowed.
-    """
+    """How many replies the dialogue about deal `place` would have with the installed checker."""
     for number, reply in enumerate(dialogue.replies, start=1):
         now, message = verify(dialogue.deal, reply.text)
         if message is None or number == attempts:
@@ -88,19 +74,22 @@ def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
                 f"deal {place}: the verifier would now answer reply {number} differently ({now.reason}; "
                 f"then: {then.reason}), and the model's reply to that is unknown"
             )
-    return len(dialogue.replies)  # the next prompt did not fit the model's context
+    return len(dialogue.replies)  # the next prompt exceeded the model's context
 
 
-def _judged(deal: Deal, text: str, name: str) -> Reply:
-    judgement = judge_reply(deal, text, name)
-    return Reply(text, judgement.verdict, judgement.reason, is_truncated(text))
+def _judged(dialogue: Dialogue, length: int, name: str) -> Dialogue:
+    replies = []
+    for text in (reply.text for reply in dialogue.replies[:length]):
+        verdict, _, reason = judge_reply(dialogue.deal, text, name)
+        replies.append(Reply(text, verdict, reason, is_truncated(text)))
+    return Dialogue(dialogue.deal, tuple(replies))
 
 
 def check_against_results(run: Run) -> None:
-    """Refuse samples whose accuracy is not the one in the results file.
+    """Check that samples and results file give the same accuracy.
 
     Raises:
-        InputError: with both figures.
+        InputError: they differ.
     """
     for name, dialogues in run.dialogues.items():
         stated = run.results["results"][run.task].get(f"acc,{name}", math.nan)
@@ -159,15 +148,13 @@ def _common(run: Run, about: About) -> dict[str, Any]:
         "engine": settings["model"],
         "dtype": dtype and str(dtype).removeprefix("torch."),
         "versions": _versions(results),
-        "date": datetime.fromtimestamp(results["date"], timezone.utc)
-        .isoformat(timespec="microseconds")
-        .replace("+00:00", "Z"),
+        "date": datetime.fromtimestamp(results["date"], timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "command": _command(run, model),
     }
 
 
 def model_name(pretrained: str) -> str:
-    """What records call a model: a folder's name, with its parent's for ``checkpoint-90``, or a hub id."""
+    """A model's name in records: a hub id, or a folder's name, after its parent's for ``checkpoint-90``."""
     path = Path(pretrained).expanduser()
     if not (path.is_dir() or path.is_absolute() or pretrained.startswith(".")):
         return pretrained
@@ -176,7 +163,7 @@ def model_name(pretrained: str) -> str:
 
 
 def _recipe(folder: Path) -> dict[str, Any] | None:
-    """How a checkpoint was made: by recovery (``recovery.json``), or else by training (``training.json``)."""
+    """How a checkpoint was made: by recovery (``recovery.json``) or else by training (``training.json``)."""
     for name, key in (("recovery.json", "recipe"), ("training.json", "config")):
         path = folder / name
         if path.exists():
@@ -193,7 +180,7 @@ def _recipe(folder: Path) -> dict[str, Any] | None:
 
 
 def _decoding(run: Run) -> dict[str, Any]:
-    """lm-eval's settings of the generation, and where it samples, the seed."""
+    """lm-eval's generation settings, with the seed if it samples."""
     decoding = run.config["generation_kwargs"]
     if decoding.get("do_sample") and "seed" not in decoding and "torch_seed" in run.results["config"]:
         return decoding | {"seed": run.results["config"]["torch_seed"]}
@@ -201,9 +188,12 @@ def _decoding(run: Run) -> dict[str, Any]:
 
 
 def _versions(results: dict[str, Any]) -> dict[str, str]:
-    """Versions that lm-eval recorded, and that of the points24 that reads them."""
-    found = {"points24": version("points24"), "lm_eval": results.get("lm_eval_version")}
-    found["transformers"] = results.get("transformers_version")
+    """The versions that lm-eval recorded, and the version of points24 that reads them."""
+    found = {
+        "points24": version("points24"),
+        "lm_eval": results.get("lm_eval_version"),
+        "transformers": results.get("transformers_version"),
+    }
     for package, pattern in _PACKAGE_LINES.items():
         line = re.search(pattern, results.get("pretty_env_info") or "")
         found[package] = line and line[1]
@@ -211,14 +201,16 @@ def _versions(results: dict[str, Any]) -> dict[str, str]:
 
 
 def _command(run: Run, model: str) -> str:
-    """The lm-eval command behind a run, as far as lm-eval recorded it; a folder shows as its name."""
+    """The lm-eval command behind a run, rebuilt from its results; a folder appears as its name."""
     settings = run.results["config"]
     words = ["lm_eval", "--model", settings["model"], "--tasks", run.task]
     if arguments := settings.get("model_args"):
-        pairs = arguments if isinstance(arguments, dict) else _pairs(arguments)
+        if isinstance(arguments, str):
+            pairs = (pair.partition("=") for pair in arguments.split(","))
+            arguments = {key: value for key, _, value in pairs}
         shown = {
             key: model if key in ("pretrained", "model") else model_name(str(value))
-            for key, value in pairs.items()
+            for key, value in arguments.items()
         }
         words += ["--model_args", ",".join(f"{key}={value}" for key, value in shown.items())]
     for flag in ("batch_size", "device", "limit"):
@@ -231,7 +223,3 @@ def _command(run: Run, model: str) -> str:
     if "feedback_digest" in run.metadata and run.attempts != ATTEMPTS:
         words += ["--metadata", f"attempts={run.attempts}"]
     return shlex.join([*words, "--log_samples"])
-
-
-def _pairs(arguments: str) -> dict[str, str]:
-    return {key: value for key, _, value in (pair.partition("=") for pair in arguments.split(","))}

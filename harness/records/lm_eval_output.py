@@ -1,7 +1,7 @@
-"""lm-eval's output folders -> runs: results and samples read, paired and checked.
+"""Read lm-eval's output folders: pair results with samples, and check them.
 
-lm-eval writes ``results_<time>.json`` beside one ``samples_<task>_<time>.jsonl`` per task. A *run* is one
-task of one results file with its samples, which hold a row per deal and filter.
+lm-eval writes ``results_<time>.json`` beside one ``samples_<task>_<time>.jsonl`` per task, with a row for
+each deal and filter. A *run* is one task of one results file with its samples.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from points24.harness.files import json_lines
 from points24.tasks import feedback
@@ -28,7 +28,7 @@ _METADATA = {"version", "hand_set", "rule", "target", "hand_set_digest", "templa
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply, and how lm-eval's filter judged it during the run."""
+    """A reply, as lm-eval's filter judged it during the run."""
 
     text: str
     verdict: Verdict
@@ -38,14 +38,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One deal as it was played: a reply per attempt, at least one."""
+    """One deal with the reply of each attempt, at least one."""
 
     deal: Deal
     replies: tuple[Reply, ...]
 
     @property
     def deciding(self) -> Reply:
-        """The reply by which the dialogue is judged: the first correct one, else the last."""
+        """The first correct reply, else the last."""
         return self.replies[deciding([reply.verdict for reply in self.replies])]
 
 
@@ -79,14 +79,13 @@ class Run:
 
 
 def runs(folder: Path, *, any_version: bool = False) -> Iterator[Callable[[], Run]]:
-    """Every points24 run below a folder, each as a function that reads it and may raise `InputError`.
+    """Every points24 run below a folder, as a function that reads it.
 
-    So one run that cannot be read does not stop the others.
+    The function may raise `InputError`, so that one unreadable run does not stop the others.
 
     Args:
         folder: where lm-eval wrote, or a folder above.
-        any_version: take samples of other task versions too, as long as the deals are the same: to be
-            judged again.
+        any_version: accept other task versions with the same deals, whose replies are to be judged again.
 
     Raises:
         InputError: no such folder, no results below it, or no points24 task among them.
@@ -102,7 +101,7 @@ def runs(folder: Path, *, any_version: bool = False) -> Iterator[Callable[[], Ru
             results = _results(path)
         except InputError as e:
             found = True
-            yield failing(e)
+            yield partial(_fail, e)
             continue
         for task, config in results["configs"].items():
             if "hand_set" in (config.get("metadata") or {}):
@@ -112,13 +111,8 @@ def runs(folder: Path, *, any_version: bool = False) -> Iterator[Callable[[], Ru
         raise InputError(f"{folder}: no points24 task in its {len(files)} results_*.json")
 
 
-def failing(error: InputError) -> Callable[[], Run]:
-    """A run that cannot be read, for this reason."""
-
-    def fail() -> Run:
-        raise error
-
-    return fail
+def _fail(error: InputError) -> NoReturn:
+    raise error
 
 
 def _results(path: Path) -> dict[str, Any]:
@@ -174,7 +168,7 @@ def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> R
 
 
 def _hands(path: Path, task: str, metadata: dict[str, Any]) -> HandSet:
-    """The hand set that was asked, provided that its digests are those of the installed one."""
+    """The hand set of a run, whose digests must be those of the installed one."""
     hands = hand_set(metadata["hand_set"], parse_rule(metadata["rule"]), metadata["target"])
     if metadata["hand_set_digest"] != hands.digest:
         raise InputError(
@@ -196,7 +190,7 @@ def _dialogue(row: dict[str, Any]) -> tuple[str, Dialogue]:
     judged = judged if isinstance(judged, list) else [judged]
     if row["filter"] not in FILTERS:
         raise InputError(f"filter: expected {' or '.join(FILTERS)}, found {row['filter']!r}")
-    # There may be more replies than judgements: with several processes lm-eval pads by repeating a deal.
+    # More replies than judgements are possible: with several processes lm-eval pads by repeating a deal.
     if not 1 <= len(judged) <= len(texts):
         raise InputError(f"{len(texts)} replies, of which {len(judged)} are judged")
     deal = Deal(tuple(doc["cards"]), parse_rule(doc["rule"]), doc["target"])

@@ -1,10 +1,11 @@
-"""Where a file came from: the command and the versions behind it."""
+"""The command and the package versions behind a file."""
 
 from __future__ import annotations
 
 import platform
 import shlex
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,13 +16,11 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that can change a result."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
 def command_line() -> str:
-    """The command that runs now, without the folder of its program."""
+    """The running command, without the folder of its program."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,7 +1,6 @@
-"""The result record: what one checkpoint did on one task under one filter. Schema and validation.
+"""The result record, one line of JSON: what one checkpoint did on one task under one filter.
 
-A record is one line of JSON. This module is where every field is documented. `record_of` reads one; what it
-returns is consistent: counts that add up, outcomes as long as n, digests that match.
+`record_of` validates: counts add up, there are n outcomes, and digests match the installed hand sets.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from typing import Annotated, Any
@@ -26,32 +26,22 @@ from points24.tasks.verdict import FILTERS, Verdict
 SCHEMA = 1
 """Goes up whenever a field is added, removed or changes its meaning."""
 
-STATUSES = ("measured", "reported")
 
-
-def one_of(*allowed: Any) -> AfterValidator:
+def _passing(test: Callable[[Any], object], expected: str) -> AfterValidator:
     def check(value: Any) -> Any:
-        if value not in allowed:
-            raise ValueError(f"expected {' or '.join(map(str, allowed))}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _matching(pattern: str, expected: str) -> AfterValidator:
-    compiled = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not compiled.fullmatch(value):
+        if not test(value):
             raise ValueError(f"expected {expected}")
         return value
 
     return AfterValidator(check)
 
 
-def _check_rule(value: str) -> str:
-    parse_rule(value)
-    return value
+def one_of(*allowed: Any) -> AfterValidator:
+    return _passing(allowed.__contains__, " or ".join(map(str, allowed)))
+
+
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    return _passing(re.compile(pattern).fullmatch, expected)
 
 
 Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+", "text in one line")]
@@ -67,12 +57,12 @@ VerdictName = Annotated[str, one_of(*(verdict.value for verdict in Verdict))]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT_CONFIG)
 class Record:
-    """One line of a records file. None where a reported figure does not come with the information."""
+    """One line of a records file. A field is None where a reported figure comes without it."""
 
-    schema: Annotated[int, one_of(SCHEMA)] = SCHEMA
+    schema: Annotated[int, one_of(SCHEMA)]
     """Version of this schema."""
-    status: Annotated[str, one_of(*STATUSES)]
-    """``measured``: ingested from lm-eval's output. ``reported``: a figure that somebody published."""
+    status: Annotated[str, one_of("measured", "reported")]
+    """``measured``: ingested from lm-eval's output. ``reported``: a published figure."""
 
     model: Text
     """Name of the checkpoint: a hub id, or a folder's name without its path."""
@@ -81,11 +71,11 @@ class Record:
     stage: Text | None = None
     """What made it: base, SFT, RL, recovered, …"""
     checkpoint: Text | None = None
-    """The author's word for a moment in training, where no step is known."""
+    """The author's name for a point in training whose step is unknown."""
     step: int | None = None
     """Optimiser steps within the stage."""
     weights_sha256: Digest | None = None
-    """See `points24.harness.checkpoints.digest`. None where the weights were not at hand."""
+    """See `points24.harness.checkpoints.digest`. None where the weights were not available."""
     recipe: dict[str, Any] | None = None
     """The training configuration or the recovery recipe that the checkpoint's folder carries."""
 
@@ -95,7 +85,7 @@ class Record:
     """Its ``metadata.version``."""
     hand_set: Text
     """Name of the hand set (see `points24.tasks.hand_sets`)."""
-    rule: Annotated[Text, AfterValidator(_check_rule)]
+    rule: Annotated[Text, _passing(parse_rule, "a rule")]
     """``id``, ``ood``, or a mapping such as ``J=5,Q=7,K=9``."""
     target: int = TARGET
     """The number to reach."""
@@ -123,10 +113,10 @@ class Record:
     n: AtLeastOne
     """Deals played: the first n of the hand set."""
     verdicts: dict[VerdictName, Count] | None = None
-    """Replies per verdict; they add up to n, and those that are ``correct`` to k. With several attempts, the
-    one reply per deal that decides it: the first correct one, else the last."""
+    """Deals per verdict of the deciding reply: the first correct one, else the last. They add up to n, and
+    ``correct`` is k."""
     truncated: Count | None = None
-    """How many of these replies end inside something they opened."""
+    """How many deciding replies were cut off (see `points24.tasks.replies.is_truncated`)."""
     outcomes: Bits | None = None
     """One character per deal in hand-set order: 1 correct, 0 not."""
 
@@ -135,9 +125,9 @@ class Record:
     date: Date | None = None
     """Start of the run in UTC, ISO 8601 with a final Z."""
     command: Text | None = None
-    """The lm-eval command, rebuilt from what lm-eval recorded; a model folder shows as its name."""
+    """The lm-eval command, rebuilt from its results; a model folder appears as its name."""
     source: Text | None = None
-    """Of a reported figure: where it is published."""
+    """Where a reported figure was published."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
@@ -154,17 +144,17 @@ class Record:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 that identifies the run: a run that is ingested twice has one key.
+        """SHA-256 that identifies the run, so that a run ingested twice has one key.
 
-        Over the outcome, not over facts about the checkpoint: if its parent is named only the second time, or
-        its weights have been deleted since, it is still the same run.
+        It covers the outcome but no facts about the checkpoint: naming a parent or deleting the weights later
+        leaves it the same run.
         """
         names = _IDENTITY if self.status == "measured" else (*_IDENTITY, *_REPORTED_IDENTITY)
         content = json.dumps([getattr(self, name) for name in names], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def verdict_share(self, verdict: Verdict) -> float | None:
-        """Share of the replies with a verdict, 0 … 1; None where the record counts none."""
+        """Share of deals with this verdict, 0 to 1; None where the record has no counts."""
         return None if self.verdicts is None else self.verdicts.get(verdict.value, 0) / self.n
 
     def line(self) -> str:
@@ -185,15 +175,13 @@ _MEASURED = (
 
 
 def record_of(row: object) -> Record:
-    """A record from a decoded line of JSON.
+    """Validate a decoded line of JSON.
 
     Raises:
-        InputError: what is wrong, found and allowed.
+        InputError: it is no valid record.
     """
     if not isinstance(row, dict):
         raise InputError(f"expected a JSON object, found {type(row).__name__}")
-    if "schema" not in row:
-        raise InputError("schema: missing")
     with errors_in_one_line(Record):
         return Record(**row)
 
@@ -226,7 +214,7 @@ def _check_counts(record: Record) -> None:
 
 
 def _check_hand_set(record: Record) -> None:
-    # What an older version of the task asked cannot be rebuilt; such records have a table of their own.
+    # The deals of an older task version cannot be rebuilt; such records have a table of their own.
     if record.task is None or record.task_version != task_version(record.task):
         return
     hands = hand_set(record.hand_set, parse_rule(record.rule), record.target)

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a record or a manifest, as one line of `InputError`."""
+"""pydantic's errors in a record or a manifest, as an `InputError` of one line."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pydantic import ConfigDict, ValidationError
 from points24.tasks.errors import InputError
 
 STRICT_CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-"""For pydantic dataclasses: no value is converted, no key is unknown, every number is finite.
+"""For pydantic dataclasses: values are not converted, unknown keys are refused, numbers are finite.
 
-Nested dataclasses are read from JSON text (`TypeAdapter.validate_json`): strict validation of Python values
-takes no dict for a dataclass and no list for a tuple.
+Nested dataclasses need `TypeAdapter.validate_json`: strict validation of Python values accepts no dict for a
+dataclass and no list for a tuple.
 """
 
 
 @contextmanager
 def errors_in_one_line(cls: type, whole: str = "") -> Iterator[None]:
-    """Turn a ValidationError of a dataclass into an `InputError` that names the first thing wrong.
+    """Turn a ValidationError of a dataclass into an `InputError` about its first error.
 
-    A validator raises `ValueError("expected …")`, to which place and value found are added here, or an
-    `InputError` with the whole line.
+    A validator raises `ValueError("expected …")`, which is completed with the place and the value found, or
+    an `InputError` that is already complete.
 
     Args:
-        cls: the pydantic dataclass that is validated; its fields are named where a key is unknown.
+        cls: the pydantic dataclass that is validated.
         whole: what to call the value itself, such as ``manifest``.
     """
     try:
@@ -40,7 +40,8 @@ def errors_in_one_line(cls: type, whole: str = "") -> Iterator[None]:
 def _line(error: ValidationError, cls: type, whole: str) -> str:
     first: Any = error.errors(include_url=False)[0]
     kind, loc = first["type"], tuple(part for part in first["loc"] if part != "[key]")
-    place = _place(loc)
+    # ("drift", 3, "values") -> drift[3].values
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
     if kind == "unexpected_keyword_argument":
         allowed = ", ".join(field.name for field in fields(_at(cls, loc[:-1])))
         return f"{place}: unknown key; allowed: {allowed}"
@@ -49,20 +50,13 @@ def _line(error: ValidationError, cls: type, whole: str) -> str:
     cause = (first.get("ctx") or {}).get("error")
     if isinstance(cause, InputError):
         return str(cause)
-    plain = (
-        first["msg"].replace("Input should be", "expected").replace("greater than or equal to", "at least")
-    )
-    expected = str(cause) if cause else plain
+    plain = first["msg"].replace("Input should be", "expected")
+    expected = str(cause or plain.replace("greater than or equal to", "at least"))
     return f"{place or whole}: {expected}, found {first['input']!r:.80}".removeprefix(": ")
 
 
-def _place(loc: tuple[str | int, ...]) -> str:
-    """("drift", 3, "values") -> ``drift[3].values``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
-
-
 def _at(kind: Any, loc: tuple[str | int, ...]) -> Any:
-    """The dataclass at a place: of a list, tuple or dict, the type of what it holds."""
+    """The type at a place inside nested dataclasses, lists, tuples and dicts."""
     for part in loc:
         if is_dataclass(kind):
             kind = get_type_hints(kind)[str(part)]

@@ -1,4 +1,4 @@
-"""The tasks' YAML files: where they lie, and what they say, without lm-eval."""
+"""The tasks' YAML files: their folder and their contents, read without lm-eval."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ TASK_FILES = Path(__file__).resolve().parent / "points24"
 
 
 def task_names() -> list[str]:
-    """Every task and group, in alphabetical order."""
+    """The name of every task and group, in alphabetical order."""
     return sorted(keys.get("task") or keys["group"] for keys in _files())
 
 
 def task_version(task: str) -> str | None:
-    """The version of a task as installed; None where there is no such task."""
+    """The installed version of a task; None where there is no such task."""
     return _settings(task).get("version")
 
 
 def task_hand_set(task: str) -> str:
-    """The name of the hand set that a task asks.
+    """The name of a task's hand set.
 
     Raises:
         KeyError: there is no such task.
@@ -34,7 +34,7 @@ def _settings(task: str) -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _files() -> tuple[dict[str, str], ...]:
-    """The plain ``key: value`` lines of each file: its !function tags need lm-eval's own loader."""
+    """The plain ``key: value`` lines of each file, since !function tags need lm-eval's loader."""
     return tuple(
         dict(line.strip().split(": ", 1) for line in path.read_text("utf-8").splitlines() if ": " in line)
         for path in sorted(TASK_FILES.glob("*.yaml"))

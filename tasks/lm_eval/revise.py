@@ -1,12 +1,11 @@
 """The points24 tasks with several attempts, for lm-eval: the protocol of `points24.tasks.revision`.
 
-lm-eval generates once per document. The first attempt is that generation. The others are played when lm-eval
-comes to filter the replies: each attempt is one ``generate_until`` over the dialogues that are still open, so
-that every engine batches it as it batches anything.
+lm-eval generates once per document, which is the first attempt. The others are played when lm-eval filters
+the replies: each attempt is one ``generate_until`` over all open dialogues, so every engine batches it.
 
-``--metadata`` may replace what it may for single-attempt tasks, and
+``--metadata`` may replace the same as in single-attempt tasks, and
 
-    attempts  how many a deal gets, 1 to 20
+    attempts  attempts per deal, 1 to 20
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from points24.tasks.lm_eval.task import (
     StrictMatch,
     VerdictFilter,
     deal_of,
-    errors_in_one_line,
+    exit_on_bad_input,
     known_context,
     metrics,
 )
@@ -43,10 +42,10 @@ _WRONG = [verdict.value for verdict in Verdict if verdict is not Verdict.CORRECT
 
 @dataclass
 class OpenDialogue:
-    """A dialogue in progress: one deal.
+    """A dialogue in progress about one deal.
 
     Attributes:
-        request: lm-eval's, whose `resps` hold the replies so far.
+        request: lm-eval's; its `resps` hold the replies so far.
         messages: the conversation before the next reply.
     """
 
@@ -55,13 +54,13 @@ class OpenDialogue:
 
 
 class ReviseTask(Points24Task):
-    """Several attempts at every deal of a hand set."""
+    """A hand set with several attempts per deal."""
 
     def __init__(self, config: dict[str, Any]):
-        with errors_in_one_line():
+        with exit_on_bad_input():
             attempts = self.attempts = attempts_in(config.get("metadata") or {})
 
-        # Not a method: lm-eval deep-copies the configuration, and a method would copy the model with it.
+        # Not a method: lm-eval deep-copies the configuration, and with a method it would copy the model.
         def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
             return dialogue_metrics(doc, json.loads(results[0]), attempts)
 
@@ -72,16 +71,16 @@ class ReviseTask(Points24Task):
         super().__init__(config | {"metric_list": metric_list, "process_results": process_results})
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """As for a single attempt; the digest of the verifier's wording is recorded as well."""
+        """As for a single attempt, with the digest of the verifier's wording in the metadata."""
         super().download(dataset_kwargs, **kwargs)
         self.config.metadata["feedback_digest"] = feedback.DIGEST
 
     def build_all_requests(self, *, chat_template: Any = None, **kwargs: Any) -> None:
-        """As in lm-eval, but never from its cache of requests, which keeps prompts and not their messages."""
-        with errors_in_one_line():
+        """As in lm-eval, without its cache of requests, which holds prompts but no messages."""
+        with exit_on_bad_input():
             if chat_template is None:
                 raise InputError(f"{self.config.task}: several attempts need --apply_chat_template")
-        self._lm: Any = chat_template.__self__  # the one place where lm-eval shows a task its model
+        self._lm: Any = chat_template.__self__  # see `Points24Task`
         self._first_messages: list[Messages] = []
         kwargs |= {"cache_requests": False, "rewrite_requests_cache": False}
         super().build_all_requests(chat_template=chat_template, **kwargs)
@@ -89,8 +88,8 @@ class ReviseTask(Points24Task):
     def fewshot_context(
         self, *args: Any, chat_template: Callable[..., Any] | None = None, **kwargs: Any
     ) -> str | list[str]:
-        """As in lm-eval, keeping the messages that the prompt is rendered from."""
-        assert chat_template is not None  # build_all_requests has seen to it
+        """As in lm-eval, but keep the messages from which the prompt is rendered."""
+        assert chat_template is not None  # checked by build_all_requests
 
         def kept(messages: Messages, **settings: Any) -> Any:
             self._first_messages.append(messages)
@@ -109,7 +108,7 @@ class ReviseTask(Points24Task):
             for request, messages in zip(self.instances, self._first_messages, strict=True)
         ]
         for dialogue in playing:
-            # Where processes share the work, lm-eval asks the last deal of a shorter share more than once.
+            # With several processes, lm-eval pads shorter shares by repeating their last deal.
             del dialogue.request.resps[1:]
         too_long = 0
         for attempt in range(2, self.attempts + 1):
@@ -125,13 +124,11 @@ class ReviseTask(Points24Task):
                 dialogue.request.resps.append(reply)
             playing = [dialogue for dialogue, _ in asked]
         if too_long:
-            why = (
-                f"with a reply of {self._limit} tokens (max_gen_toks) they would not fit the model's context"
-            )
+            why = f"with a reply of {self._limit} tokens (max_gen_toks) they would exceed the model's context"
             print(f"points24: {self.config.task}: {too_long} dialogues ended early: {why}", file=sys.stderr)
 
     def _next(self, dialogue: OpenDialogue) -> Instance | None:
-        """The request for a dialogue's next reply; None where the last one was correct."""
+        """The request for a dialogue's next reply; None after a correct one."""
         request = dialogue.request
         reply = request.resps[-1]
         _, message = verify(deal_of(request.doc), reply)
@@ -146,7 +143,7 @@ class ReviseTask(Points24Task):
         )
 
     def _fits(self, request: Instance) -> bool:
-        """Whether prompt and reply fit the context; lm-eval would cut the cards off a longer prompt."""
+        """Whether prompt and reply fit the context; lm-eval would cut off the start of a longer prompt."""
         prompt, context = request.args[0], known_context(self._lm)
         if context is None or not isinstance(prompt, str):
             return True
@@ -159,10 +156,10 @@ class ReviseTask(Points24Task):
 
 
 def attempts_in(metadata: dict[str, Any]) -> int:
-    """How many attempts a deal gets.
+    """The number of attempts per deal.
 
     Raises:
-        InputError: not a whole number in the range allowed.
+        InputError: not a whole number from 1 to `MAX_ATTEMPTS`.
     """
     attempts = metadata.get("attempts", ATTEMPTS)
     if type(attempts) is not int or not 1 <= attempts <= MAX_ATTEMPTS:
@@ -176,7 +173,7 @@ def dialogue_metrics(doc: dict[str, Any], judged: list[dict[str, Any]], attempts
     Args:
         doc: a row of `documents`.
         judged: the filter's judgement of each reply.
-        attempts: how many replies there might have been.
+        attempts: the maximum number of replies.
     """
     verdicts = [reply["verdict"] for reply in judged]
     place = deciding(verdicts)
@@ -190,7 +187,7 @@ def dialogue_metrics(doc: dict[str, Any], judged: list[dict[str, Any]], attempts
 
 
 class _EachAttempt(VerdictFilter):
-    """Replaces the replies of a dialogue by one text: their judgements, in order, as a list in JSON."""
+    """Replace the replies of a dialogue by a JSON list of their judgements, in order."""
 
     def apply(self, resps: Iterable[Any], docs: list[dict]) -> list[str]:
         return [
@@ -201,9 +198,9 @@ class _EachAttempt(VerdictFilter):
 
 @register_filter("points24_strict_each")
 class StrictEach(_EachAttempt, StrictMatch):
-    """By the verifier's own reading."""
+    """Judge by the extraction that the verifier itself uses."""
 
 
 @register_filter("points24_flexible_each")
 class FlexibleEach(_EachAttempt, FlexibleExtract):
-    """By the formula that a reply commits to, however the verifier judged it."""
+    """Judge by the last formula of each reply, however the verifier judged it."""

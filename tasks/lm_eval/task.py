@@ -1,13 +1,13 @@
-"""The points24 tasks for lm-eval: what their YAML files in `points24/` name.
+"""The points24 tasks for lm-eval: the class, functions and filters that the YAML files in `points24/` name.
 
-One class serves every single-attempt task; `revise` has the one for several attempts. A YAML file says which
-hand set; ``--metadata`` may replace
+One class serves every single-attempt task; `revise` has another for several attempts. A YAML file names the
+hand set. ``--metadata`` may replace
 
     rule      "id", "ood", or a mapping such as "J=5,Q=7,K=9"
     target    the number to reach
     template  path of a prompt template (see `points24.tasks.prompts`)
 
-What was really used, with digests, is written into the results under ``configs.<task>.metadata``.
+The results hold the values used, with digests, under ``configs.<task>.metadata``.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from points24.tasks.solver import solutions
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict, judge_reply
 
 PLAIN_GEN_TOKS = 512
-"""Reply limit for a model that is given plain text: the JSON reply takes under 100 tokens."""
+"""Reply limit for a plain-text prompt; the JSON reply takes under 100 tokens."""
 CHAT_GEN_TOKS = 4096
-"""Reply limit for a model that is addressed through its chat template: room to reason first."""
+"""Reply limit for a prompt in a chat template, with room to reason first."""
 SHOWN_FORMULA = 200
-"""Characters of a formula that are kept beside its verdict in the samples."""
+"""Characters of a formula that the samples keep."""
 
 
 class Points24Task(ConfigurableTask):
-    """A single attempt at every deal of a hand set."""
+    """A hand set with a single attempt per deal."""
 
     attempts = 1
 
     def __init__(self, config: dict[str, Any]):
         settings = {key: value for key, value in config.items() if key != "class"}
-        with errors_in_one_line():
+        with exit_on_bad_input():
             super().__init__(config=settings)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Make the documents; nothing is fetched."""
+        """Generate the documents; nothing is downloaded."""
         metadata: dict[str, Any] = self.config.metadata or {}
         rule, target = metadata.get("rule"), metadata.get("target", TARGET)
         hands = hand_set(metadata["hand_set"], None if rule is None else parse_rule(str(rule)), target)
@@ -66,16 +66,16 @@ class Points24Task(ConfigurableTask):
         }
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
-        """As in lm-eval, after choosing the reply limit that ``--gen_kwargs max_gen_toks=`` did not set."""
+        """As in lm-eval, with our reply limit unless ``--gen_kwargs max_gen_toks=`` sets one."""
         limits: dict[str, Any] = self.config.generation_kwargs or {}
         if "max_gen_toks" not in limits:
-            # `chat_template` is the model's own method, the one place where lm-eval shows a task its model.
+            # `chat_template` is a method of the model, the only way for a task to see its model.
             limits["max_gen_toks"] = reply_limit(getattr(chat_template, "__self__", None))
         super().build_all_requests(chat_template=chat_template, **kwargs)
 
 
 def documents(hands: HandSet, wording: Template) -> list[dict[str, Any]]:
-    """One row per deal: the prompt, a right reply, and the deal's weight."""
+    """One row per deal, with its prompt, a right reply and its weight."""
     return [
         {
             "cards": list(deal.cards),
@@ -96,17 +96,12 @@ def deal_of(doc: dict[str, Any]) -> Deal:
 
 
 def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
-    """The metrics of one document under one filter.
-
-    Args:
-        doc: a row of `documents`.
-        results: the filter's judgements, of which there is one.
-    """
+    """The metrics of a row of `documents`, from the one judgement of a filter."""
     return metrics(doc, json.loads(results[0]))
 
 
 def metrics(doc: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
-    """The metrics of one reply, from its judgement by a filter."""
+    """The metrics of a row of `documents`, from a judgement of `VerdictFilter`."""
     shares = {verdict.value: float(judged["verdict"] == verdict.value) for verdict in Verdict}
     acc = shares.pop(Verdict.CORRECT.value)
     return {
@@ -119,7 +114,7 @@ def metrics(doc: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
 
 
 def reply_limit(lm: object | None) -> int:
-    """Tokens that a reply may take: more through a chat template, never over half of a known context.
+    """Tokens that a reply may take: more in a chat template, at most half of a known context.
 
     Args:
         lm: the lm-eval model behind the chat template; None for plain text.
@@ -131,21 +126,20 @@ def reply_limit(lm: object | None) -> int:
 
 
 def known_context(lm: object) -> int | None:
-    """Tokens that prompt and reply may have together, where the lm-eval model knows."""
-    # A server's context is not known here: lm-eval's API models carry a nominal one.
+    """Tokens that fit the context; None if unknown, as for a server, whose `max_length` is nominal."""
     return getattr(lm, "max_length", None) if getattr(lm, "tokenized_requests", True) else None
 
 
 def weighted_mean(items: Sequence[tuple[float, int]]) -> float:
-    """Mean of the values, each weighted by how often the paper's sampler deals its hand."""
+    """The mean of (value, weight) pairs."""
     return sum(value * weight for value, weight in items) / sum(weight for _, weight in items)
 
 
 def weighted_mean_stderr(items: Sequence[tuple[float, int]]) -> float:
-    """Standard error of `weighted_mean` with the weights taken as fixed; nan for a single item.
+    """Standard error of `weighted_mean` for fixed weights; nan for a single item.
 
-    Linearised ratio estimator (Cochran, Sampling Techniques, 3rd ed., section 6.5), with the n/(n-1)
-    correction, so that equal weights give the standard error of a plain mean.
+    Linearised ratio estimator (Cochran, Sampling Techniques, 3rd ed., section 6.5). With its n/(n-1)
+    correction, equal weights give the standard error of a plain mean.
     """
     n = len(items)
     if n < 2:
@@ -155,16 +149,15 @@ def weighted_mean_stderr(items: Sequence[tuple[float, int]]) -> float:
 
 
 class VerdictFilter(Filter):
-    """Replaces each reply by its judgement in JSON, so that the samples show formula and verdict."""
+    """Replace each reply by its judgement in JSON, so that the samples show formula and verdict."""
 
     extraction: str
 
     def apply(self, resps: Iterable[Any], docs: list[dict]) -> list[str]:
-        """As in lm-eval: `resps` has a list of replies per document, of which there is one."""
+        """As in lm-eval: `resps` holds a list of replies per document, here of one."""
         return [json.dumps(self.judged(replies[0], doc)) for replies, doc in zip(resps, docs, strict=True)]
 
     def judged(self, reply: str, doc: dict[str, Any]) -> dict[str, Any]:
-        """The judgement of one reply."""
         verdict, formula, reason = judge_reply(deal_of(doc), reply, self.extraction)
         return {
             "verdict": verdict.value,
@@ -185,17 +178,13 @@ class FlexibleExtract(VerdictFilter):
 
 
 @contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """Let bad input end the ``lm_eval`` command with one line and status 2; elsewhere it is raised."""
+def exit_on_bad_input() -> Iterator[None]:
+    """Within the ``lm_eval`` command, turn an `InputError` into one line and exit status 2."""
     try:
         yield
     except InputError as e:
-        if _is_lm_eval_command():
-            print(f"points24: error: {e}", file=sys.stderr)
-            sys.exit(2)
-        raise
-
-
-def _is_lm_eval_command() -> bool:
-    main = sys.modules["__main__"]
-    return "lm_eval.__main__" in sys.modules or getattr(main, "__package__", None) == "lm_eval"
+        package = getattr(sys.modules["__main__"], "__package__", None)
+        if package != "lm_eval" and "lm_eval.__main__" not in sys.modules:
+            raise
+        print(f"points24: error: {e}", file=sys.stderr)
+        sys.exit(2)

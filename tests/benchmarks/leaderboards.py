@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from points24.harness.records.record import Record
+from points24.harness.records.record import SCHEMA, Record
 from points24.harness.records.store import add_records
 from points24.leaderboards.build import build
 from points24.tasks.hand_sets import hand_set
@@ -28,6 +28,7 @@ def made_up(step: int, name: str, share: float, chance: random.Random) -> Record
     outcomes = "".join("1" if chance.random() < share else "0" for _ in hands.deals)
     k, n = outcomes.count("1"), len(outcomes)
     return Record(
+        schema=SCHEMA,
         status="measured",
         model=f"run/checkpoint-{step}",
         parent=f"run/checkpoint-{step - 1}",

@@ -17,30 +17,30 @@ from points24.tasks.errors import InputError
 
 
 class EngineError(RuntimeError):
-    """An engine that does not hold the weights it was given."""
+    """An engine does not hold the weights that it was given."""
 
 
 @dataclass(kw_only=True)
 class EngineConfig:
-    """Which engine, with what; the names are lm-eval's."""
+    """Which engine, and its settings, by lm-eval's names."""
 
     engine: str = "hf"
     """``hf``, ``vllm``, ``local-completions`` or ``local-chat-completions``."""
     model_args: dict[str, Any] = field(default_factory=dict)
-    """What lm-eval's ``--model_args`` would hold, without the model."""
+    """lm-eval's ``--model_args``, without the model."""
     batch_size: int | str = "auto"
     """Deals per batch; ``auto`` leaves it to vLLM, and means 64 for hf and 1 for a server."""
     device: str | None = None
-    """Of hf: ``cuda`` where there is one, else ``cpu``."""
+    """For hf; by default ``cuda`` where there is one, else ``cpu``."""
     fresh_engine: bool = False
     """Start vLLM anew for every checkpoint instead of swapping weights in place."""
 
 
 class Tensors(Protocol):
-    """Weights by name, and the configuration that they belong to."""
+    """Weights by name, with their configuration."""
 
     folder: Path
-    """Where config.json and the tokenizer are."""
+    """Holds config.json and the tokenizer."""
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor by its name in a checkpoint's files."""
@@ -56,12 +56,12 @@ class ModelWeights(Tensors, Protocol):
         ...
 
     def as_folder(self, scratch: Path) -> Path:
-        """A folder with these weights: their own, or one that is written below `scratch`."""
+        """A folder with these weights: their own, or a new one below `scratch`."""
         ...
 
 
 class FolderWeights:
-    """A checkpoint as its folder holds it."""
+    """A checkpoint on disk."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -69,7 +69,7 @@ class FolderWeights:
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 over the weights; None of a folder without any."""
+        """SHA-256 over the weights; None for a folder without weights."""
         self._digest = self._digest or weights_digest(self.folder)
         return self._digest
 
@@ -87,7 +87,7 @@ class FolderWeights:
 
 
 class ServedWeights:
-    """A model behind a server, by the name that the server knows."""
+    """A model behind a server, by the server's name for it."""
 
     digest = None
 
@@ -106,8 +106,8 @@ class Engine(ABC):
     """One of lm-eval's models.
 
     Attributes:
-        name: lm-eval's.
-        starts: how many times a model or engine was started.
+        name: lm-eval's name of it.
+        starts: how often a model or engine was started.
     """
 
     def __init__(self, config: EngineConfig):
@@ -117,11 +117,11 @@ class Engine(ABC):
 
     @abstractmethod
     def load(self, model: ModelWeights) -> LM:
-        """lm-eval's model with these weights; one returned before must no longer be used.
+        """lm-eval's model with these weights; an earlier one must no longer be used.
 
         Raises:
-            InputError: it cannot hold them.
-            EngineError: it reports success, but does not hold them.
+            InputError: it cannot hold these weights.
+            EngineError: it reports success but does not hold them.
         """
 
     def close(self) -> None:  # noqa: B027 — most have nothing to free

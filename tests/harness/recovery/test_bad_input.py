@@ -310,7 +310,7 @@ def test_flags_that_make_no_sense(pair, refused, flags, message):
 
 def test_a_checkpoint_that_is_not_there(pair, refused, tmp_path):
     assert "expected a folder or a model of the hub" in refused(tmp_path / "no" / "such" / "folder", pair[1])
-    assert "not to be had from the hub" in refused("no-such/model", pair[1])
+    assert "not available from the hub" in refused("no-such/model", pair[1])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -169,6 +169,6 @@ def test_flags_of_eval(refused_eval, flags, message):
 
 def test_a_checkpoint_that_is_not_there(refused_eval, tmp_path):
     assert "expected a folder or a model of the hub" in refused_eval(model=str(tmp_path / "none"))
-    assert "not to be had from the hub" in refused_eval(model="no-such/model")
+    assert "not available from the hub" in refused_eval(model="no-such/model")
     (tmp_path / "empty").mkdir()
     assert f"{tmp_path / 'empty'}: no weights" in refused_eval(model=str(tmp_path / "empty"))
