@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from points24.harness.analysis.comparison import (
     Difference,
     Protocol,
+    Score,
     difference,
     hands_of,
     interval_of,
     protocol_of,
 )
 from points24.harness.analysis.curve import Curve, curve, is_one_of, is_scored, run_of
-from points24.harness.analysis.statistics import Interval, holm
+from points24.harness.analysis.statistics import holm
 from points24.harness.records.record import Record
 from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
@@ -23,19 +24,13 @@ from points24.tasks.verdict import FILTERS
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(Score):
     """One record in its table. `parent` and `best` are None where there is nothing to compare with."""
 
-    record: Record
-    interval: Interval
     weighted: float | None
     """Accuracy with each hand weighted by its probability under the paper's sampling."""
     parent: Difference | None
     best: Difference | None
-
-    @property
-    def share(self) -> float:
-        return self.record.k / self.record.n
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from points24.harness.cli import Command
 from points24.tasks.errors import InputError
@@ -27,6 +27,12 @@ def _run(args: argparse.Namespace) -> int:
     return args.subcommand(args)
 
 
+def _subcommand(parsers: Any, name: str, run: Callable[[argparse.Namespace], int], about: str) -> Any:
+    parser = parsers.add_parser(name, help=about, description=about)
+    parser.set_defaults(subcommand=run)
+    return parser
+
+
 # -- leaderboard -----------------------------------------------------------------------------------------
 
 
@@ -34,11 +40,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
 
     def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
-        sub = subcommands.add_parser(name, help=about, description=about)
-        sub.add_argument(
-            "--dir", type=Path, default=_HOME, help=f"the leaderboard's folder (default: ./{_HOME})"
-        )
-        sub.set_defaults(subcommand=run)
+        sub = _subcommand(subcommands, name, run, about)
+        where = f"the leaderboard's folder (default: ./{_HOME})"
+        sub.add_argument("--dir", type=Path, default=_HOME, help=where)
         return sub
 
     ingest = add("ingest", _ingest, "add lm-eval's output, or a training run's records, to records/")
@@ -104,11 +108,8 @@ def _check(args: argparse.Namespace) -> int:
     from points24.leaderboards.build import differing
 
     if stale := differing(args.dir):
-        print(
-            f"points24: error: not what the records give: {', '.join(stale)}; "
-            f"run points24 leaderboard build --dir {args.dir}",
-            file=sys.stderr,
-        )
+        remedy = f"run points24 leaderboard build --dir {args.dir}"
+        print(f"points24: error: not what the records give: {', '.join(stale)}; {remedy}", file=sys.stderr)
         return _NOT_WHAT_RECORDS_GIVE
     print("the generated files are what the records give")
     return _DONE
@@ -144,12 +145,9 @@ def _rescore(args: argparse.Namespace) -> int:
             was = sum(x == "correct" for x, _ in verdicts)
             row = {"label": record.label, "task": record.task, "filter": record.filter, "n": record.n}
             row |= {"k_before": was, "k": record.k, "changed_verdicts": changed}
-            print(
-                json.dumps(row)
-                if args.json
-                else f"{record.label} {record.task} {record.filter}: {was}/{record.n} as stored, "
-                f"{record.k}/{record.n} now, {changed} verdicts changed"
-            )
+            scores = f"{was}/{record.n} as stored, {record.k}/{record.n} now, {changed} verdicts changed"
+            text = f"{record.label} {record.task} {record.filter}: {scores}"
+            print(json.dumps(row) if args.json else text)
 
     failed = each_run(args.folders, judge, any_version=True)
     if args.ingest:
@@ -185,17 +183,13 @@ leaderboard = Command("your results as records, tables and a page", _arguments, 
 
 def _plot_arguments(parser: argparse.ArgumentParser) -> None:
     subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
-
-    def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
-        sub = subcommands.add_parser(name, help=about, description=about)
-        sub.set_defaults(subcommand=run)
-        return sub
-
-    sub = add("curve", _plot_curve, "a training run's accuracy and OOD verdicts over its steps, as SVG")
+    about = "a training run's accuracy and OOD verdicts over its steps, as SVG"
+    sub = _subcommand(subcommands, "curve", _plot_curve, about)
     sub.add_argument("folder", metavar="RUN", type=Path, help="output_dir of a training run, with records/")
     sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: RUN/curve.svg)")
     sub.add_argument("--filter", choices=FILTERS, default=FILTERS[0], help=f"(default: {FILTERS[0]})")
-    sub = add("recovery", _plot_recovery, "what recovered checkpoints regain: recovery.md and its figures")
+    about = "what recovered checkpoints regain: recovery.md and its figures"
+    sub = _subcommand(subcommands, "recovery", _plot_recovery, about)
     a_folder = "a folder with records/, or one of records"
     sub.add_argument("folders", nargs="+", metavar="DIR", type=Path, help=a_folder)
     where = "(default: recovery/ below the first, beside records/)"
@@ -233,10 +227,8 @@ def _plot_recovery(args: argparse.Namespace) -> int:
     if not found:
         raise InputError("no recovery: no OOD record of a checkpoint that points24 recover made")
     for name in missing:
-        print(
-            f"points24: warning: left out what lacks {name} on the same protocol and decoding",
-            file=sys.stderr,
-        )
+        lost = f"left out what lacks {name} on the same protocol and decoding"
+        print(f"points24: warning: {lost}", file=sys.stderr)
     paths = write_recovery_report(found, args.output or stores[0].resolve().parent / "recovery")
     for each in found:
         text = f"{recovery_title(each)}. {recovery_sentence(each)}"

@@ -16,7 +16,7 @@ from points24.tasks.errors import InputError
 
 FIGURES = "figures"
 """The subfolder of a report that holds its figures."""
-OVERVIEW, FORMAT, DRIFT, RECOVERIES = "overview", "format", "drift", "recoveries"
+OVERVIEW, DRIFT, RECOVERIES = "overview", "drift", "recoveries"
 _NEEDED = ("matplotlib", "adjustText")
 
 
@@ -48,7 +48,7 @@ def recovery_figures(recoveries: Sequence[Recovery]) -> list[dict[str, Plot]]:
 
 def reproduction_figures(name: str, found: Reproduction) -> dict[str, Plot]:
     """File name -> figure: without drift or recovered checkpoints there are fewer."""
-    kinds = [OVERVIEW, FORMAT]
+    kinds = [OVERVIEW]
     if found.drift_pairs():
         kinds.append(DRIFT)
     if any(found.recoveries):

@@ -48,6 +48,11 @@ def test_the_wheel_carries_its_data(wheel, name):
     assert name in wheel
 
 
+def test_the_wheel_holds_no_records(wheel):
+    folders = {n.split("/")[2] for n in wheel if n.startswith("points24/leaderboards/") and n.count("/") > 2}
+    assert folders == {"render", "reports"}
+
+
 def test_no_file_is_too_heavy_for_git():
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -23,32 +23,22 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, trainer: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
         sub = trainers.add_parser(name, help=about, description=about)
-        shipped = ", ".join(shipped_configs())
-        sub.add_argument(
-            "--config",
-            metavar="FILE.yaml",
-            help=f"settings, under the key {name}; these are shipped: {shipped}",
-        )
-        sub.add_argument(
-            "overrides", nargs="*", metavar="key=value", help="settings that replace those of the file"
-        )
+        settings = f"settings, under the key {name}; these are shipped: {', '.join(shipped_configs())}"
+        sub.add_argument("--config", metavar="FILE.yaml", help=settings)
+        replacing = "settings that replace those of the file"
+        sub.add_argument("overrides", nargs="*", metavar="key=value", help=replacing)
         sub.set_defaults(run_trainer=trainer, trainer=name)
         return sub
 
     add("nano", _nano, "a nano base model, from scratch")
-    for sub in (
-        add("sft", _fine_tune, "supervised fine-tuning on solved deals (TRL), with every checkpoint scored"),
-        add(
-            "ppo",
-            _fine_tune,
-            "PPO with verdicts as rewards and a learned critic (on TRL), with every checkpoint scored",
-        ),
-    ):
-        sub.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="print settings, steps, tokens, disk and commands; train nothing",
-        )
+    fine_tuning = {
+        "sft": "supervised fine-tuning on solved deals (TRL), with every checkpoint scored",
+        "ppo": "PPO with verdicts as rewards and a learned critic (on TRL), with every checkpoint scored",
+    }
+    shown = "print settings, steps, tokens, disk and commands; train nothing"
+    for name, about in fine_tuning.items():
+        sub = add(name, _fine_tune, about)
+        sub.add_argument("--dry-run", action="store_true", help=shown)
         sub.add_argument("--processes", type=int, metavar="N", help="with --dry-run: for N processes")
         sub.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
 
@@ -66,13 +56,11 @@ def _fine_tune(args: argparse.Namespace) -> int:
         trainer = import_module(f"points24.trainers.{args.trainer}")
     except ModuleNotFoundError as e:
         raise InputError(f"{e.name} is not installed: pip install 'points24[train]'") from e
-    return _dry_run(args, settings) if _is_dry(args) else _reported(trainer.train(settings))
-
-
-def _is_dry(args: argparse.Namespace) -> bool:
-    if not args.dry_run and (args.json or args.processes is not None):
+    if args.dry_run:
+        return _dry_run(args, settings)
+    if args.json or args.processes is not None:
         raise InputError("--json and --processes go with --dry-run")
-    return args.dry_run
+    return _reported(trainer.train(settings))
 
 
 def _dry_run(args: argparse.Namespace, settings: dict[str, Any]) -> int:

@@ -17,6 +17,7 @@ load-balancing loss of mixtures of experts is not added.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -36,7 +37,7 @@ from points24.trainers.deals import deals, prompt_row
 from points24.trainers.episodes import Episode, collate, padded, reward_tensors
 from points24.trainers.ppo_config import PPOConfig
 from points24.trainers.rewards import Rewards, rewards
-from points24.trainers.run.folder import VALUE_HEAD, RunFolder
+from points24.trainers.run.folder import VALUE_HEAD
 from points24.trainers.run.run import train_run
 from points24.trainers.turns import message_tokens
 
@@ -62,7 +63,8 @@ class PPOTrainer(GRPOTrainer):
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
         base.value_head = self.value_head
-        base._keys_to_ignore_on_save = {*(base._keys_to_ignore_on_save or ()), *_HEAD_KEYS}
+        ignored = {*(base._keys_to_ignore_on_save or ()), "value_head.weight", "value_head.bias"}
+        base._keys_to_ignore_on_save = ignored
         if isinstance(args.parent, Path) and (args.parent / VALUE_HEAD).exists():
             self._load_value_head(args.parent)
         self._values: list[Tensor] | None = None
@@ -264,9 +266,6 @@ class PPOTrainer(GRPOTrainer):
         return self.accelerator.reduce(x, "sum")
 
 
-_HEAD_KEYS = ("value_head.weight", "value_head.bias")
-
-
 def _rewarded_here(**_: Any) -> list[float | None]:
     """GRPOTrainer requires a reward function; PPOTrainer rewards turn by turn and never calls it."""
     raise NotImplementedError
@@ -291,10 +290,5 @@ def build_trainer(config: PPOConfig, model: Any, tokenizer: Any, callbacks: list
     )
 
 
-def train(settings: dict[str, Any]) -> RunFolder:
-    """Train, or resume a killed run of the same settings.
-
-    Raises:
-        InputError: bad settings, or a folder that is not this run's.
-    """
-    return train_run("PPO", PPOConfig, settings, build_trainer)
+train = partial(train_run, "PPO", PPOConfig, build_trainer)
+"""Settings -> the run's folder."""

@@ -8,7 +8,7 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from points24.tasks.errors import InputError
 from points24.trainers.rewards import rewards
-from points24.trainers.run.config import RunConfig
+from points24.trainers.run.config import RunConfig, at_least_1
 
 
 @dataclass
@@ -51,10 +51,7 @@ class PPOConfig(RunConfig, GRPOConfig):
     def __post_init__(self) -> None:
         self.check()
         rewards(self.rewards)
-        if self.max_steps < 1:
-            raise InputError(f"max_steps: expected at least 1, found {self.max_steps}")
-        if self.max_turns < 1:
-            raise InputError(f"max_turns: expected at least 1, found {self.max_turns}")
+        at_least_1(self, "max_steps", "max_turns")
         if self.max_turns > 1 and not self.apply_chat_template:
             raise InputError("max_turns: several attempts need apply_chat_template: true")
         for name in ("gamma", "lam", "turn_gamma", "turn_lam"):

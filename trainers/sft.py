@@ -7,7 +7,8 @@ number of processes. The loss is on the reply and its end-of-sequence token alon
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -18,8 +19,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import template
 from points24.trainers.deals import SOLUTIONS, completion_row, examples, prompt_row
-from points24.trainers.run.config import RunConfig
-from points24.trainers.run.folder import RunFolder
+from points24.trainers.run.config import RunConfig, at_least_1
 from points24.trainers.run.run import train_run
 
 
@@ -31,7 +31,7 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
     """Which solutions of a hand are taught; see `points24.trainers.deals.SOLUTIONS`."""
     num_samples: int | None = None
     """Rows to draw, for `num_train_epochs` epochs. None draws as many as `max_steps` steps take."""
-    train_sampling_strategy: str = field(default="sequential")
+    train_sampling_strategy: str = "sequential"
     packing: bool = False
     max_length: int | None = 512
 
@@ -44,8 +44,7 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
                 f"expected one of max_steps and num_samples; found max_steps {self.max_steps}, "
                 f"num_samples {self.num_samples}"
             )
-        if self.num_samples is not None and self.num_samples < 1:
-            raise InputError(f"num_samples: expected at least 1, found {self.num_samples}")
+        at_least_1(self, "num_samples")
         super().__post_init__()
 
     @property
@@ -74,10 +73,5 @@ def build_trainer(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list
     )
 
 
-def train(settings: dict[str, Any]) -> RunFolder:
-    """Train, or resume a killed run of the same settings.
-
-    Raises:
-        InputError: bad settings, or a folder that is not this run's.
-    """
-    return train_run("SFT", SFTConfig, settings, build_trainer)
+train = partial(train_run, "SFT", SFTConfig, build_trainer)
+"""Settings -> the run's folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -52,24 +53,31 @@ class Protocol(NamedTuple):
         return "-".join(re.sub(r"\W+", "_", part) for part in parts if part)
 
 
-class Difference(NamedTuple):
-    """How one record differs from another on the same deals.
+@dataclass(frozen=True)
+class Score:
+    """A record and the 95 % interval of its accuracy."""
 
-    Attributes:
-        against: the other record.
-        share: difference of the accuracies, −1 … 1.
-        interval: its 95 % interval.
-        p: that of the test.
-        p_holm: adjusted for all tests that are shown with it; `p` where it stands alone.
-        table: the contingency table, where both records have outcomes.
-    """
+    record: Record
+    interval: Interval
+
+    @property
+    def share(self) -> float:
+        """Accuracy, 0 … 1."""
+        return self.record.k / self.record.n
+
+
+class Difference(NamedTuple):
+    """How one record differs from another, `against`, on the same deals."""
 
     against: Record
     share: float
+    """Difference of the accuracies, −1 … 1; `interval` is its 95 % interval."""
     interval: Interval
     p: float
     p_holm: float
+    """Adjusted for all tests that are shown with it; `p` where it stands alone."""
     table: Paired | None
+    """The contingency table, where both records have outcomes."""
 
     @property
     def is_clear(self) -> bool:
@@ -93,6 +101,10 @@ def interval_of(record: Record) -> Interval:
     if record.outcomes is None or hands is None:
         return wilson(record.k, record.n)
     return clustered_wilson([int(bit) for bit in record.outcomes], hands)
+
+
+def score_of(record: Record) -> Score:
+    return Score(record, interval_of(record))
 
 
 def difference(a: Record, b: Record) -> Difference:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from points24.harness.analysis.comparison import (
     Difference,
     Protocol,
+    Score,
     difference,
     hands_of,
-    interval_of,
     protocol_of,
     recovered_share,
+    score_of,
 )
 from points24.harness.analysis.curve import is_one_of
 from points24.harness.analysis.statistics import Interval, holm
@@ -28,18 +29,6 @@ from points24.harness.records.record import Record
 from points24.harness.recovery.recipe import Recipe
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import FILTERS
-
-
-class Score(NamedTuple):
-    """A record and the 95 % interval of its accuracy."""
-
-    record: Record
-    interval: Interval
-
-    @property
-    def share(self) -> float:
-        """Accuracy, 0 … 1."""
-        return self.record.k / self.record.n
 
 
 @dataclass(frozen=True)
@@ -99,11 +88,11 @@ class Recovery:
     @property
     def best(self) -> Recovered | None:
         """The best by OOD accuracy that is no baseline."""
-        return next((r for r in self.checkpoints if not r.recipe.is_baseline), None)
+        return next((r for r in self.checkpoints if not r.recipe.method.is_baseline), None)
 
     @property
     def best_baseline(self) -> Recovered | None:
-        return next((r for r in self.checkpoints if r.recipe.is_baseline), None)
+        return next((r for r in self.checkpoints if r.recipe.method.is_baseline), None)
 
 
 def recipe_of(record: Record) -> Recipe:
@@ -129,28 +118,22 @@ def recoveries(records: Iterable[Record]) -> list[Recovery]:
         InputError: a recipe that cannot be read.
     """
     scored = _scored(records)
-    found = []
-    for (source, target, protocol, decoding), made in _groups(scored).items():
-        same = [r for r in scored if protocol_of(r) == protocol and _decoding(r) == decoding]
-        of_source, of_target = _newest(same, source), _newest(same, target)
-        if of_source and of_target:
-            of_id = _of_id(scored, of_target, target)
-            found.append(_recovery((source, target), (of_source, of_target), made, of_id))
+    found = [
+        _recovery(names, source, target, made, _of_id(scored, target, names[1]))
+        for names, (source, target), made in _pairs(scored)
+        if source and target
+    ]
     return sorted(found, key=_order)
 
 
 def missing_references(records: Iterable[Record]) -> list[str]:
     """The sources and targets of recovered checkpoints without a record of the same protocol and decoding."""
-    scored = _scored(records)
     return sorted(
         {
             name
-            for source, target, protocol, decoding in _groups(scored)
-            for name in (source, target)
-            if not any(
-                is_one_of(r, {name}) and protocol_of(r) == protocol and _decoding(r) == decoding
-                for r in scored
-            )
+            for names, references, _ in _pairs(_scored(records))
+            for name, reference in zip(names, references, strict=True)
+            if reference is None
         }
     )
 
@@ -165,7 +148,7 @@ def against_baseline(found: Recovery) -> Difference | None:
     if best is None or baseline is None:
         return None
     other, kind = (baseline, False) if best.ood.record.k >= baseline.ood.record.k else (best, True)
-    rivals = [r.ood.record for r in found.checkpoints if r.recipe.is_baseline is kind]
+    rivals = [r.ood.record for r in found.checkpoints if r.recipe.method.is_baseline is kind]
     adjusted = holm([difference(rival, other.ood.record).p for rival in rivals])
     return difference(best.ood.record, baseline.ood.record)._replace(p_holm=adjusted[0])  # the best is first
 
@@ -178,8 +161,12 @@ def _scored(records: Iterable[Record]) -> list[Record]:
     return sorted(scored, key=lambda r: (r.date or "", r.key))
 
 
-def _groups(scored: Sequence[Record]) -> dict[tuple[str, str, Protocol, str], list[Record]]:
-    """(source, target, OOD protocol, decoding) -> the recovered checkpoints' records, oldest first."""
+def _pairs(
+    scored: Sequence[Record],
+) -> Iterator[tuple[tuple[str, str], tuple[Record | None, Record | None], list[Record]]]:
+    """For each pair, OOD protocol and decoding: the names of source and target, their OOD records, and those
+    of the recovered checkpoints, oldest first.
+    """
     groups: dict[tuple[str, str, Protocol, str], list[Record]] = defaultdict(list)
     for record in scored:
         recipe = record.recipe or {}
@@ -191,27 +178,29 @@ def _groups(scored: Sequence[Record]) -> dict[tuple[str, str, Protocol, str], li
             and isinstance(target, str)
         ):
             groups[source, target, protocol_of(record), _decoding(record)].append(record)
-    return groups
+    for (source, target, protocol, decoding), made in groups.items():
+        same = [r for r in scored if protocol_of(r) == protocol and _decoding(r) == decoding]
+        yield (source, target), (_newest(same, source), _newest(same, target)), made
 
 
 def _recovery(
     names: tuple[str, str],
-    references: tuple[Record, Record],
+    of_source: Record,
+    of_target: Record,
     made: Sequence[Record],
     of_id: Sequence[Record],
 ) -> Recovery:
     """One pair under one protocol.
 
-    Args:
-        names: of source and target.
-        references: their OOD records.
-        made: OOD records of recovered checkpoints, oldest first.
-        of_id: the ID records that go with them, of one protocol, oldest first.
+    `names` are those of source and target. All records are OOD records but those in `of_id`, the ID records
+    that go with them, of one protocol. `made` are of recovered checkpoints. Both are oldest first.
     """
-    source, target = (
-        Reference(name, _score(ood), _maybe(_newest(of_id, name)))
-        for name, ood in zip(names, references, strict=True)
-    )
+
+    def reference(name: str, ood: Record) -> Reference:
+        own = _newest(of_id, name)
+        return Reference(name, score_of(ood), own and score_of(own))
+
+    source, target = reference(names[0], of_source), reference(names[1], of_target)
     ids = {_identity(record): record for record in of_id if record.recipe}
     newest = {_identity(record): record for record in made}
     found = [_recovered(record, ids.get(key), source, target) for key, record in newest.items()]
@@ -221,17 +210,15 @@ def _recovery(
     on_front = _front([source, target, *found])
     source, target = replace(source, on_front=on_front[0]), replace(target, on_front=on_front[1])
     found = [replace(r, on_front=on) for r, on in zip(_adjusted(found), on_front[2:], strict=True)]
-    return Recovery(source, target, protocol_of(references[1]), _decoding(references[1]), tuple(found))
+    return Recovery(source, target, protocol_of(of_target), _decoding(of_target), tuple(found))
 
 
 def _recovered(ood: Record, of_id: Record | None, source: Reference, target: Reference) -> Recovered:
     share = recovered_share(ood, source.ood.record, target.ood.record)
-    if target.id is None:
-        of_id = None
     return Recovered(
         recipe=recipe_of(ood),
-        ood=_score(ood),
-        id=_maybe(of_id),
+        ood=score_of(ood),
+        id=score_of(of_id) if of_id and target.id else None,
         ood_gain=difference(ood, target.ood.record),
         id_gain=difference(of_id, target.id.record) if of_id and target.id else None,
         recovered=share and share[0],
@@ -304,25 +291,10 @@ def _newest(records: Sequence[Record], name: str) -> Record | None:
     return next((r for r in reversed(records) if is_one_of(r, {name})), None)
 
 
-def _score(record: Record) -> Score:
-    return Score(record, interval_of(record))
-
-
-def _maybe(record: Record | None) -> Score | None:
-    return None if record is None else _score(record)
-
-
 def _decoding(record: Record) -> str:
     return json.dumps(record.decoding, sort_keys=True)
 
 
 def _order(found: Recovery) -> tuple[Any, ...]:
-    strict_first = FILTERS.index(found.filter)
-    return (
-        strict_first,
-        found.target.name,
-        found.source.name,
-        -found.protocol.n,
-        found.protocol.slug,
-        found.decoding,
-    )
+    names = found.target.name, found.source.name
+    return (FILTERS.index(found.filter), *names, -found.protocol.n, found.protocol.slug, found.decoding)

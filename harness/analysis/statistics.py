@@ -18,6 +18,8 @@ from scipy.optimize import brentq
 from scipy.special import bdtr, stdtrit
 
 CONFIDENCE = 0.95
+_Z_TEST, _Z_POWER = NormalDist().inv_cdf(0.975), NormalDist().inv_cdf(0.8)
+"""Of a two-sided test at 5 %, and of a chance of 80 % that it sees the difference."""
 
 
 class Interval(NamedTuple):
@@ -64,16 +66,14 @@ def wilson(k: float, n: float, confidence: float = CONFIDENCE) -> Interval:
     return Interval(0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
 
 
-def clustered_wilson(
-    outcomes: Sequence[int], clusters: Sequence[Hashable], confidence: float = CONFIDENCE
-) -> Interval:
+def clustered_wilson(outcomes: Sequence[int], clusters: Sequence[Hashable]) -> Interval:
     """Wilson's interval with n divided by the design effect of the clusters.
 
     Where all outcomes agree, the effect cannot be estimated: each cluster then counts once.
     """
     k, n = sum(outcomes), len(outcomes)
     effect = n / len(set(clusters)) if k in (0, n) else design_effect(outcomes, clusters)
-    return wilson(k / effect, n / effect, confidence)
+    return wilson(k / effect, n / effect)
 
 
 def design_effect(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
@@ -121,18 +121,18 @@ def sign_flip(differences: Sequence[int], clusters: Sequence[Hashable]) -> float
     return min(1.0, float(chances[np.abs(np.arange(-total, total + 1)) >= observed].sum()))
 
 
-def paired_interval(table: Paired, confidence: float = CONFIDENCE) -> Interval:
+def paired_interval(table: Paired) -> Interval:
     """Tango's score interval for the difference of two paired shares (1998, Stat. Med. 17:891).
 
     The differences that a score test would not reject; like Wilson's, it holds up where few deals differ.
     """
-    only_a, only_b, n, z = table.only_a, table.only_b, table.n, _z(confidence)
+    only_a, only_b, n, z = table.only_a, table.only_b, table.n, _z(CONFIDENCE)
 
     def score(difference: float) -> float:
         """How many standard errors the observed difference lies above `difference`."""
         gap = only_a - only_b - n * difference
         half_b = ((2 * n - only_a + only_b) * difference - only_a - only_b) / 2
-        # The most likely share of deals won by b alone, if `difference` were the truth.
+        # The most likely share of deals that b alone wins, if `difference` were the truth.
         share_b = (sqrt(half_b**2 + 2 * n * only_b * difference * (1 - difference)) - half_b) / (2 * n)
         variance = n * (2 * share_b + difference * (1 - difference))
         if variance <= 0:
@@ -146,18 +146,17 @@ def paired_interval(table: Paired, confidence: float = CONFIDENCE) -> Interval:
 
 
 def clustered_paired_interval(
-    table: Paired, differences: Sequence[int], clusters: Sequence[Hashable], confidence: float = CONFIDENCE
+    table: Paired, differences: Sequence[int], clusters: Sequence[Hashable]
 ) -> Interval:
     """`paired_interval` with every count divided by the design effect of the differences."""
     effect = design_effect(differences, clusters)
-    return paired_interval(Paired(*(count / effect for count in table)), confidence)
+    return paired_interval(Paired(*(count / effect for count in table)))
 
 
 def ratio_interval(
     numerators: Sequence[float],
     denominators: Sequence[float],
     clusters: Sequence[Hashable] | None = None,
-    confidence: float = CONFIDENCE,
 ) -> Interval | None:
     """Fieller's interval for the ratio of two means over the same deals (1954, J. R. Stat. Soc. B 16:175).
 
@@ -170,7 +169,6 @@ def ratio_interval(
         numerators: one value per deal, such as recovered − target.
         denominators: likewise, such as source − target.
         clusters: the hand of each deal; None if no hand comes twice.
-        confidence: in (0, 1).
 
     Returns:
         None where the mean denominator does not differ from 0 significantly, or for a single cluster: the
@@ -183,7 +181,7 @@ def ratio_interval(
     if distinct < 2:
         return None
     a, b = sum(numerators) / n, sum(denominators) / n
-    scale = float(stdtrit(distinct - 1, (1 + confidence) / 2)) ** 2 * distinct / (distinct - 1) / n**2
+    scale = float(stdtrit(distinct - 1, (1 + CONFIDENCE) / 2)) ** 2 * distinct / (distinct - 1) / n**2
     # (a − R b)² <= t² var(a − R b), as a quadratic in R: aa − 2 R ab + R² bb <= 0.
     aa, ab, bb = (
         x * y - scale * float(products.sum())
@@ -227,10 +225,10 @@ def two_shares(k_a: int, n_a: int, k_b: int, n_b: int) -> float:
     return 2 * (1 - NormalDist().cdf(abs(k_a / n_a - k_b / n_b) / sqrt(variance)))
 
 
-def two_shares_interval(k_a: int, n_a: int, k_b: int, n_b: int, confidence: float = CONFIDENCE) -> Interval:
+def two_shares_interval(k_a: int, n_a: int, k_b: int, n_b: int) -> Interval:
     """Interval for the difference of two unpaired shares (Newcombe 1998, Stat. Med. 17:873, method 10)."""
     a, b = k_a / n_a, k_b / n_b
-    (low_a, high_a), (low_b, high_b) = wilson(k_a, n_a, confidence), wilson(k_b, n_b, confidence)
+    (low_a, high_a), (low_b, high_b) = wilson(k_a, n_a), wilson(k_b, n_b)
     return Interval(
         a - b - sqrt((a - low_a) ** 2 + (high_b - b) ** 2),
         a - b + sqrt((high_a - a) ** 2 + (b - low_b) ** 2),
@@ -247,25 +245,22 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def deals_needed(share_a: float, share_b: float, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Deals *per record* to see share_a against share_b without pairing.
+def deals_needed(share_a: float, share_b: float) -> int:
+    """Deals *per record* to see share_a against share_b without pairing: 80 % power at the 5 % level.
 
     The normal approximation without continuity correction (Fleiss, Levin & Paik 2003, eq. 4.14).
     """
     mean, gap = (share_a + share_b) / 2, _gap(share_a - share_b)
     spread = share_a * (1 - share_a) + share_b * (1 - share_b)
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
-    return ceil(((z_alpha * sqrt(2 * mean * (1 - mean)) + z_power * sqrt(spread)) / gap) ** 2)
+    return ceil(((_Z_TEST * sqrt(2 * mean * (1 - mean)) + _Z_POWER * sqrt(spread)) / gap) ** 2)
 
 
-def paired_deals_needed(difference: float, discordant: float, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Deals to see a paired difference (Connor 1987, Biometrics 43:207).
+def paired_deals_needed(difference: float, discordant: float) -> int:
+    """Deals to see a paired difference, likewise (Connor 1987, Biometrics 43:207).
 
     Args:
         difference: accuracy of a less that of b.
         discordant: share of deals that only one of the two wins; at least |difference|.
-        alpha: two-sided error rate of the test.
-        power: chance of seeing it.
 
     Raises:
         ValueError: no difference, or more difference than discordance.
@@ -273,8 +268,7 @@ def paired_deals_needed(difference: float, discordant: float, alpha: float = 0.0
     gap = _gap(difference)
     if not gap <= discordant <= 1:
         raise ValueError(f"expected |difference| <= discordant <= 1; found {difference} and {discordant}")
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
-    return ceil(((z_alpha * sqrt(discordant) + z_power * sqrt(discordant - gap**2)) / gap) ** 2)
+    return ceil(((_Z_TEST * sqrt(discordant) + _Z_POWER * sqrt(discordant - gap**2)) / gap) ** 2)
 
 
 def _gap(difference: float) -> float:

@@ -10,18 +10,16 @@ from dataclasses import asdict
 from typing import Any
 
 from points24.harness.analysis import formats
-from points24.harness.analysis.comparison import Difference, interval_of
+from points24.harness.analysis.comparison import Difference, Score, score_of
 from points24.harness.analysis.curve import Curve, Forgetting, best_ood, forgetting
-from points24.harness.analysis.recovery import Recovered, Recovery, Reference, Score, against_baseline
+from points24.harness.analysis.recovery import Recovered, Recovery, Reference, against_baseline
+from points24.harness.analysis.statistics import Interval
 from points24.harness.records.record import Record
 from points24.tasks.verdict import Verdict
 
 TITLES = {"id": "ID", "id_heldout": "held-out", "ood": "OOD"}
 """Hand set -> its column in the table of a curve."""
 UNBOUNDED = "unbounded"
-
-
-# -- curves ------------------------------------------------------------------------------------------------
 
 
 def curve_summary(found: Curve) -> dict[str, Any]:
@@ -43,7 +41,7 @@ def curve_summary(found: Curve) -> dict[str, Any]:
         "steps": [
             {"step": step}
             | {
-                name: _score(_scored(records[step])) | {"verdicts": records[step].verdicts}
+                name: _score(score_of(records[step])) | {"verdicts": records[step].verdicts}
                 for name, records in found.scores.items()
                 if step in records
             }
@@ -58,7 +56,7 @@ def curve_table(found: Curve) -> list[dict[str, str]]:
     return [
         {"step": str(step)}
         | {
-            TITLES[name]: _cell(_scored(records[step])) if step in records else ""
+            TITLES[name]: _cell(score_of(records[step])) if step in records else ""
             for name, records in found.scores.items()
         }
         | {
@@ -73,11 +71,9 @@ def curve_sentence(found: Forgetting) -> str:
     """Whether forgetting is seen, and when it begins."""
     if found.final == found.peak:
         return f"No forgetting seen: OOD accuracy is highest at the final step, {found.final}."
-    low, high = found.interval
     fall = (
         f"OOD accuracy falls by {formats.percent(found.lost)} points from its peak, step {found.peak}, "
-        f"to the final step, {found.final} (95 % interval {formats.points(low)} to {formats.points(high)}, "
-        f"{formats.p_clause(found.p)} after Holm)"
+        f"to the final step, {found.final} {_uncertainty(found.interval, found.p)}"
     )
     if found.seen_by is None:
         return f"No forgetting seen: {fall}; chance alone can explain that."
@@ -101,9 +97,6 @@ def _marks(found: Curve) -> dict[int, list[str]]:
 
 def _wrong_rule(record: Record | None) -> str:
     return f"{formats.percent(record.verdict_share(Verdict.WRONG_RULE))} %" if record else ""
-
-
-# -- recoveries --------------------------------------------------------------------------------------------
 
 
 def recovery_title(found: Recovery) -> str:
@@ -169,14 +162,15 @@ def recovery_sentence(found: Recovery) -> str:
 
 def _verdict(versus: Difference) -> str:
     """How spectral recovery compares with a baseline, in words."""
-    low, high = map(formats.points, versus.interval)
-    gap = (
-        f"{formats.points(versus.share)} points (95 % interval {low} to {high}, "
-        f"{formats.p_clause(versus.p_holm)} after Holm)"
-    )
+    gap = f"{formats.points(versus.share)} points {_uncertainty(versus.interval, versus.p_holm)}"
     if not versus.is_clear:
         return f"{gap}; chance alone can explain that"
     return f"{gap}; {'it beats the baseline' if versus.share > 0 else 'the baseline beats it'}"
+
+
+def _uncertainty(interval: Interval, p_holm: float) -> str:
+    low, high = map(formats.points, interval)
+    return f"(95 % interval {low} to {high}, {formats.p_clause(p_holm)} after Holm)"
 
 
 def _row(name: str, of: Reference | Recovered) -> dict[str, str]:
@@ -216,15 +210,13 @@ def _whole(share: float) -> str:
 
 def _recovered(found: Recovered) -> dict[str, Any]:
     recipe = found.recipe
-    settings = recipe.describe()
+    settings = {"restore": None, "ranks": None} | recipe.describe()
     return {
         "label": recipe.label,
-        "method": recipe.method.name,
-        "restore": settings.get("restore"),
-        "ranks": settings.get("ranks"),
-        "rank_share": recipe.rank_share,
+        **{key: settings[key] for key in ("method", "restore", "ranks")},
+        "rank_share": recipe.method.rank_share,
         "layers": recipe.layers.text,
-        "layer_share": recipe.layer_share,
+        "layer_share": recipe.layers.share,
         "weight": recipe.weight,
         "ood": _score(found.ood),
         "id": found.id and _score(found.id),
@@ -242,19 +234,8 @@ def _reference(found: Reference) -> dict[str, Any]:
 
 
 def _difference(found: Difference) -> dict[str, Any]:
-    return {
-        "difference": found.share,
-        "interval": list(found.interval),
-        "p": found.p,
-        "p_holm": found.p_holm,
-    }
-
-
-# -- both --------------------------------------------------------------------------------------------------
-
-
-def _scored(record: Record) -> Score:
-    return Score(record, interval_of(record))
+    interval = list(found.interval)
+    return {"difference": found.share, "interval": interval, "p": found.p, "p_holm": found.p_holm}
 
 
 def _score(score: Score) -> dict[str, Any]:

@@ -19,12 +19,6 @@ def drift(
 ) -> list[dict[str, Any]]:
     """Compare every matrix inside the layers of the first checkpoint with each other one's.
 
-    Args:
-        first: the checkpoint that drift is measured from
-        others: checkpoints of the same architecture
-        family: how they name their tensors
-        device: where to compute
-
     Returns:
         For each matrix and each other checkpoint: `step` (the checkpoint's place among the others, from 0),
         `tensor`, `module`, `layer`, `shape`, the facts of `compare`, and under `floor` the same facts for

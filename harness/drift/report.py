@@ -29,11 +29,8 @@ def write_report(
 ) -> None:
     """drift.json, drift.csv, drift.md, and a heat map of each metric where matplotlib is installed.
 
-    Args:
-        folder: exists and is empty
-        names: of the checkpoints, the first and the others
-        rows: from `drift`
-        record: where this comes from
+    `names` are those of all checkpoints, the first one first; `rows` come from `drift`; `record` says where
+    this comes from.
     """
     (folder / "drift.json").write_text(
         json.dumps(record | {"checkpoints": names, "matrices": rows}, indent=1) + "\n"

@@ -67,8 +67,6 @@ def _run(args: argparse.Namespace) -> int:
 reproduce = Command("the paper's whole experiment: SFT, PPO, drift, recovery, report", _arguments, _run)
 
 
-# -- demo ------------------------------------------------------------------------------------------------
-
 _KINDS = ("sft", "sweep")
 _COLUMNS = ("checkpoint", "ID", "OOD", "recovered %")
 

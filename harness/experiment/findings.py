@@ -90,9 +90,6 @@ def recovers(share: Measure) -> str:
     return FAILS if share.is_not_above(CLAIMED) else OPEN
 
 
-# -- the findings ----------------------------------------------------------------------------------------
-
-
 def _forgetting(found: Reproduction) -> Finding:
     decides = (
         _peak(found, "OOD: peak − step 0", STRICT),
@@ -209,32 +206,29 @@ def _subspaces(found: Reproduction) -> Finding:
         "the mean of the recovered share is at least 70 % and the share is above 50 %; it does not hold if "
         "the share is not above 70 %"
     )
-    ranks, layers = _recovered(found, TOP_RANKS), _recovered(found, FIRST_LAYERS)
+
+    def claim(label: str, what: str, recipe: str, *others: Measure) -> Claim:
+        share = _recovered(found, recipe)
+        return Claim(
+            label=label,
+            what=f"{what} recover 70–80 %",
+            paper="70–80 % recovered",
+            rule=rule,
+            verdict=recovers(share),
+            decides=(share,),
+            context=(_id_cost(found, recipe), *others),
+        )
+
     baselines = (of(found, label) for label in BASELINES for of in (_recovered, _id_cost))
-    by_ranks = Claim(
-        label="3a",
-        what="the top 20 % of ranks recover 70–80 %",
-        paper="70–80 % recovered",
-        rule=rule,
-        verdict=recovers(ranks),
-        decides=(ranks,),
-        context=(_id_cost(found, TOP_RANKS),),
-    )
-    by_layers = Claim(
-        label="3b",
-        what="the first 25 % of layers recover 70–80 %",
-        paper="70–80 % recovered",
-        rule=rule,
-        verdict=recovers(layers),
-        decides=(layers,),
-        context=(_id_cost(found, FIRST_LAYERS), *baselines),
-    )
     return Finding(
         title="Restoring the top 20 % of ranks, or the first 25 % of layers, recovers 70 to 80 %",
         paper="Restoring the directions of the top 20 % of singular values, or those of the first quarter of "
         "the layers, recovers 70 to 80 % of the OOD accuracy, without training.",
         source="arXiv:2508.16546, abstract, third finding",
-        claims=(by_ranks, by_layers),
+        claims=(
+            claim("3a", "the top 20 % of ranks", TOP_RANKS),
+            claim("3b", "the first 25 % of layers", FIRST_LAYERS, *baselines),
+        ),
         note="Recovered: the share of the OOD accuracy lost between the best OOD checkpoint and the final "
         "one of SFT that a recovered checkpoint regains. ID: against the final SFT checkpoint, what the "
         "recipe costs there. Baselines, which need no factors: the two checkpoints averaged, and whole "
@@ -272,9 +266,6 @@ def _starts(found: Reproduction) -> Finding:
         note="A final checkpoint may be better because its start was. The gain by PPO tells the two apart; "
         "it does not decide.",
     )
-
-
-# -- measures --------------------------------------------------------------------------------------------
 
 
 def of_recipe(found: Reproduction, label: str) -> tuple[Measure, Measure, Measure]:

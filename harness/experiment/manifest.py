@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from points24.harness.experiment.stages import DRIFT_FROM, Experiment
 from points24.harness.files import write_json, write_text
 from points24.harness.records.ingest import model_name
+from points24.harness.records.record import Text, one_of
 from points24.harness.records.store import read_records
 from points24.harness.records.validation import STRICT_CONFIG, errors_in_one_line
 from points24.tasks.errors import InputError
@@ -32,36 +33,21 @@ STARTS = ("early", "middle", "late")
 TENTHS = 10
 
 
-def _text(value: str) -> str:
-    if not value:
-        raise ValueError("expected text")
-    return value
-
-
-def _start(name: str) -> str:
-    if name not in STARTS:
-        raise ValueError(f"expected one of {', '.join(STARTS)}")
-    return name
-
-
 def _tenths(values: tuple[float, ...]) -> tuple[float, ...]:
     if len(values) != TENTHS:
         raise ValueError(f"expected {TENTHS} numbers, not {len(values)}")
     return values
 
 
-_Text = Annotated[str, AfterValidator(_text)]
-_Start = Annotated[str, AfterValidator(_start)]
 _Tenths = Annotated[tuple[float, ...], AfterValidator(_tenths)]
-_Seconds = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=STRICT_CONFIG)
 class Ppo:
     """One PPO run: its first and its final checkpoint, as in `Record.model`."""
 
-    start: _Text
-    final: _Text
+    start: Text
+    final: Text
 
 
 @dataclass(frozen=True, config=STRICT_CONFIG)
@@ -69,13 +55,13 @@ class Seed:
     """The runs of one seed; checkpoints are named as in `Record.model`."""
 
     seed: int
-    sft: _Text
+    sft: Text
     """The SFT run; its checkpoints are ``<sft>/checkpoint-N``."""
-    best_ood: _Text
+    best_ood: Text
     """Its checkpoint with the highest OOD accuracy: the source of the recovered checkpoints."""
-    final: _Text
+    final: Text
     """Its last checkpoint: the target of the recovered checkpoints."""
-    ppo: dict[_Start, Ppo]
+    ppo: dict[Annotated[str, one_of(*STARTS)], Ppo]
     """Name of the start -> PPO run; the same names for every seed."""
 
 
@@ -93,8 +79,8 @@ class Drift:
     """How far a checkpoint's matrices are from those of an earlier one: means over the matrices."""
 
     seed: int
-    first: _Text
-    checkpoint: _Text
+    first: Text
+    checkpoint: Text
     values: float
     """Relative change of the singular values."""
     change: float
@@ -114,17 +100,17 @@ class Manifest:
     """What was run."""
 
     schema: int = SCHEMA
-    config: _Text
+    config: Text
     """Name of the YAML file."""
     settings: dict[str, Any]
     """Section -> settings of the experiment."""
-    base: _Text
+    base: Text
     """`Record.model` of the base: step 0 of every SFT run."""
     seeds: tuple[Seed, ...]
     drift: tuple[Drift, ...]
-    seconds: dict[str, _Seconds]
+    seconds: dict[str, Annotated[float, Field(ge=0)]]
     """Stage -> how long it took."""
-    machine: _Text
+    machine: Text
 
     def __post_init__(self) -> None:
         numbers = [each.seed for each in self.seeds]
@@ -136,9 +122,6 @@ class Manifest:
         for i, each in enumerate(self.drift):
             if each.seed not in numbers:
                 raise InputError(f"drift[{i}].seed: expected one of {numbers}, found {each.seed}")
-
-
-# -- reading ---------------------------------------------------------------------------------------------
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -162,13 +145,9 @@ def manifest_of(value: object) -> Manifest:
         InputError: what is wrong, found and expected.
     """
     if isinstance(value, dict) and (schema := value.get("schema")) != SCHEMA:
-        again = "points24 reproduce writes the manifest again"
-        raise InputError(f"schema: expected {SCHEMA}, found {schema}; {again}")
+        raise InputError(f"schema: expected {SCHEMA}, found {schema}; points24 reproduce writes it again")
     with errors_in_one_line(Manifest, "manifest"):
         return TypeAdapter(Manifest).validate_json(json.dumps(value))
-
-
-# -- writing ---------------------------------------------------------------------------------------------
 
 
 def write_reproduction(experiment: Experiment, folder: Path) -> None:

@@ -6,7 +6,7 @@ Pure: manifest and records in, values out. What the paper claims, and whether it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -113,8 +113,6 @@ class Reproduction:
         finals = {f"PPO final, {start} start": seed.ppo[start].final for start in self.starts}
         return {"base": self.manifest.base, "best OOD": seed.best_ood, "SFT final": seed.final} | finals
 
-    # -- records ---------------------------------------------------------------------------------------------
-
     def find(self, model: str, hand_set: str, name: str = STRICT) -> Record | None:
         """The record of a model on a hand set under a filter."""
         return self.records.get((model, hand_set, name))
@@ -130,13 +128,9 @@ class Reproduction:
         raise InputError(f"reproduction: no record of {model} on hand set {hand_set} under {name}")
 
     def score(self, place: int, part: str, hand_set: str) -> Record | None:
-        """The strict record of a seed's checkpoint.
+        """The strict record of a checkpoint of the seed at that place, on hand set id or ood.
 
-        Args:
-            place: of the seed.
-            part: one of `parts`, ``PPO start, early`` for a checkpoint that PPO starts from, or the label of
-                a recipe.
-            hand_set: id or ood.
+        `part` is one of `parts`, ``PPO start, early`` for what PPO starts from, or the label of a recipe.
         """
         seed = self.seeds[place]
         models = self.parts(seed) | {f"PPO start, {start}": run.start for start, run in seed.ppo.items()}
@@ -165,8 +159,6 @@ class Reproduction:
         """A measure from a function of a seed's place and names; of the first so many seeds."""
         chosen = list(enumerate(self.seeds))[:seeds]
         return Measure(name, unit, tuple(value(i, seed) for i, seed in chosen))
-
-    # -- drift -----------------------------------------------------------------------------------------------
 
     def drift(self, seed: Seed, first: str, checkpoint: str) -> Drift | None:
         """The drift from one model to another."""
@@ -223,7 +215,7 @@ def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproducti
     for each in curves:
         for record in each[STRICT].ood.values():
             made.get(record.model, "ood", FLEXIBLE)
-    return Reproduction(manifest, found, curves, made.recoveries)
+    return replace(made, curves=curves)
 
 
 def _check(made: Reproduction, seed: Seed) -> None:
@@ -250,9 +242,6 @@ def _curve(own: Sequence[Record], seed: Seed, base: str, name: str) -> Curve:
 def _recovery(pairs: Sequence[Recovery], seed: Seed) -> Recovery | None:
     pair = (seed.best_ood, seed.final)
     return next((r for r in pairs if (r.source.name, r.target.name, r.filter) == (*pair, STRICT)), None)
-
-
-# -- over the seeds --------------------------------------------------------------------------------------
 
 
 def gain_of(found: Reproduction, name: str, part: str, other: str, hand_set: str = "ood") -> Measure:

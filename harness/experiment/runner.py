@@ -18,37 +18,31 @@ from points24.tasks.errors import InputError
 
 
 def conduct(experiment: Experiment, workers: int = 1, only: Sequence[str] = ()) -> None:
-    """Run every stage that is not done.
-
-    Args:
-        experiment: what to run.
-        workers: how many seeds run side by side.
-        only: kinds of stages (sft, ppo, drift, sweep, 2x2) to run; none means all.
+    """Run every stage that is not done, or those of some kinds alone; `workers` seeds run side by side.
 
     Raises:
         InputError: a stage failed, or was done with other settings. The stages that are done stay.
     """
     for folder in ("stages", "logs"):
         (experiment.out / folder).mkdir(parents=True, exist_ok=True)
+
+    def first_error(seed: int) -> str | None:
+        """Run the stages of a seed up to the first that fails."""
+        stages = [stage for stage in experiment.stages(seed) if not only or stage.kind in only]
+        return next(filter(None, (_run(experiment, stage, quiet=workers > 1) for stage in stages)), None)
+
     with ThreadPoolExecutor(workers) as pool:
-        errors = pool.map(lambda seed: _run_seed(experiment, seed, workers, only), experiment.config.seeds)
-        failed = [error for error in errors if error]
+        failed = [error for error in pool.map(first_error, experiment.config.seeds) if error]
     if failed:
         raise InputError(failed[0])
 
 
-def _run_seed(experiment: Experiment, seed: int, workers: int, only: Sequence[str]) -> str | None:
-    """Run the stages of a seed up to the first that fails; returns the error in one line."""
-    for stage in experiment.stages(seed):
-        if only and stage.kind not in only:
-            continue
-        if error := _run_stage(experiment, stage, quiet=workers > 1):
-            return error
-    return None
+def _run(experiment: Experiment, stage: Stage, *, quiet: bool) -> str | None:
+    """Run a stage unless it is done; its progress goes to its log, or to standard error.
 
-
-def _run_stage(experiment: Experiment, stage: Stage, *, quiet: bool) -> str | None:
-    """Run a stage unless it is done; its progress goes to its log, or to standard error."""
+    Returns:
+        The error in one line, if it failed.
+    """
     done, command = experiment.done(stage.name), stage.command()
     given = {"command": command, "environment": experiment.environment}
     if done.exists():

@@ -42,14 +42,7 @@ class Stage:
 
 
 class Experiment:
-    """What to run, and where each output goes.
-
-    <output_dir>/
-      sft-<seed>  ppo-<start>-<seed>                training runs
-      drift-<from>-<seed>  sweep-<seed>  2x2-<seed> what is measured on their checkpoints
-      stages/<name>.json                            a stage that is done: command, environment, seconds
-      logs/<name>.log                               what its command printed
-    """
+    """What to run, and where each output goes; README.md shows the folders."""
 
     def __init__(self, config: ReproduceConfig, file: str, sections: Settings, replaced: Settings):
         """Take the arguments from `read_config`; `file` is the configuration file as commands name it."""
@@ -87,8 +80,6 @@ class Experiment:
         found.append(Stage(f"2x2-{seed}", lambda: self._two_by_two(seed)))
         return found
 
-    # -- where outputs are -----------------------------------------------------------------------------------
-
     def done(self, stage: str) -> Path:
         """The file that exists once a stage is done."""
         return self.out / "stages" / f"{stage}.json"
@@ -113,8 +104,6 @@ class Experiment:
         checkpoints = self.checkpoints(seed) or [self.out / run / "checkpoint-*"]
         others = [folder for folder in checkpoints if folder != start]
         return [start, *others, *self.ppo_finals(seed).values()]
-
-    # -- commands --------------------------------------------------------------------------------------------
 
     def train(self, trainer: str, name: str, parent: str, seed: int) -> list[str]:
         """One run of ``sft`` or ``ppo``, with as many processes as its settings ask for."""

@@ -36,7 +36,7 @@ def _passing(test: Callable[[Any], object], expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _one_of(*allowed: Any) -> AfterValidator:
+def one_of(*allowed: Any) -> AfterValidator:
     return _passing(allowed.__contains__, " or ".join(map(str, allowed)))
 
 
@@ -52,16 +52,16 @@ Date = Annotated[
 ]
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
-VerdictName = Annotated[str, _one_of(*(verdict.value for verdict in Verdict))]
+VerdictName = Annotated[str, one_of(*(verdict.value for verdict in Verdict))]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT_CONFIG)
 class Record:
     """One line of a records file. A field is None where a reported figure comes without it."""
 
-    schema: Annotated[int, _one_of(SCHEMA)]
+    schema: Annotated[int, one_of(SCHEMA)]
     """Version of this schema."""
-    status: Annotated[str, _one_of("measured", "reported")]
+    status: Annotated[str, one_of("measured", "reported")]
     """``measured``: ingested from lm-eval's output. ``reported``: a published figure."""
 
     model: Text
@@ -106,7 +106,7 @@ class Record:
     dtype: Text | None = None
     """Of the weights in the engine, such as ``float32``."""
 
-    filter: Annotated[str, _one_of(*FILTERS)] | None = None
+    filter: Annotated[str, one_of(*FILTERS)] | None = None
     """``strict-match`` or ``flexible-extract``."""
     k: Count
     """Deals answered correctly."""

@@ -107,9 +107,6 @@ def _ends(path: str, end: str) -> bool:
     return path == end or path.endswith("." + end)
 
 
-# -- fused tensors -----------------------------------------------------------------------------------------
-
-
 def _phi3_qkv(config: Mapping[str, Any], shape: tuple[int, ...]) -> Sequence[Piece]:
     """(q + k + v, hidden): the rows of q, then k, then v, fewer for k and v under grouped queries."""
     heads = config["num_attention_heads"]
@@ -156,15 +153,12 @@ def _expect(from_config: int, found: int) -> None:
         raise InputError(f"fused matrix of {found} rows or columns: config.json says {from_config}")
 
 
-# -- the families we know ----------------------------------------------------------------------------------
-
-_LLAMA = Family()
 _MOE = Family(
     names={"gate": "router", "w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"},
     fused={"experts.gate_up_proj": _gate_up},
 )
 FAMILIES: Mapping[str, Family] = {
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"), _LLAMA),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"), Family()),
     **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe"), _MOE),
     "phi3": Family(fused={"qkv_proj": _phi3_qkv, "gate_up_proj": _gate_up}),
     "mllama": Family(
@@ -192,10 +186,8 @@ FAMILIES: Mapping[str, Family] = {
 def family_of(config: Mapping[str, Any], layer_prefix: str | None = None) -> Family:
     """The family that a config.json names, or one whose layers have the given prefix.
 
-    Args:
-        config: the parsed config.json
-        layer_prefix: a regular expression for what precedes the number of a layer, such as
-            ``transformer.blocks.``; fused tensors of such a family count as one matrix
+    The prefix is a regular expression for what precedes the number of a layer, such as
+    ``transformer.blocks.``; fused tensors of such a family count as one matrix.
 
     Raises:
         InputError: a family that is not known, or a prefix that is no regular expression.

@@ -76,7 +76,7 @@ def _recover(args: argparse.Namespace) -> int:
     out: Path = args.output
     if out.exists():
         raise InputError(f"{out} exists; choose another output folder")
-    job = CheckedPair.open(source, target, recipes, family, locate(args.base) if args.base else None)
+    pair = CheckedPair.open(source, target, recipes, family, locate(args.base) if args.base else None)
     record = {
         "source": args.source,
         "target": args.target,
@@ -87,7 +87,7 @@ def _recover(args: argparse.Namespace) -> int:
         "device": device.type,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    reports = recover(job, out, record, DTYPES.get(args.dtype), device)
+    reports = recover(pair, out, record, DTYPES.get(args.dtype), device)
     for recipe, report in zip(recipes, reports, strict=True):
         folder = out if len(recipes) == 1 else out / recipe.name
         if args.json:
@@ -101,7 +101,7 @@ def _recover(args: argparse.Namespace) -> int:
 def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list[Recipe]) -> int:
     """The plan, from the headers of the weights, or from config.json where there are no weights yet."""
     from points24.harness.checkpoints.read import FLOATS, open_checkpoint, read_config
-    from points24.harness.recovery.architecture import family_of, text_config
+    from points24.harness.recovery.architecture import family_of
     from points24.harness.recovery.estimate import checkpoint_from_config, estimate
     from points24.harness.recovery.plan import check_pair, make_plan
 
@@ -111,7 +111,7 @@ def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list
     )
     family = family_of(read_config(target), args.layer_prefix)
     check_pair(theirs, ours, family)
-    plan = make_plan(theirs.tensors, ours, family, text_config(ours.config), recipes)
+    plan = make_plan(theirs, ours, family, recipes)
     cost = estimate(plan, ours, FLOATS[DTYPES[args.dtype]].itemsize if args.dtype else None)
     if args.json:
         changed = {"tensors": [*plan.matrices, *plan.whole], "skipped": plan.skipped}

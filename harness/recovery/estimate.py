@@ -22,13 +22,7 @@ class Cost(NamedTuple):
 
 
 def estimate(plan: Plan, target: Checkpoint, itemsize: int | None = None) -> Cost:
-    """The cost of a plan.
-
-    Args:
-        plan: what changes
-        target: the checkpoint to change
-        itemsize: bytes of an element of the output; None: as in the target
-    """
+    """The cost of a plan; `itemsize`: bytes of an element of the output, by default as in the target."""
     weights = sum(prod(s.shape) * itemsize if itemsize else s.stop - s.start for s in target.tensors.values())
     matrices = sum(len(parts) for parts in plan.matrices.values())
     return Cost(matrices, len(plan.whole), len(plan.skipped), weights * len(plan.recipes))
@@ -42,11 +36,9 @@ def checkpoint_from_config(folder: Path) -> Checkpoint:
     config = read_config(folder)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
-    itemsize = 4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2
-    kind = {2: "BF16", 4: "F32"}[itemsize]
-    tied = (
-        set(getattr(model, "_tied_weights_keys", None) or ()) if config.get("tie_word_embeddings") else set()
-    )
+    is_wide = config.get("dtype", config.get("torch_dtype")) == "float32"
+    kind, itemsize = ("F32", 4) if is_wide else ("BF16", 2)
+    tied = (getattr(model, "_tied_weights_keys", None) or ()) if config.get("tie_word_embeddings") else ()
     tensors = {
         name: StoredTensor(kind, tuple(tensor.shape), "", 0, tensor.numel() * itemsize)
         for name, tensor in model.state_dict().items()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from points24.harness.checkpoints.read import FLOATS, Checkpoint, StoredTensor
-from points24.harness.recovery.architecture import Family, Matrix
+from points24.harness.recovery.architecture import Family, Matrix, text_config
 from points24.harness.recovery.recipe import Recipe
 from points24.tasks.errors import InputError
 
@@ -26,20 +25,12 @@ class Plan:
 
 
 def make_plan(
-    source: Mapping[str, StoredTensor],
+    source: Checkpoint,
     target: Checkpoint,
     family: Family,
-    config: Mapping[str, Any],
     recipes: Sequence[Recipe],
 ) -> Plan:
     """Decide what happens to every tensor of the target.
-
-    Args:
-        source: the tensors of the source
-        target: the checkpoint to change
-        family: how both name their tensors
-        config: the part of config.json that describes the language model
-        recipes: what to make
 
     Raises:
         InputError: a layer or module that the model does not have, or nothing to change.
@@ -49,6 +40,7 @@ def make_plan(
     if not count:
         raise InputError(f"{target.folder}: no tensor belongs to a layer; give --layer-prefix")
     chosen = [(recipe.method, recipe.layers.layers(count)) for recipe in recipes]
+    config = text_config(target.config)
     parts = {name: family.parts(name, stored.shape, config) for name, stored in target.tensors.items()}
     _check_modules(recipes, {part.module for found in parts.values() for part in found})
 
@@ -56,7 +48,7 @@ def make_plan(
     whole: dict[str, tuple[int, ...]] = {}
     skipped: dict[str, str] = {}
     for name, stored in target.tensors.items():
-        if why := _unfit(source.get(name), stored):
+        if why := _unfit(source.tensors.get(name), stored):
             skipped[name] = why
             continue
         spliced = [
@@ -78,7 +70,7 @@ def make_plan(
 
 def _check_modules(recipes: Sequence[Recipe], modules: set[str]) -> None:
     for recipe in recipes:
-        if unknown := sorted(set(recipe.modules) - modules):
+        if unknown := sorted(set(getattr(recipe.method, "modules", None) or ()) - modules):
             raise InputError(
                 f"modules: this model has no {', '.join(unknown)}; allowed: {', '.join(sorted(modules))}"
             )

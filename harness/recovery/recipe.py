@@ -27,8 +27,6 @@ class Recipe:
     method: Method
     layers: LayerSpec = ALL_LAYERS
 
-    # -- in records and as a folder --------------------------------------------------------------------------
-
     def describe(self) -> dict[str, Any]:
         """The settings that matter for the method, as they are recorded."""
         return {"method": self.method.name, "layers": self.layers.text} | self.method.describe()
@@ -55,8 +53,6 @@ class Recipe:
         text = f"{before} layers {self.layers.text} {after}".rstrip()
         return re.sub(r"[^\w.]+", "-", text.replace("%", "pct").replace("+", "and"))
 
-    # -- in words --------------------------------------------------------------------------------------------
-
     @property
     def label(self) -> str:
         """``directions, top 20% of ranks, first 25% of layers``, ``interpolate 0.5``."""
@@ -71,56 +67,22 @@ class Recipe:
         return ", ".join(filter(None, (self.method.short, layers, self.method.variant))) or "all"
 
     @property
-    def kind(self) -> str:
-        """What is restored (``directions``, ``values``, ``both``), or the baseline's name."""
-        return self.method.kind
-
-    @property
-    def variant(self) -> str:
-        """Other settings in words: modules, taper, paper-scripts."""
-        return self.method.variant
-
-    # -- in numbers ------------------------------------------------------------------------------------------
-
-    @property
-    def is_baseline(self) -> bool:
-        return self.method.is_baseline
-
-    @property
     def ranks(self) -> RankSpec | None:
         """None for a method without ranks."""
         return getattr(self.method, "ranks", None)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """The modules that are asked for by name."""
-        return getattr(self.method, "modules", None) or ()
 
     @property
     def weight(self) -> float | None:
         """None for a method without one."""
         return getattr(self.method, "weight", None)
 
-    @property
-    def rank_share(self) -> float | None:
-        """In (0, 1]; None for a method without ranks, or for a count of ranks."""
-        return self.method.rank_share
-
-    @property
-    def layer_share(self) -> float | None:
-        """In (0, 1]; None for a count or a list of layers."""
-        return self.layers.share
-
 
 def recipes_of(
     *, method: str = DEFAULT, layers: Sequence[str] = (), **settings: Sequence[Any] | bool | None
 ) -> list[Recipe]:
-    """Every combination of the values given; a setting without values has its default.
+    """Every combination of the values given: of the layers, and of each setting of the method.
 
-    Args:
-        method: its name.
-        layers: as for `parse_layers`; all by default.
-        settings: of the method: the values of each, or True for a switch.
+    A setting without values has its default; a switch is given as True.
 
     Raises:
         InputError: a setting that is not the method's, is missing or cannot be read; a recipe given twice.

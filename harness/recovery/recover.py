@@ -18,7 +18,7 @@ from tqdm import tqdm
 from points24.harness.checkpoints.read import Checkpoint, open_checkpoint
 from points24.harness.checkpoints.write import Copy, check_space, left_out
 from points24.harness.files import new_folder
-from points24.harness.recovery.architecture import Family, text_config
+from points24.harness.recovery.architecture import Family
 from points24.harness.recovery.card import model_card
 from points24.harness.recovery.plan import Plan, check_pair, make_plan
 from points24.harness.recovery.recipe import Recipe
@@ -69,33 +69,30 @@ class CheckedPair:
         Raises:
             InputError: see `open_checkpoint`, `check_pair` and `make_plan`.
         """
-        opened = [open_checkpoint(folder) for folder in (source, target, *([base] if base else []))]
-        for other in (opened[0], *opened[2:]):
-            check_pair(other, opened[1], family)
-        plan = make_plan(opened[0].tensors, opened[1], family, text_config(opened[1].config), recipes)
+        b, t = open_checkpoint(source), open_checkpoint(target)
+        ancestor = open_checkpoint(base) if base else None
+        for other in filter(None, (b, ancestor)):
+            check_pair(other, t, family)
+        plan = make_plan(b, t, family, recipes)
         for name, mine in plan.whole.items():
             if needy := [recipes[i].method for i in mine if recipes[i].method.needs_base]:
-                if base is None:
+                if ancestor is None:
                     raise InputError(f"{needy[0].name} needs base, the ancestor of the source")
-                theirs = opened[2].tensors.get(name)
-                if theirs is None or theirs.shape != opened[1].tensors[name].shape:
+                theirs = ancestor.tensors.get(name)
+                if theirs is None or theirs.shape != t.tensors[name].shape:
                     raise InputError(f"{base}: {name} is missing or of another shape")
-        for checkpoint in opened:
+        for checkpoint in filter(None, (b, t, ancestor)):
             checkpoint.verify()
-        return cls(opened[0], opened[1], opened[2] if base else None, plan)
+        return cls(b, t, ancestor, plan)
 
 
 def recover(
-    job: CheckedPair, out: Path, record: dict[str, Any], dtype: str | None, device: torch.device
+    pair: CheckedPair, out: Path, record: dict[str, Any], dtype: str | None, device: torch.device
 ) -> list[dict]:
-    """Write every recipe's checkpoint: `out` itself, or a folder below it for each of several.
+    """Write every recipe's checkpoint: `out`, which must not exist, or a folder below it for each of several.
 
-    Args:
-        job: what to do
-        out: a folder that does not exist
-        record: where this comes from; becomes part of each folder's record
-        dtype: of the output (F32, ...); None: the target's
-        device: where to compute
+    Each folder's record takes over `record`, which says where this comes from. `dtype` is the output's (F32,
+    ...); None keeps the target's.
 
     Returns:
         What was done and what to know about it, one report for each recipe; the folders carry them too.
@@ -104,59 +101,58 @@ def recover(
         InputError: NaN or Inf in a weight, or `out` cannot be written (no room on the disk, say). Nothing is
             left behind.
     """
-    recipes = job.plan.recipes
-    for checkpoint in (job.source, job.target):
+    recipes = pair.plan.recipes
+    for checkpoint in (pair.source, pair.target):
         if out.resolve().is_relative_to(checkpoint.folder):
             raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
-    check_space(job.target, out, len(recipes), dtype)
-    reports = [new_report(job, recipe) for recipe in recipes]
+    check_space(pair.target, out, len(recipes), dtype)
+    reports = [new_report(pair, recipe) for recipe in recipes]
     with new_folder(out) as partial:
         folders = [partial] if len(recipes) == 1 else [partial / recipe.name for recipe in recipes]
-        copies = [Copy(job.target, folder, dtype) for folder in folders]
-        names = [n for n in job.target.tensors if n in job.plan.matrices or n in job.plan.whole]
+        copies = [Copy(pair.target, folder, dtype) for folder in folders]
+        names = [n for n in pair.target.tensors if n in pair.plan.matrices or n in pair.plan.whole]
         for name in tqdm(names, "recover", unit="tensor", disable=None):
-            change(job, name, dict(enumerate(copies)), reports, device=device)
+            change(pair, name, dict(enumerate(copies)), dict(enumerate(reports)), device=device)
         for copy, report in zip(copies, reports, strict=True):
             report["summary"] = summary(report["matrices"])
             copy.finish(record | report, model_card(record, report))
     return reports
 
 
-def change(  # noqa: PLR0913 — a job, a part of it, and how
-    job: CheckedPair,
+def change(  # noqa: PLR0913 — a pair, a part of it, and how
+    pair: CheckedPair,
     name: str,
     sinks: Mapping[int, Sink],
-    reports: Sequence[dict],
+    reports: Mapping[int, dict],
     *,
     device: torch.device,
     factors_of: Factorise = factorise,
 ) -> None:
-    """Make the changes of some recipes to one tensor.
+    """Make the changes of some recipes to the tensor of that name.
 
-    Args:
-        job: what to do
-        name: of the tensor
-        sinks: number of a recipe -> what takes its changes; the other recipes are left out
-        reports: of every recipe of the job; facts about each matrix are added to those of these recipes
-        device: where to compute
-        factors_of: factorises a matrix
+    `sinks` has what takes the changes of each of these recipes, by the recipe's number. Facts about each
+    matrix are added to the recipe's report.
 
     Raises:
         InputError: NaN or Inf in a weight.
     """
     parts = [
         (part, mine)
-        for part, wanted in job.plan.matrices.get(name, ())
+        for part, wanted in pair.plan.matrices.get(name, ())
         if (mine := [i for i in wanted if i in sinks])
     ]
-    whole = [i for i in job.plan.whole.get(name, ()) if i in sinks]
+    whole = [i for i in pair.plan.whole.get(name, ()) if i in sinks]
     if not whole and not parts:
         return
-    target, source = job.target.read(name), job.source.read(name)
-    if torch.equal(target, source) and job.base is None:
+    target, source = pair.target.read(name), pair.source.read(name)
+    if torch.equal(target, source) and pair.base is None:
         return  # the target's values are there already
     for i in whole:
-        changed = _new_tensor(job, job.plan.recipes[i], name, source, target)
+        method = pair.plan.recipes[i].method
+        base = pair.base.read(name) if pair.base and method.needs_base else None
+        changed = method.new_tensor(source, target, base)
+        if not torch.isfinite(changed).all():
+            raise InputError(f"{name}: NaN or infinite elements")
         sinks[i].write(name, changed.to(sinks[i].dtype(name)))
     for part, mine in parts:
         t, b = part.matrix(target).to(device), part.matrix(source).to(device)
@@ -167,12 +163,12 @@ def change(  # noqa: PLR0913 — a job, a part of it, and how
 
         try:
             dtype = sinks[mine[0]].dtype(name)
-            cuts = {i: job.plan.recipes[i].method.cut(min(t.shape)) for i in mine}
+            cuts = {i: pair.plan.recipes[i].method.cut(min(t.shape)) for i in mine}
             facts = _splice(b, t, cuts, dtype=dtype, put=put, factors_of=factors_of)
         except ValueError as e:
             raise InputError(f"{name}: {e}") from e
+        place = {"tensor": part.tensor, "module": part.module, "layer": part.layer}
         for i in mine:
-            place = {"tensor": part.tensor, "module": part.module, "layer": part.layer}
             reports[i]["matrices"].append(place | facts[i])
 
 
@@ -203,9 +199,9 @@ def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
             for i in sharing[ours[cut]]:
                 put(i, *part)
 
-        pair = Factored(b, factors[0]), Factored(t, factors[1])
-        made = splice(*pair, ours, dtype, put_shared) if ours else []
-        changes |= dict(zip(ours, made, strict=True))
+        if ours:
+            made = splice(Factored(b, factors[0]), Factored(t, factors[1]), ours, dtype, put_shared)
+            changes |= dict(zip(ours, made, strict=True))
         for cut in (cut for cut in sharing if cut.paper_scripts):
             result, changes[cut] = splice_like_paper_scripts(b, t, cut, dtype)
             for i in sharing[cut] if changes[cut].edit > 0 else ():
@@ -242,14 +238,6 @@ def _factors(matrix: Tensor, ranks: Interval, whose: str, factors_of: Factorise)
         raise ValueError(f"{e} in the {whose}") from e
 
 
-def _new_tensor(job: CheckedPair, recipe: Recipe, name: str, source: Tensor, target: Tensor) -> Tensor:
-    base = job.base.read(name) if job.base and recipe.method.needs_base else None
-    result = recipe.method.new_tensor(source, target, base)
-    if not torch.isfinite(result).all():
-        raise InputError(f"{name}: NaN or infinite elements")
-    return result
-
-
 def _gaps(cut: Cut, source: Factors, target: Factors) -> list[dict[str, Any]]:
     """The relative gap between the singular values at each cut: (s[k-1] - s[k]) / s[k-1]."""
     ranks = len(target.values)
@@ -263,13 +251,13 @@ def _gaps(cut: Cut, source: Factors, target: Factors) -> list[dict[str, Any]]:
     return gaps
 
 
-def new_report(job: CheckedPair, recipe: Recipe) -> dict[str, Any]:
+def new_report(pair: CheckedPair, recipe: Recipe) -> dict[str, Any]:
     """What is known of a recipe before anything is done."""
     return {
         "recipe": recipe.describe() | {"name": recipe.name},
         "matrices": [],
-        "skipped": dict(job.plan.skipped),
-        "left_out": left_out(job.target),
+        "skipped": dict(pair.plan.skipped),
+        "left_out": left_out(pair.target),
     }
 
 

@@ -18,17 +18,17 @@ from points24.harness.recovery.recover import CheckedPair, Factorise, change, ne
 
 
 class RecoveredWeights:
-    """What one recipe of a job makes of the target.
+    """What one recipe of a pair makes of the target.
 
     Attributes:
         report: what was done and what to know about it, complete once `tensors` is exhausted.
     """
 
-    def __init__(self, job: CheckedPair, number: int, device: torch.device, factors_of: Factorise):
+    def __init__(self, pair: CheckedPair, number: int, device: torch.device, factors_of: Factorise):
         """The recipe of that number; `device` is where to compute, `factors_of` factorises a matrix."""
-        self._job, self._number = job, number
+        self._pair, self._number = pair, number
         self._device, self._factors_of = device, factors_of
-        self.folder = job.target.folder
+        self.folder = pair.target.folder
         """Whose config.json and tokenizer it has."""
         self.report: dict[str, Any] = {}
         self._digest: str | None = None
@@ -48,8 +48,8 @@ class RecoveredWeights:
         Raises:
             InputError: NaN or Inf in a weight.
         """
-        target = self._job.target
-        reports = [new_report(self._job, recipe) for recipe in self._job.plan.recipes]
+        target = self._pair.target
+        report = new_report(self._pair, self._pair.plan.recipes[self._number])
         digests = {}
         for file in target.files:
             stored = [(name, place) for name, place in target.tensors.items() if place.file == file]
@@ -57,11 +57,10 @@ class RecoveredWeights:
             with (target.folder / file).open("rb") as stream:
                 digest.update(stream.read(min(place.start for _, place in stored)))
             for name, _ in sorted(stored, key=lambda item: item[1].start):
-                tensor = self._recovered(name, reports)
+                tensor = self._recovered(name, report)
                 if tensor.numel():
                     digest.update(tensor.flatten().view(torch.uint8).numpy().data)
                 yield name, tensor
-        report = reports[self._number]
         self.report = report | {"summary": summary(report["matrices"])}
         self._digest = joined_digest({file: digest.hexdigest() for file, digest in digests.items()})
 
@@ -71,9 +70,9 @@ class RecoveredWeights:
         Raises:
             InputError: it exists, or cannot be written (no room on the disk, say). Nothing is left behind.
         """
-        check_space(self._job.target, out, 1)
+        check_space(self._pair.target, out, 1)
         with new_folder(out) as partial:
-            copy = Copy(self._job.target, partial)
+            copy = Copy(self._pair.target, partial)
             for name, tensor in self.tensors():
                 copy.write(name, tensor)
             copy.finish(record | self.report, model_card(record, self.report))
@@ -84,10 +83,10 @@ class RecoveredWeights:
         self.write(out, {"source": "", "target": str(self.folder), "command": ""})
         return out
 
-    def _recovered(self, name: str, reports: list[dict]) -> Tensor:
-        patch = _Patch(self._job.target.read(name))
-        sinks = {self._number: patch}
-        change(self._job, name, sinks, reports, device=self._device, factors_of=self._factors_of)
+    def _recovered(self, name: str, report: dict[str, Any]) -> Tensor:
+        patch, number = _Patch(self._pair.target.read(name)), self._number
+        sinks, reports = {number: patch}, {number: report}
+        change(self._pair, name, sinks, reports, device=self._device, factors_of=self._factors_of)
         return patch.tensor
 
 

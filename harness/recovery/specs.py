@@ -102,9 +102,6 @@ class RankSpec:
         return tuple(i for i in ((0, top), (ranks - tail, ranks)) if i[0] < i[1])
 
 
-ALL_RANKS = RankSpec("all", ())
-
-
 def parse_ranks(given: str | int) -> RankSpec:
     """Read ``top 20%``, ``tail 5%``, ``top 20% + tail 5%``, ``top 128`` or ``all``.
 
@@ -113,7 +110,7 @@ def parse_ranks(given: str | int) -> RankSpec:
     """
     words = str(given).strip().lower()
     if words == "all":
-        return ALL_RANKS
+        return RankSpec("all", ())
     parts = []
     for part in words.split("+"):
         end, _, amount = part.strip().partition(" ")

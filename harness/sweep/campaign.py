@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,17 +25,13 @@ from points24.tasks.verdict import STRICT
 
 
 class Outcome(NamedTuple):
-    """What a campaign has done.
-
-    Attributes:
-        jobs: every job.
-        records: of the jobs that are done, in their order.
-        failed: job -> the error in one line.
-    """
+    """What a campaign has done."""
 
     jobs: list[Job]
     records: list[Record]
+    """Of the jobs that are done, in their order."""
     failed: dict[Job, str]
+    """Job -> the error in one line."""
 
 
 def conduct(config: ScoringConfig) -> Outcome:
@@ -81,12 +78,11 @@ def _conducted(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> 
 def _gathered(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> Outcome:
     done = [job for job in jobs if results.is_done(job)]
     records = [record for job in done for record in results.records(job)]
-    (results.folder / "records").mkdir(exist_ok=True)
     add_records(results.folder / "records" / "records.jsonl", records)
     failed = {job: _why(results.error(job)) for job in jobs if not results.is_done(job)}
     if isinstance(config, SweepConfig) and config.keep == "all":
         keep_jobs(config, done)
-    if isinstance(config, SweepConfig) and config.keep == "best" and not failed:
+    elif isinstance(config, SweepConfig) and config.keep == "best" and not failed:
         keep_jobs(config, best_jobs(done, results))
     if not failed:
         shutil.rmtree(results.factors, ignore_errors=True)
@@ -100,11 +96,11 @@ def best_jobs(jobs: Sequence[Job], results: Results) -> list[Job]:
     """
     best = []
     for pair in dict.fromkeys(job.pair for job in jobs if job.pair):
-        wins: dict[int | None, int] = {}
+        wins: Counter[int | None] = Counter()
         for job in (job for job in jobs if job.pair == pair):
             strict = [r for r in results.records(job) if r.filter == STRICT]
             deciding = next((r for r in strict if r.rule == "ood"), strict[0])
-            wins[job.recipe] = wins.get(job.recipe, 0) + deciding.k
+            wins[job.recipe] += deciding.k
         chosen = max(wins, key=wins.__getitem__)
         best.append(next(job for job in jobs if (job.pair, job.recipe) == (pair, chosen)))
     return best

@@ -57,17 +57,10 @@ def print_records(records: list[Record], as_json: bool) -> None:
             print(record.line())
         return
     headers = ["model", "task", "filter", "correct", "acc %", "95 %"]
-    rows = [
-        [
-            r.model,
-            r.task,
-            r.filter,
-            f"{r.k}/{r.n}",
-            formats.percent(r.k / r.n),
-            formats.interval(interval_of(r)),
-        ]
-        for r in records
-    ]
+    rows = []
+    for r in records:
+        accuracy = f"{r.k}/{r.n}", formats.percent(r.k / r.n), formats.interval(interval_of(r))
+        rows.append([r.model, r.task, r.filter, *accuracy])
     print(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
 
 
@@ -94,15 +87,9 @@ def _run(args: argparse.Namespace) -> int:
     from points24.harness.sweep.config import EvalConfig
 
     names = ("models", "engine", "device", "limit", "apply_chat_template", "fresh_engine")
-    settings = (
-        {name: getattr(args, name) for name in names}
-        | {
-            "output_dir": args.output_path,
-            "tasks": args.tasks.split(","),
-            "batch_size": int(args.batch_size) if args.batch_size.isdigit() else args.batch_size,
-        }
-        | read_settings(None, [f"seeds=[{args.seeds}]"])
-    )
+    settings = {name: getattr(args, name) for name in names}
+    settings |= {"output_dir": args.output_path, "tasks": args.tasks.split(",")}
+    settings |= read_settings(None, [f"batch_size={args.batch_size}", f"seeds=[{args.seeds}]"])
     settings |= {name: _pairs(name, getattr(args, name)) for name in ("model_args", "gen_kwargs", "metadata")}
     outcome = conducted(configured(EvalConfig, settings), args)
     if outcome is None:
@@ -139,9 +126,9 @@ def _sweep(args: argparse.Namespace) -> int:
     from points24.harness.sweep.config import SweepConfig
     from points24.harness.sweep.leaderboard import build_leaderboard
 
-    flags = {name: getattr(args, name) for name in ("executor", "workers")}
+    seeds = None if args.seeds is None else f"[{args.seeds}]"
+    flags = {"executor": args.executor, "workers": args.workers, "seeds": seeds}
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
-    given += [] if args.seeds is None else [f"seeds=[{args.seeds}]"]
     recipe = config_file(args.recipe)
     section = "sweep" if "sweep" in read_settings(recipe) else None
     config = load_config(SweepConfig, recipe, [*args.overrides, *given], section)

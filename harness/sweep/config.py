@@ -43,11 +43,9 @@ class ScoringConfig(EngineConfig):
             raise InputError(f"engine: expected {' or '.join(ENGINES)}, found {self.engine!r}")
         if not self.tasks:
             raise InputError("tasks: expected at least one, found none")
-        for name, least in (("workers", 1), ("retries", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}: expected at least {least}, found {getattr(self, name)}")
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"limit: expected at least 1, found {self.limit}")
+        for name, least in (("workers", 1), ("retries", 0), ("limit", 1)):
+            if (found := getattr(self, name)) is not None and found < least:
+                raise InputError(f"{name}: expected at least {least}, found {found}")
         if self.executor == "local" and (self.workers > 1 or self.executor_args):
             raise InputError("workers and executor_args go with executor slurm or ray")
         sampling = bool(self.gen_kwargs.get("do_sample"))

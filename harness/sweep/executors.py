@@ -82,4 +82,4 @@ def _tell(who: str, error: Any, where: str) -> None:
         line = next(
             (line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__
         )
-        print(f"points24: {who} broke off: {line.strip()[:300]} {where}".rstrip(), file=sys.stderr)
+        print(f"points24: {who} failed: {line.strip()[:300]} {where}".rstrip(), file=sys.stderr)

@@ -25,6 +25,9 @@ from points24.harness.sweep.grid import recipes_in
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import task_version
 
+_DECIDING = ("engine", "model_args", "batch_size", "apply_chat_template", "limit", "gen_kwargs")
+"""The settings that decide outcomes, besides tasks and seed."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -54,23 +57,20 @@ class Pair:
 
 @dataclass(frozen=True)
 class Job:
-    """One model to score.
-
-    Attributes:
-        key: SHA-256 over all that decides its outcomes; the job is done once its folder exists.
-        model: what its records call it.
-        folder: of a stored checkpoint, or the name that a server knows it by.
-        pair: of a recovered checkpoint.
-        recipe: the index of its recipe in the pair.
-        seed: of sampling; None is greedy.
-    """
+    """One model to score."""
 
     key: str
+    """SHA-256 over all that decides its outcomes; the job is done once its folder exists."""
     model: str
+    """What its records call it."""
     folder: Path | None = None
+    """Of a stored checkpoint, or the name that a server knows it by."""
     pair: Pair | None = None
+    """Of a recovered checkpoint."""
     recipe: int | None = None
+    """The index of its recipe in the pair."""
     seed: int | None = None
+    """Of sampling; None is greedy."""
 
 
 def jobs_of(config: ScoringConfig) -> list[Job]:
@@ -84,11 +84,10 @@ def jobs_of(config: ScoringConfig) -> list[Job]:
             raise InputError(f"tasks: no task {task!r}; points24 tasks lists them")
     _content.cache_clear()  # a folder may hold something else by now
     if isinstance(config, SweepConfig):
-        jobs = list(_sweep(config))
-    elif isinstance(config, EvalConfig):
-        jobs = list(_stored(config, dict(_located(config, name) for name in config.models)))
+        jobs = _sweep(config)
     else:
-        raise TypeError(type(config).__name__)
+        assert isinstance(config, EvalConfig)
+        jobs = _stored(config, dict(_located(config, name) for name in config.models))
     different = {job.key: job for job in jobs}  # a checkpoint of two pairs is one job
     names: dict[tuple[str, int | None], str] = {}
     for job in different.values():
@@ -99,29 +98,28 @@ def jobs_of(config: ScoringConfig) -> list[Job]:
 
 def shares_of(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
     """The jobs in about as many shares as workers. Each share has one pair, whose factors it needs alone."""
-    shares: dict[Any, list[Job]] = {}
+    shares: dict[Pair | None, list[Job]] = {}
     for job in jobs:
         shares.setdefault(job.pair, []).append(job)
-    split = ceil(workers / len(shares)) if shares else 1
     found = []
     for share in shares.values():
-        size = ceil(len(share) / split)
+        size = ceil(len(share) / ceil(workers / len(shares)))
         found += [share[i : i + size] for i in range(0, len(share), size)]
     return found
 
 
 def _sweep(config: SweepConfig) -> Iterable[Job]:
-    recipes = recipes_in(config.grid)
+    recipes = tuple(recipes_in(config.grid))
+    needy = [recipe.method.name for recipe in recipes if recipe.method.needs_base]
     recovered = []
     stored: dict[Path, str] = {}
     tasks = asked(config.tasks, config.metadata)
     for names in config.pairs:
         found = [_located(config, names[part]) for part in ("source", "target", "base") if part in names]
-        folders, given = [folder for folder, _ in found], tuple(name for _, name in found)
+        folders, given = zip(*found, strict=True)
         base = folders[2] if "base" in names else None
-        pair = Pair(folders[0], folders[1], base, tuple(recipes), config.layer_prefix, given)
-        needy = [recipe.method.name for recipe in recipes if recipe.method.needs_base]
-        if pair.base is None and needy:
+        pair = Pair(folders[0], folders[1], base, recipes, config.layer_prefix, given)
+        if needy and base is None:
             raise InputError(f"pairs: {needy[0]} needs base, the ancestor of the source")
         pair.open()  # refuses now what would fail later
         stored |= dict(found[:2])
@@ -156,17 +154,7 @@ def _located(config: ScoringConfig, name: str) -> tuple[Path, str]:
 
 
 def _key(config: ScoringConfig, tasks: Mapping[str, Any], seed: int | None, what: Mapping[str, Any]) -> str:
-    settings = {
-        name: getattr(config, name)
-        for name in (
-            "engine",
-            "model_args",
-            "batch_size",
-            "apply_chat_template",
-            "limit",
-            "gen_kwargs",
-        )
-    }
+    settings = {name: getattr(config, name) for name in _DECIDING}
     content = json.dumps([what, seed, tasks, settings], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 

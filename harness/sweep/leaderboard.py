@@ -14,16 +14,12 @@ from points24.harness.cli import runnable
 
 
 def build_command(folder: Path) -> list[str]:
-    """The command that builds a leaderboards folder; anybody can give it again."""
+    """The command that builds a leaderboards folder, from its ``records/`` and ``reproduction/``."""
     return ["points24", "leaderboard", "build", "--dir", str(folder)]
 
 
 def build_leaderboard(folder: Path, *, on_stderr: bool = False) -> int:
-    """Print the command and run it.
-
-    Args:
-        folder: with ``records/`` or ``reproduction/``; what is built goes to ``generated/``.
-        on_stderr: print its standard output on standard error, since ours has data.
+    """Print that command and run it; its standard output goes to standard error where ours has data.
 
     Returns:
         The command's exit status.

@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from points24.harness.analysis.formats import percent
@@ -24,6 +23,7 @@ from points24.harness.files import discard_partial, json_lines, replacing_folder
 from points24.harness.records.ingest import About
 from points24.harness.records.provenance import command_line, versions
 from points24.harness.records.record import Record, record_of
+from points24.harness.recovery.arguments import device_of
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.recovery.recovered import RecoveredWeights
 from points24.harness.recovery.spectral.factor_store import FactorStore
@@ -80,15 +80,17 @@ def run_jobs(config: ScoringConfig, jobs: Sequence[Job]) -> None:
     worker = _Worker(config, results)
     try:
         for job in tqdm(todo, "jobs", unit="job", disable=not todo):
-            _need_room(results.folder)
+            if not has_room(results.folder):
+                raise no_room(results.folder)
             try:
                 shown = worker.run(job)
             except Exception as e:
-                if is_full(e) or shutil.disk_usage(results.folder).free < _ROOM:
+                if is_full(e) or not has_room(results.folder):
                     raise no_room(results.folder) from e
                 worker.close()  # the failed job may have left the engine in any state
-                _put_error(results.error(job), e)
-                shown = f"failed: {_one_line(e)}"
+                why = _one_line(e)
+                write_text(results.error(job), f"{why}\n\n{''.join(traceback.format_exception(e))}")
+                shown = f"failed: {why}"
             else:
                 results.error(job).unlink(missing_ok=True)
             tqdm.write(f"{job.model}{'' if job.seed is None else f', seed {job.seed}'}: {shown}", sys.stderr)
@@ -177,19 +179,15 @@ class _Worker:
 
     def _new_weights(self, job: Job) -> ModelWeights:
         if job.folder is not None:
-            return (
-                ServedWeights(str(job.folder)) if self.config.engine in SERVERS else FolderWeights(job.folder)
-            )
+            is_served = self.config.engine in SERVERS
+            return ServedWeights(str(job.folder)) if is_served else FolderWeights(job.folder)
         assert job.pair is not None
         assert job.recipe is not None
         assert isinstance(self.config, SweepConfig)
         if self._pair is None or self._pair[0] != job.pair:
             self._pair = job.pair, job.pair.open()
-        wanted = self.config.recover_device
-        is_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
-        return RecoveredWeights(
-            self._pair[1], job.recipe, torch.device("cuda" if is_cuda else "cpu"), self._factors
-        )
+        device = device_of(self.config.recover_device)
+        return RecoveredWeights(self._pair[1], job.recipe, device, self._factors)
 
 
 def _about(job: Job, digest: str | None) -> About:
@@ -200,18 +198,13 @@ def _about(job: Job, digest: str | None) -> About:
     return About(job.model, pair["target"], "recovered", None, digest, recipe)
 
 
-def _put_error(path: Path, error: Exception) -> None:
-    write_text(path, _one_line(error) + "\n\n" + "".join(traceback.format_exception(error)))
-
-
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"[:500]
 
 
-def _need_room(folder: Path) -> None:
-    if shutil.disk_usage(folder).free < _ROOM:
-        raise no_room(folder)
+def has_room(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free >= _ROOM
 
 
 def is_full(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.transforms import offset_copy
 
 from points24.leaderboards.output import writing
 
@@ -29,6 +30,9 @@ DASHED = (0, (4, 1.5))
 SOURCE_STROKE, TARGET_STROKE = (0, (6, 2)), (0, (1, 1.5))
 _CROWDED = 1 / 4
 """Steps crowd at the start where half of them lie in this share of the axis."""
+
+
+SIDES = {"ood": "OOD", "id": "ID"}
 
 
 class Look(NamedTuple):
@@ -57,6 +61,11 @@ def look_of(kind: str) -> Look:
 def heading(axes: Axes, text: str, colour: str = INK) -> None:
     """A panel's title, in bold at its left."""
     axes.set_title(text, loc="left", fontsize=9, fontweight="bold", color=colour)
+
+
+def beside(axes: Axes, points: float) -> Any:
+    """The coordinates of a panel's data, moved to the right by so many points (1/72 inch)."""
+    return offset_copy(axes.transData, fig=axes.figure.get_figure(root=True), x=points, units="points")
 
 
 def sample(label: str, **style: Any) -> Line2D:

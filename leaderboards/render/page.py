@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from points24.harness.analysis import formats
 from points24.harness.analysis.comparison import Difference, Protocol
@@ -64,7 +64,9 @@ class Frame(NamedTuple):
 def page(tables: Sequence[Table]) -> str:
     """The whole page."""
     environment = Environment(
-        loader=FileSystemLoader(_PAGE), autoescape=_escapes, undefined=StrictUndefined, trim_blocks=False
+        loader=FileSystemLoader(_PAGE),
+        autoescape=select_autoescape(["html.jinja"]),
+        undefined=StrictUndefined,
     )
     view = {
         "panels": list(_panels(tables)),
@@ -73,10 +75,6 @@ def page(tables: Sequence[Table]) -> str:
         "notes": wording.notes(),
     }
     return environment.get_template("index.html.jinja").render(view) + "\n"
-
-
-def _escapes(name: str | None) -> bool:
-    return name is not None and name.endswith(".html.jinja")
 
 
 def _table(table: Table) -> dict[str, Any]:
@@ -149,17 +147,20 @@ def _css(share: float) -> str:
 # -- the scatter -----------------------------------------------------------------------------------------
 
 
+_OF_ONE_SIDE: dict[str, Any] = {"task": None, "hand_set": "", "rule": "", "hand_set_digest": None, "n": 0}
+"""What replaces the parts of a protocol in which ID and OOD may differ."""
+
+
 def _panels(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
     """One panel per pair of protocols that differ in ID against OOD alone."""
-    sides: dict[tuple[object, ...], dict[str, Table]] = defaultdict(dict)
+    sides: dict[tuple[str, Protocol], dict[str, Table]] = defaultdict(dict)
     for table in tables:
         if side := _side(table.protocol):
             kind, rule = side
-            sides[(kind, *_common(table.protocol))][rule] = table
-    for (kind, *_), pair in sides.items():
+            sides[kind, table.protocol._replace(**_OF_ONE_SIDE)][rule] = table
+    for (kind, protocol), pair in sides.items():
         if len(pair) == 2 and (points := list(_points(pair["id"], pair["ood"]))):
             frame = Frame()
-            protocol = pair["id"].protocol
             name = protocol.filter or f"reported, {wording.attempts(protocol.attempts)}"
             yield frame._asdict() | {
                 "title": f"{name} ({'every solvable hand' if kind == 'full' else 'the 234 paper deals'})",
@@ -171,18 +172,11 @@ def _panels(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
 
 
 def _side(protocol: Protocol) -> tuple[str, str] | None:
+    """Whether the deals are the ``full`` set or the ``paper`` ones, and the rule, ``id`` or ``ood``."""
     for kind, suffix in (("full", ""), ("paper", "_paper")):
-        for rule in ("id", "ood"):
-            if (protocol.hand_set, protocol.rule) == (rule + suffix, rule):
-                return kind, rule
+        if protocol.rule in ("id", "ood") and protocol.hand_set == protocol.rule + suffix:
+            return kind, protocol.rule
     return None
-
-
-def _common(protocol: Protocol) -> tuple[object, ...]:
-    return (
-        *(protocol.status, protocol.task_version, protocol.target, protocol.template_digest),
-        *(protocol.num_fewshot, protocol.attempts, protocol.filter),
-    )
 
 
 def _points(of_id: Table, of_ood: Table) -> Iterator[tuple[Row, Row]]:

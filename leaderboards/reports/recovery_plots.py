@@ -10,14 +10,16 @@ from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.transforms import offset_copy
 
-from points24.harness.analysis.recovery import Recovered, Recovery, Reference, Score
+from points24.harness.analysis.comparison import Score
+from points24.harness.analysis.recovery import Recovered, Recovery, Reference
 from points24.harness.analysis.summaries import recovery_title
 from points24.leaderboards.render.drawing import (
     INK,
+    SIDES,
     SOURCE_STROKE,
     TARGET_STROKE,
+    beside,
     limits,
     look_of,
     sample,
@@ -35,7 +37,6 @@ _FILLS = ("full", "left", "right", "none")
 _STROKES = {"tail": "--", "last": "--", "top + tail": "-."}
 _ENDS = {"source": SOURCE_STROKE, "target": TARGET_STROKE}
 _SHADE, _SHADE_EDGE = "#f0f1f3", "#9aa0a6"
-_SIDES = {"ood": "OOD", "id": "ID"}
 _DODGE, _SPREAD = 3.0, 14.0
 """Points (1/72 inch) between the series at one x, so that intervals stay visible; and between all of them."""
 _NAMED_UP_TO = 24
@@ -60,7 +61,7 @@ def layers_figure(found: Recovery) -> Figure:
 
 def _curves(found: Recovery, series: Sequence[Series], xlabel: str, beside: Sequence[Series]) -> Figure:
     """OOD above, ID below where it was scored; baselines with a weight in a column of their own."""
-    sides = [side for side in _SIDES if side == "ood" or any(r.id for each in series for _, r in each.points)]
+    sides = [side for side in SIDES if side == "ood" or any(r.id for each in series for _, r in each.points)]
     figure = Figure(figsize=(7.6, 1.4 + 2.2 * len(sides)), layout="constrained")
     figure.suptitle(recovery_title(found), fontsize=9)
     widths = (3, 1) if beside else (3,)
@@ -71,12 +72,13 @@ def _curves(found: Recovery, series: Sequence[Series], xlabel: str, beside: Sequ
         shown = [value for end in _ENDS for value in _reference(row, found, end, side)]
         for axes, lines in zip(row, (series, beside), strict=False):
             shown += _accuracies(axes, found, lines, side)
-        row[0].set_ylabel(f"{_SIDES[side]} accuracy, %")
+        row[0].set_ylabel(f"{SIDES[side]} accuracy, %")
         row[0].set_ylim(*limits(shown, from_zero=side == "ood"))
     below = grid[-1]
     below[0].set_xlabel(xlabel)
     if any(100 * x < _CROWDED for each in series for x, _ in each.points):
-        below[0].set_xscale("function", functions=(_signed_root, _signed_square))
+        roots = lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * np.square(x)
+        below[0].set_xscale("function", functions=roots)
         below[0].set_xticks(_TICKS)
         below[0].set_xlim(-0.1, 106)
     else:
@@ -86,14 +88,6 @@ def _curves(found: Recovery, series: Sequence[Series], xlabel: str, beside: Sequ
         below[1].set_xlim(-0.15, 1.15)
     figure.legend(handles=_handles([*series, *beside]), loc="outside right center")
     return figure
-
-
-def _signed_root(x: Any) -> Any:
-    return np.sign(x) * np.sqrt(np.abs(x))
-
-
-def _signed_square(x: Any) -> Any:
-    return np.sign(x) * np.square(x)
 
 
 def _reference(row: Sequence[Axes], found: Recovery, end: str, side: str) -> list[float]:
@@ -113,16 +107,13 @@ def _accuracies(axes: Axes, found: Recovery, series: Sequence[Series], side: str
     shown = []
     dodge = min(_DODGE, _SPREAD / max(1, len(series)))
     for number, each in enumerate(series):
-        points = [(x if _has_weight(each) else 100 * x, s) for x, r in each.points if (s := _of(r, side))]
+        scale = 100 if each.recipe.weight is None else 1
+        points = [(scale * x, score) for x, r in each.points if (score := _of(r, side))]
         if not points:
             continue
         look = look_of(each.kind)
         shift = dodge * (number - (len(series) - 1) / 2)
-        figure = axes.figure.get_figure(root=True)
-        style: dict[str, Any] = {
-            "color": look.colour,
-            "transform": offset_copy(axes.transData, fig=figure, x=shift, units="points"),
-        }
+        style: dict[str, Any] = {"color": look.colour, "transform": beside(axes, shift)}
         axes.errorbar(
             [x for x, _ in points],
             [100 * score.share for _, score in points],
@@ -148,7 +139,7 @@ def _line(
     """
     line = list(points)
     source, target = _of(found.source, side), _of(found.target, side)
-    if _ends_at_source(each):
+    if each.recipe.method.ends_at_source:
         if source and line[-1][0] < 1:
             line.append((1, 100 * source.share))
     elif len(line) == 1:
@@ -160,7 +151,7 @@ def _handles(series: Sequence[Series]) -> list[Any]:
     handles: list[Any] = []
     for each in series:
         look = look_of(each.kind)
-        has_line = len(each.points) > 1 or _ends_at_source(each)
+        has_line = len(each.points) > 1 or each.recipe.method.ends_at_source
         style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "ms": 5}
         style |= {"fillstyle": _fill(each, series), "markerfacecoloralt": "white"}
         handles.append(sample(each.label, ls=_stroke(each) if has_line else "", **style))
@@ -175,14 +166,6 @@ def _stroke(each: Series) -> Any:
 def _fill(each: Series, series: Sequence[Series]) -> Any:
     variants = list(dict.fromkeys(s.variant for s in series if s.kind == each.kind))
     return _FILLS[variants.index(each.variant) % len(_FILLS)]
-
-
-def _has_weight(each: Series) -> bool:
-    return each.points[0][1].recipe.weight is not None
-
-
-def _ends_at_source(each: Series) -> bool:
-    return each.points[0][1].recipe.method.ends_at_source
 
 
 def _of(point: Reference | Recovered, side: str) -> Score | None:
@@ -202,7 +185,7 @@ def front_figure(found: Recovery) -> Figure:
     points: list[tuple[Reference | Recovered, str, str]] = [
         (found.source, "source", "source"),
         (found.target, "target", "target"),
-        *((r, r.recipe.kind, r.recipe.short) for r in found.checkpoints),
+        *((r, r.recipe.method.kind, r.recipe.short) for r in found.checkpoints),
     ]
     points = [point for point in points if point[0].id]
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from points24.harness.analysis.recovery import Recovered, Recovery
+from points24.harness.recovery.recipe import Recipe
 
 KINDS = ("directions", "values", "both", "reset", "interpolate", "task-arithmetic")
 """What a recipe restores, or a baseline's method, in the order of a legend."""
@@ -27,22 +28,27 @@ class Series:
     points: tuple[tuple[float, Recovered], ...]
     """By x, a share or a weight in 0 … 1; ascending."""
 
+    @property
+    def recipe(self) -> Recipe:
+        """Of the first point; the others differ in x alone."""
+        return self.points[0][1].recipe
+
 
 def ranks_series(found: Recovery) -> list[Series]:
     """Spectral recipes over all layers, by their share of the ranks: a line per kind and end."""
-    chosen = [r for r in found.checkpoints if not r.recipe.is_baseline and r.recipe.layer_share == 1]
-    return _series(chosen, lambda r: r.recipe.rank_share, _rank_end)
+    chosen = [r for r in found.checkpoints if not r.recipe.method.is_baseline and r.recipe.layers.share == 1]
+    return _series(chosen, lambda r: r.recipe.method.rank_share, _rank_end)
 
 
 def layers_series(found: Recovery) -> list[Series]:
     """Recipes that restore whole layers, by their share of the layers: a line per kind and end."""
     chosen = [r for r in found.checkpoints if r.recipe.method.restores_whole_layers]
-    return _series(chosen, lambda r: r.recipe.layer_share, lambda r: r.recipe.layers.end or "")
+    return _series(chosen, lambda r: r.recipe.layers.share, lambda r: r.recipe.layers.end or "")
 
 
 def weight_series(found: Recovery) -> list[Series]:
     """Baselines over all layers, by their weight."""
-    chosen = [r for r in found.checkpoints if r.recipe.is_baseline and r.recipe.layer_share == 1]
+    chosen = [r for r in found.checkpoints if r.recipe.method.is_baseline and r.recipe.layers.share == 1]
     return _series(chosen, lambda r: r.recipe.weight, lambda _: "")
 
 
@@ -73,21 +79,18 @@ def _series(
     end: Callable[[Recovered], str],
 ) -> list[Series]:
     """A series per kind, variant and end. Full restoration (x = 1) has no end: it closes every line."""
-    groups: dict[tuple[str, str], dict[str, list[tuple[float, Recovered]]]] = defaultdict(dict)
-    whole: dict[tuple[str, str], list[tuple[float, Recovered]]] = defaultdict(list)
+    groups: dict[tuple[str, str], dict[str | None, list[tuple[float, Recovered]]]]
+    groups = defaultdict(lambda: defaultdict(list))
     for each in checkpoints:
-        if (at := x(each)) is None:
-            continue
-        key = each.recipe.kind, each.recipe.variant
-        if at == 1:
-            whole[key].append((at, each))
-        else:
-            groups[key].setdefault(end(each), []).append((at, each))
+        if (at := x(each)) is not None:
+            lines = groups[each.recipe.method.kind, each.recipe.method.variant]
+            lines[None if at == 1 else end(each)].append((at, each))
     found = []
-    for kind, variant in sorted({*groups, *whole}, key=lambda key: (kind_order(key[0]), key)):
-        lines = groups.get((kind, variant), {"": []})
-        for name in sorted(lines, key=_ENDS.index):
+    for kind, variant in sorted(groups, key=lambda key: (kind_order(key[0]), key)):
+        lines = groups[kind, variant]
+        whole = lines.pop(None, [])
+        for name in [each for each in _ENDS if each in (lines or ("",))]:
             label = ", ".join(filter(None, (kind, name, variant)))
-            points = sorted([*lines[name], *whole[kind, variant]], key=lambda point: point[0])
+            points = sorted([*lines.get(name, []), *whole], key=lambda point: point[0])
             found.append(Series(label, kind, variant, name, tuple(points)))
     return found

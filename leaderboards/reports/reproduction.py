@@ -12,25 +12,17 @@ from points24.harness.experiment.manifest import Seed
 from points24.harness.experiment.measures import Measure, Reproduction
 from points24.harness.experiment.values import Value, accuracy, plain_hands, verdict_share
 from points24.harness.records.record import Record
-from points24.leaderboards.figures import (
-    DRIFT,
-    FIGURES,
-    FORMAT,
-    OVERVIEW,
-    RECOVERIES,
-    reproduction_figures,
-)
+from points24.leaderboards.figures import DRIFT, FIGURES, OVERVIEW, RECOVERIES, reproduction_figures
 from points24.leaderboards.render.tables import escape, markdown_table
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _ALT = {
-    OVERVIEW: "ID accuracy, OOD accuracy and the share of wrong_rule over the SFT steps, with the final "
-    "checkpoints of PPO and the recovered ones",
-    FORMAT: "strict-match and flexible-extract over the SFT steps",
+    OVERVIEW: "ID and OOD accuracy (strict-match and flexible-extract) and the share of wrong_rule over the "
+    "SFT steps, with the final checkpoints of PPO and the recovered ones",
     DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
     RECOVERIES: "OOD and ID accuracy of every recovered checkpoint",
 }
-_FIGURE_OF = {"0": FORMAT, "2a": DRIFT, "3a": RECOVERIES}
+_FIGURE_OF = {"2a": DRIFT, "3a": RECOVERIES}
 """The label of a finding's first claim -> the figure that belongs to the finding."""
 _UNITS = {"points": "points", "percent": "%", "number": ""}
 _UNKNOWN, _UNDEFINED = "not measured", "not defined"
@@ -134,14 +126,7 @@ def _means(claim: Claim) -> str:
     shown = [m for m in (*claim.decides, *claim.context) if m in claim.decides or m.mean is not None]
     if all(len(measure.values) == 1 for measure in shown):
         return markdown_table(["", "over the deals"], [[_name(m, claim), _mean(m)] for m in shown])
-    rows = [
-        [
-            _name(measure, claim),
-            _with_bounds(measure, measure.over_seeds),
-            _bounds(measure.over_deals, measure.unit),
-        ]
-        for measure in shown
-    ]
+    rows = [[_name(m, claim), _with_bounds(m, m.over_seeds), _bounds(m.over_deals, m.unit)] for m in shown]
     return markdown_table(["", "mean, over the seeds", "over the deals"], rows)
 
 
@@ -248,12 +233,10 @@ def _by_seed(claim: Claim, seeds: Sequence[Seed]) -> str:
 
 
 def _recipes(found: Reproduction) -> list[str]:
-    rows = []
-    for label in found.recipes():
-        ood, share, of_id = of_recipe(found, label)
-        rows.append([escape(label), _accuracy(ood), _mean(share), _mean(of_id)])
-    if not rows:
+    if not (labels := found.recipes()):
         return []
+    every = [(label, *of_recipe(found, label)) for label in labels]
+    rows = [[escape(name), _accuracy(ood), _mean(share), _mean(of_id)] for name, ood, share, of_id in every]
     return [
         "### Every recipe",
         "The best on OOD first. The same deals rank and measure them, which flatters the first a little.",
@@ -280,9 +263,10 @@ def _run_time(found: Reproduction) -> list[str]:
 
 def _accuracy(measure: Measure) -> str:
     """An accuracy's mean and interval, which lies within 0 and 100 %."""
-    interval = measure.interval
-    bounds = interval and Interval(max(0.0, interval.low), min(1.0, interval.high))
-    return "" if measure.mean is None else _cell(Value(measure.mean, bounds), "percent")
+    if measure.mean is None:
+        return ""
+    bounds = measure.interval and Interval(max(0.0, measure.interval.low), min(1.0, measure.interval.high))
+    return _cell(Value(measure.mean, bounds), "percent")
 
 
 def _mean(measure: Measure, *, with_unit: bool = False) -> str:
@@ -294,9 +278,9 @@ def _with_bounds(measure: Measure, interval: Interval | None, *, with_unit: bool
     if measure.mean is None:
         is_measured = any(value is not None for value in measure.values)
         return _UNDEFINED if is_measured else _UNKNOWN
-    unit = f" {_UNITS[measure.unit]}" if with_unit and _UNITS[measure.unit] else ""
-    bounds = _bounds(interval, measure.unit)
-    return f"{_number(measure.mean, measure.unit)}{unit}{' ' * bool(bounds)}{bounds}"
+    unit = _UNITS[measure.unit] if with_unit else ""
+    parts = _number(measure.mean, measure.unit), unit, _bounds(interval, measure.unit)
+    return " ".join(filter(None, parts))
 
 
 def _cell(value: Value | None, unit: str) -> str:
@@ -304,25 +288,21 @@ def _cell(value: Value | None, unit: str) -> str:
         return ""
     if value.is_unbounded:
         return _UNDEFINED
-    bounds = _bounds(value.interval, unit)
-    return f"{_number(value.share, unit)}{' ' * bool(bounds)}{bounds}"
+    return " ".join(filter(None, (_number(value.share, unit), _bounds(value.interval, unit))))
 
 
 def _bounds(found: Interval | None, unit: str) -> str:
     """An interval; none of zero width, which would claim a certainty that a finite sample cannot give."""
-    return (
-        ""
-        if found is None or found.low == found.high
-        else escape(f"[{_number(found.low, unit)}, {_number(found.high, unit)}]")
-    )
+    if found is None or found.low == found.high:
+        return ""
+    return escape(f"[{_number(found.low, unit)}, {_number(found.high, unit)}]")
 
 
 def _number(share: float, unit: str) -> str:
     if unit == "points":
         return formats.points(share)
     text = f"{share:+.3f}" if unit == "number" else formats.percent(share)
-    text = text.replace("-", formats.MINUS)
-    return text[1:] if text.strip(f"+{formats.MINUS}0.") == "" and text[0] in f"+{formats.MINUS}" else text
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", formats.MINUS)
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import offset_copy
 
 from points24.harness.analysis.recovery import Recovered
 from points24.harness.analysis.statistics import t_interval
@@ -20,14 +19,16 @@ from points24.harness.experiment.findings import RECIPES
 from points24.harness.experiment.manifest import TENTHS, Drift
 from points24.harness.experiment.measures import Reproduction
 from points24.harness.records.record import Record
-from points24.leaderboards.figures import DRIFT, FORMAT, OVERVIEW, RECOVERIES
+from points24.leaderboards.figures import DRIFT, OVERVIEW, RECOVERIES
 from points24.leaderboards.render.drawing import (
     COLOURS,
     DASHED,
     GREY,
     INK,
+    SIDES,
     SOURCE_STROKE,
     TARGET_STROKE,
+    beside,
     heading,
     limits,
     look_of,
@@ -38,7 +39,6 @@ from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _FAINT, _THIN, _BOLD = 0.4, 0.8, 2.0
 _WRONG_RULE = "#d95f02"
-_SIDES = {"ood": "OOD", "id": "ID"}
 _RULES = {
     "id": "ID: J, Q, K = 10, the rule of the training",
     "ood": "OOD: J, Q, K = 11, 12, 13, as the prompt says",
@@ -81,40 +81,40 @@ def _mean(seeds: Sequence[Points]) -> tuple[list[int], list[float]]:
     return common, [fmean(each[step] for each in seeds) for step in common]
 
 
-def _marks(axes: Axes, shares: Sequence[float], place: int, kind: str, *, upright: bool) -> None:
-    """The accuracies of one recipe: a small mark per seed and a large one for the mean."""
+def _marks(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: str, *, upright: bool) -> None:
+    """The accuracies of each recipe, a column (upright) or a row each: a small mark per seed, a large mean.
 
-    def at(values: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-        return ([place] * len(values), values) if upright else (values, [place] * len(values))
+    Rows also show the mean's 95 % interval. Lines mark the best OOD and the final SFT checkpoint's mean.
+    """
 
-    look = look_of(kind)
-    if len(shares) > 1:
-        axes.plot(*at(shares), look.marker, ms=3.5, color=look.colour, alpha=0.5, mew=0, zorder=3)
-    axes.plot(*at([fmean(shares)]), look.marker, ms=7, color=look.colour, mec="white", mew=0.8, zorder=4)
+    def plot(values: Sequence[float], place: int, *marker: str, **style: Any) -> None:
+        places = [place] * len(values)
+        axes.plot(*((places, values) if upright else (values, places)), *marker, **style)
 
-
-def _ends(draw: Callable[..., Any], found: Reproduction, hand_set: str) -> None:
-    """Lines at the mean accuracy of the best OOD and of the final SFT checkpoint."""
+    for place, label in enumerate(recipes):
+        checkpoints = _recovered(found, label)
+        if not (shares := _shares(checkpoints, hand_set)):
+            continue
+        look = look_of(checkpoints[0].recipe.method.kind)
+        if not upright and (interval := t_interval(shares)):
+            bounds = [max(0.0, interval.low), min(100.0, interval.high)]
+            plot(bounds, place, color=look.colour, lw=1, alpha=0.7, zorder=1.5)
+        if len(shares) > 1:
+            plot(shares, place, look.marker, ms=3.5, color=look.colour, alpha=0.5, mew=0, zorder=3)
+        plot([fmean(shares)], place, look.marker, ms=7, color=look.colour, mec="white", mew=0.8, zorder=4)
     for what, stroke in _ENDS.items():
-        share = fmean(_percent(found.get(found.parts(seed)[what], hand_set)) for seed in found.seeds)
-        draw(share, color=INK, lw=1, ls=stroke, zorder=1)
+        mean = fmean(_percent(found.get(found.parts(seed)[what], hand_set)) for seed in found.seeds)
+        (axes.axhline if upright else axes.axvline)(mean, color=INK, lw=1, ls=stroke, zorder=1)
 
 
 def _limit(row: Iterable[Axes]) -> None:
     """The y axis of panels that share it, from 0 to a little above what they show."""
     panels = list(row)
-    panels[0].set_ylim(*limits(float(y) for axes in panels for y in _ys(axes)))
+    panels[0].set_ylim(
+        *limits(float(y) for axes in panels for line in axes.lines for y in np.ravel(line.get_ydata()))
+    )
     for axes in panels:
         axes.grid(axis="y", **_GRID)
-
-
-def _ys(axes: Axes) -> list[float]:
-    return [float(y) for line in axes.lines for y in np.ravel(np.asarray(line.get_ydata(), float))]
-
-
-def _scale(axes: Axes, found: Reproduction, room: float = 0.045) -> None:
-    axes.set_xlabel("SFT step")
-    scale_steps(axes, sorted({step for each in found.curves for step in each[STRICT].steps}), room)
 
 
 def _one_seed(found: Reproduction) -> list[Any]:
@@ -172,7 +172,8 @@ def overview_figure(found: Reproduction) -> Figure:
     _lines(below, wrong, _WRONG_RULE)
     below.set_ylabel("replies, %")
     _limit([below])
-    _scale(below, found)
+    below.set_xlabel("SFT step")
+    scale_steps(below, sorted({step for each in found.curves for step in each[STRICT].steps}))
     if recipes:
         heading(grid[0][1], "Recovered: best OOD\ninto SFT final")
         grid[2][1].set_axis_off()
@@ -190,28 +191,24 @@ def _over_steps(axes: Axes, found: Reproduction, hand_set: str) -> None:
     for seed in found.seeds:
         best = found.get(seed.best_ood, hand_set)
         axes.plot(best.step or 0, _percent(best), "*", ms=11, mec="white", mew=0.6, color=INK, zorder=4)
-    beside = offset_copy(axes.transData, fig=axes.figure.get_figure(root=True), x=_BESIDE, units="points")
+    moved = beside(axes, _BESIDE)
     for start in found.starts:
         firsts = [found.get(seed.ppo[start].start, hand_set) for seed in found.seeds]
         finals = [_percent(found.get(seed.ppo[start].final, hand_set)) for seed in found.seeds]
         steps = [first.step or 0 for first in firsts]
         small: dict[str, Any] = {"ms": 3, "color": INK, "alpha": _FAINT, "mew": 0, "ls": ""}
-        axes.plot(steps, finals, "D", transform=beside, zorder=4, **small)
+        axes.plot(steps, finals, "D", transform=moved, zorder=4, **small)
         step, low, high = median(steps), fmean(map(_percent, firsts)), fmean(finals)
         axes.annotate(
-            "", (step, high), (step, low), xycoords=beside, textcoords=axes.transData, zorder=5,
+            "", (step, high), (step, low), xycoords=moved, textcoords=axes.transData, zorder=5,
             arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.1, "shrinkA": 0, "shrinkB": 3.5},
         )  # fmt: skip
-        axes.plot(step, high, "D", ms=5.5, mfc="white", mec=INK, mew=1.2, transform=beside, zorder=6)
+        axes.plot(step, high, "D", ms=5.5, mfc="white", mec=INK, mew=1.2, transform=moved, zorder=6)
 
 
 def _beside(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: str) -> None:
     """The recipes that the findings need, a column each."""
-    for place, label in enumerate(recipes):
-        checkpoints = _recovered(found, label)
-        if shares := _shares(checkpoints, hand_set):
-            _marks(axes, shares, place, checkpoints[0].recipe.kind, upright=True)
-    _ends(axes.axhline, found, hand_set)
+    _marks(axes, found, recipes, hand_set, upright=True)
     axes.set_xlim(-0.6, len(recipes) - 0.4)
     axes.tick_params(labelleft=False)
 
@@ -237,31 +234,7 @@ def _overview_handles(found: Reproduction, *, has_recipes: bool) -> list[Any]:
     return handles
 
 
-# -- format, drift, recovery -----------------------------------------------------------------------------
-
-
-def format_figure(found: Reproduction) -> Figure:
-    """Strict-match and flexible-extract over the SFT steps; between them, right replies in another format."""
-    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
-    for axes, (hand_set, title) in zip(figure.subplots(1, 2), _SIDES.items(), strict=True):
-        colour, means = COLOURS[hand_set], []
-        for name, stroke in ((STRICT, "-"), (FLEXIBLE, DASHED)):
-            seeds = _accuracies(found, hand_set, name)
-            _lines(axes, seeds, colour, ls=stroke)
-            means.append(_mean(seeds))
-        (steps, low), (_, high) = means
-        axes.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
-        heading(axes, title, colour)
-        axes.set_ylabel("accuracy, %")
-        _limit([axes])
-        _scale(axes, found, room=0.07)
-        axes.tick_params(axis="x", labelsize=7.5)
-    handles = [
-        sample("strict-match: in the reply format", lw=_BOLD),
-        sample("flexible-extract: in any format", lw=_BOLD, ls=DASHED),
-    ]
-    figure.legend(handles=[*handles, *_one_seed(found)], loc="outside lower center", ncols=3)
-    return figure
+# -- drift, recovery -------------------------------------------------------------------------------------
 
 
 def drift_figure(found: Reproduction) -> Figure:
@@ -307,17 +280,8 @@ def recoveries_figure(found: Reproduction) -> Figure:
     labels = found.recipes()[::-1]
     figure = Figure(figsize=(7.6, 1.4 + 0.26 * len(labels)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, (hand_set, title) in zip(panels, _SIDES.items(), strict=True):
-        for place, label in enumerate(labels):
-            checkpoints = _recovered(found, label)
-            if not (shares := _shares(checkpoints, hand_set)):
-                continue
-            kind = checkpoints[0].recipe.kind
-            if interval := t_interval(shares):
-                ends = [max(0.0, interval.low), min(100.0, interval.high)]
-                axes.plot(ends, [place] * 2, color=look_of(kind).colour, lw=1, alpha=0.7, zorder=1.5)
-            _marks(axes, shares, place, kind, upright=False)
-        _ends(axes.axvline, found, hand_set)
+    for axes, (hand_set, title) in zip(panels, SIDES.items(), strict=True):
+        _marks(axes, found, labels, hand_set, upright=False)
         shown = [float(x) for line in axes.lines for x in np.ravel(np.asarray(line.get_xdata(), float))]
         axes.set_xlim(*limits(shown, from_zero=hand_set == "ood"))
         heading(axes, title, COLOURS[hand_set])
@@ -336,7 +300,6 @@ def recoveries_figure(found: Reproduction) -> Figure:
 
 DRAW: dict[str, Callable[[Any], Figure]] = {
     OVERVIEW: overview_figure,
-    FORMAT: format_figure,
     DRIFT: drift_figure,
     RECOVERIES: recoveries_figure,
 }

@@ -11,7 +11,7 @@ import shlex
 import warnings
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from itertools import islice
 from math import ceil
 from pathlib import Path
@@ -29,6 +29,7 @@ from points24.tasks.prompts import template
 from points24.tasks.solver import solutions
 from points24.trainers.deals import completion_row, examples, prompt_row
 from points24.trainers.ppo_config import PPOConfig
+from points24.trainers.run.config import defaults_of
 from points24.trainers.run.models import auto_class, load_tokenizer
 from points24.trainers.run.run import need_output_dir
 from points24.trainers.sft import SFTConfig
@@ -107,7 +108,11 @@ def dry_run(
         notes.append(f"{'tokens' if size else 'parameters, bytes and tokens'} are not known: {e}")
     if trainer == "sft":
         work = _sft_work(config, lengths)
-        notes += _warnings(config, lengths)
+        longest = max((whole for _, whole in lengths or ()), default=0)
+        if config.max_length is not None and longest > config.max_length:
+            notes.append(f"rows of {longest} tokens are cut to max_length, {config.max_length}")
+        if config.packing:
+            notes.append("packing: a step takes more rows than are counted here")
     else:
         work = _ppo_work(config)
     steps = checkpoint_steps(config, work["steps"], work.get("steps_per_epoch", work["steps"]))
@@ -132,11 +137,8 @@ def _config(config_class: type, settings: dict[str, Any], processes: int) -> Any
     deepspeed = settings.get("deepspeed")
     if isinstance(deepspeed, str) and not Path(deepspeed).is_file():
         raise InputError(f"deepspeed: expected a mapping or a JSON file, found {deepspeed!r}")
-    here = type(
-        config_class.__name__,
-        (config_class,),
-        {"world_size": processes, "__module__": config_class.__module__},
-    )
+    own = {"world_size": processes, "__module__": config_class.__module__}
+    here = type(config_class.__name__, (config_class,), own)
     shown = {key: value for key, value in settings.items() if key not in _ONLY_WITH_GPU}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -146,31 +148,18 @@ def _config(config_class: type, settings: dict[str, Any], processes: int) -> Any
 
 
 def _own_defaults(config_class: type, settings: dict[str, Any]) -> dict[str, Any]:
-    own = {
-        name
-        for base in config_class.__mro__
-        if base.__module__.startswith("points24.")
-        for name in vars(base).get("__annotations__", {})
-    }
-    return {
-        f.name: f.default_factory() if f.default_factory is not MISSING else f.default
-        for f in fields(config_class)
-        if f.name in own and f.name not in settings
-    }
+    ours = [base for base in config_class.__mro__ if base.__module__.startswith("points24.")]
+    own = {name for base in ours for name in vars(base).get("__annotations__", {})}
+    return {n: d for n, d in defaults_of(config_class).items() if n in own and n not in settings}
 
 
 class Size(NamedTuple):
-    """Of a model.
-
-    Attributes:
-        parameters: tied ones counted once.
-        trained: those of the adapter where one is trained; with PPO's critic.
-        stored_bytes: of the parameters in the dtype in which the model is stored.
-    """
-
     parameters: int
+    """Tied ones counted once."""
     trained: int
+    """Those of the adapter where one is trained; with PPO's critic."""
     stored_bytes: int
+    """In the dtype in which the model is stored."""
 
 
 def model_size(config: Any) -> Size:
@@ -201,13 +190,12 @@ def _lengths(config: Any, tokenizer: Any) -> list[tuple[int, int]]:
     """(prompt, prompt and reply) of the run's first rows, in tokens."""
     wording, chat = template(config.template), config.apply_chat_template
 
-    def count(*messages: Any, start_reply: bool = False) -> int:
+    def count(text: Any, *, start_reply: bool = False) -> int:
         if not chat:
-            return len(tokenizer("".join(messages)).input_ids)
-        turns = [message[0] for message in messages]
+            return len(tokenizer(text).input_ids)
         return len(
             tokenizer.apply_chat_template(
-                turns, add_generation_prompt=start_reply, tokenize=True, return_dict=False
+                text, add_generation_prompt=start_reply, tokenize=True, return_dict=False
             )
         )
 
@@ -216,8 +204,8 @@ def _lengths(config: Any, tokenizer: Any) -> list[tuple[int, int]]:
     drawn = examples(config.parsed_rule, config.solutions, config.seed)
     for deal, formula in islice(drawn, min(_SAMPLE, config.rows)):
         prompt = prompt_row(deal, wording, chat)["prompt"]
-        whole = count(prompt, completion_row(deal, formula, chat)["completion"]) + ends
-        rows.append((count(prompt, start_reply=True), whole))
+        whole = prompt + completion_row(deal, formula, chat)["completion"]  # texts, or lists of messages
+        rows.append((count(prompt, start_reply=True), count(whole) + ends))
     return rows
 
 
@@ -229,9 +217,8 @@ def _sft_work(config: SFTConfig, lengths: list[tuple[int, int]] | None) -> dict[
     steps = config.max_steps if config.max_steps > 0 else ceil(steps_per_epoch * config.num_train_epochs)
     seen = config.rows * steps / steps_per_epoch
     hands = hand_set("id_seen", config.parsed_rule).deals
-    choices = len(hands)
-    if config.solutions == "all":
-        choices = sum(len(solutions(deal.values, TARGET)) for deal in hands)
+    of_each = config.solutions == "all"
+    choices = sum(len(solutions(deal.values, TARGET)) for deal in hands) if of_each else len(hands)
     tokens = trained = None
     if lengths:
         most = config.max_length or max(whole for _, whole in lengths)
@@ -270,15 +257,13 @@ def _ppo_work(config: PPOConfig) -> dict[str, Any]:
 
 def checkpoint_steps(config: Any, steps: int, steps_per_epoch: int) -> tuple[int, ...]:
     """The steps after which a checkpoint is written."""
-    strategy, every = config.save_strategy.value, 0
-    if strategy == "steps":
+    found = {step for step in config.save_at if step <= steps}
+    if config.save_strategy.value == "steps":
         every = ceil(config.save_steps * steps) if config.save_steps < 1 else int(config.save_steps)
-    elif strategy == "epoch":
-        every = steps_per_epoch
-    regular = set(range(every, steps + 1, every)) if every else set()
-    if strategy == "steps":
-        regular.add(steps)
-    return tuple(sorted(regular | {step for step in config.save_at if step <= steps}))
+        found |= {*range(every, steps + 1, every), steps}
+    elif config.save_strategy.value == "epoch":
+        found |= {*range(steps_per_epoch, steps + 1, steps_per_epoch)}
+    return tuple(sorted(found))
 
 
 def _checkpoint_bytes(config: Any, size: Size) -> int:
@@ -299,23 +284,12 @@ def _states_bytes(config: Any, size: Size, checkpoints: int) -> int | None:
     return size.trained * per_parameter * min(_STATES, checkpoints)
 
 
-def _warnings(config: Any, lengths: list[tuple[int, int]] | None) -> list[str]:
-    found, longest = [], max((whole for _, whole in lengths or ()), default=0)
-    if config.max_length is not None and longest > config.max_length:
-        found.append(f"rows of {longest} tokens are cut to max_length, {config.max_length}")
-    if config.packing:
-        found.append("packing: a step takes more rows than are counted here")
-    return found
-
-
 def _commands(
     trainer: str, config: Any, settings: dict[str, Any], arguments: Sequence[str]
 ) -> dict[str, str]:
     """How to start the run in one process and in several; with the same global batch if it is configured."""
     processes = config.num_processes or 1
-    command = ["points24", "train", trainer, *arguments]
-    several = max(processes, 2)
-    alone, shared = list(command), list(command)
+    alone, shared = ["points24", "train", trainer, *arguments], ["points24", "train", trainer, *arguments]
     if processes > 1:
         accumulated = config.gradient_accumulation_steps * processes  # the batch of all processes in one
         alone += ["num_processes=1", f"gradient_accumulation_steps={accumulated}"]
@@ -326,12 +300,9 @@ def _commands(
         alone += [f"{key}=null" for key in ("fsdp", "fsdp_config", "deepspeed") if getattr(config, key)]
     elif config.num_processes == 1:
         shared.append("num_processes=2")
-    name = f"{several} processes" + ("" if processes > 1 else ", with twice the batch")
-    torchrun = ["torchrun", "--nproc_per_node", str(several), "--no-python"]
-    found = {
-        "one process": shlex.join(alone),
-        name: shlex.join([*torchrun, *shared]),
-    }
+    name = f"{processes} processes" if processes > 1 else "2 processes, with twice the batch"
+    torchrun = ["torchrun", "--nproc_per_node", str(max(processes, 2)), "--no-python"]
+    found = {"one process": shlex.join(alone), name: shlex.join([*torchrun, *shared])}
     if not (config.fsdp or config.deepspeed):
         fsdp = ["fsdp=true", "fsdp_config={state_dict_type: FULL_STATE_DICT}"]
         found[f"{name}, sharded"] = shlex.join([*torchrun, *shared, *fsdp])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
+from tabulate import tabulate
 
+from points24.harness.config import override
 from points24.trainers.dry_run.dry_run import DryRun
 
 
@@ -58,17 +59,11 @@ def _disk(found: DryRun) -> dict[str, str]:
 
 
 def _settings(settings: dict[str, Any]) -> str:
-    """As YAML, one line per key."""
-    return "\n".join(f"{key}: {_inline(value)}" for key, value in settings.items())
-
-
-def _inline(value: object) -> str:
-    return yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True).strip()[1:-1]
+    return "\n".join(override(key, value) for key, value in settings.items())
 
 
 def _rows(rows: dict[str, str]) -> str:
-    width = max(map(len, rows))
-    return "\n".join(f"{name:{width}}  {value}" for name, value in rows.items())
+    return tabulate(rows.items(), tablefmt="plain", disable_numparse=True)
 
 
 def _section(title: str, body: str) -> str:

@@ -32,20 +32,18 @@ _CHAT_TEMPLATE = (
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer, the same at each call. It pads on the left, as generation needs."""
     split = pre_tokenizers.Split(Regex(_ATOMS), behavior="isolated")
-    wording = {
-        piece
-        for piece, _ in split.pre_tokenize_str(_specimen_prompt()) + split.pre_tokenize_str(_specimen_reply())
-    }
+    deal = Deal(("K", "5", "A", "2"), RULES["ood"])  # any deal: only the wording counts
+    texts = template().render(deal), json_reply(deal, "13+5*2+1")
+    wording = {piece for text in texts for piece, _ in split.pre_tokenize_str(text)}
     atoms = {*RANKS, *"+-*/()", *map(str, range(100))}
     characters = set(string.printable) - atoms
-    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     whole = sorted((wording | atoms) - characters)
     # Unigram takes the split with the highest total score: whole pieces first, then characters. Bytes are
     # left for characters outside the vocabulary.
     vocabulary = [(token, 0.0) for token in SPECIAL]
     vocabulary += [(piece, -1.0) for piece in whole]
     vocabulary += [(character, -10.0) for character in sorted(characters)]
-    vocabulary += [(byte, -20.0) for byte in bytes_]
+    vocabulary += [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=UNKNOWN_ID, byte_fallback=True))
     tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
@@ -58,15 +56,3 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         chat_template=_CHAT_TEMPLATE,
     )
-
-
-def _specimen() -> Deal:
-    return Deal(("K", "5", "A", "2"), RULES["ood"])
-
-
-def _specimen_prompt() -> str:
-    return template().render(_specimen())
-
-
-def _specimen_reply() -> str:
-    return json_reply(_specimen(), "13+5*2+1")

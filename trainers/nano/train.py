@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from points24.harness.files import replacing
 from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
@@ -36,6 +36,7 @@ from points24.tasks.prompts import json_reply, template
 from points24.tasks.solver import solutions
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict, judge_reply
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer
+from points24.trainers.run.config import at_least_1
 from points24.trainers.run.folder import RunFolder
 
 IGNORED = -100
@@ -87,9 +88,7 @@ class NanoConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.json_share <= 1:
             raise InputError(f"json_share: expected 0 to 1, found {self.json_share}")
-        for name in ("max_steps", "per_device_train_batch_size", "eval_steps", "eval_deals", "save_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        at_least_1(self, "max_steps", "per_device_train_batch_size", "eval_steps", "eval_deals", "save_steps")
         if self.hidden_size % (2 * self.num_attention_heads):
             raise InputError(
                 f"hidden_size: expected a multiple of 2 * num_attention_heads "
@@ -128,6 +127,7 @@ def train(config: NanoConfig) -> Path:
     run.truncate_log(start)
 
     progress = tqdm(range(start, config.max_steps), "nano", config.max_steps, initial=start, unit="step")
+    extraction = STRICT if config.json_share == 1 else FLEXIBLE
     began = time.perf_counter()
     for step in progress:
         loss = training_step(model, batch(config, step, tokenizer), config)
@@ -138,7 +138,10 @@ def train(config: NanoConfig) -> Path:
         done = step + 1
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if done % config.eval_steps == 0 or done == config.max_steps:
-            scores = _evaluate(config, model, tokenizer)
+            scores = {
+                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, extraction)
+                for name in ("id", "id_heldout", "ood")
+            }
             seconds = round(time.perf_counter() - began, 1)
             run.append_log({"step": done, "loss": round(loss, 4), **scores, "seconds": seconds})
             shown = ", ".join(f"{name} {score:.1%}" for name, score in scores.items())
@@ -146,25 +149,11 @@ def train(config: NanoConfig) -> Path:
         if done % config.save_steps == 0:
             with replacing(state_file) as partial:
                 torch.save({"step": done} | {n: part.state_dict() for n, part in parts.items()}, partial)
-    _save(model, tokenizer, run.path)
+    model.bfloat16().save_pretrained(run.path)
+    tokenizer.save_pretrained(run.path)
+    shutil.copymode(run.path / "config.json", run.path / "model.safetensors")  # safetensors writes mode 0600
     state_file.unlink(missing_ok=True)
     return run.path
-
-
-def _evaluate(
-    config: NanoConfig, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
-) -> dict[str, float]:
-    extraction = STRICT if config.json_share == 1 else FLEXIBLE
-    return {
-        name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, extraction)
-        for name in ("id", "id_heldout", "ood")
-    }
-
-
-def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    model.bfloat16().save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    shutil.copymode(out / "config.json", out / "model.safetensors")  # safetensors writes mode 0600
 
 
 def training_step(
@@ -197,7 +186,7 @@ def build_model(config: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> Llama
             eos_token_id=EOS_ID,
         )
     )
-    model.generation_config = transformers.GenerationConfig(pad_token_id=PAD_ID, eos_token_id=EOS_ID)
+    model.generation_config = GenerationConfig(pad_token_id=PAD_ID, eos_token_id=EOS_ID)
     return model
 
 
@@ -224,12 +213,12 @@ def batch(
     prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
     replies = tokenizer([reply for _, reply in pairs]).input_ids
     rows = [p + r + [EOS_ID] for p, r in zip(prompts, replies, strict=True)]
-    inputs = torch.full((len(rows), max(map(len, rows))), PAD_ID)
-    labels = torch.full_like(inputs, IGNORED)
-    for i, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
-        inputs[i, : len(row)] = torch.tensor(row)
-        labels[i, len(prompt) : len(row)] = torch.tensor(row[len(prompt) :])
-    return inputs, labels
+    targets = [[IGNORED] * len(p) + row[len(p) :] for p, row in zip(prompts, rows, strict=True)]
+    return _padded(rows, PAD_ID), _padded(targets, IGNORED)
+
+
+def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=filler)
 
 
 @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 CURVE_TASKS = ("points24_id", "points24_id_heldout", "points24_ood")
 DTYPES = ("float32", "bfloat16", "float16")
+
+
+def at_least_1(config: object, *names: str) -> None:
+    """Raise `InputError` for a field below 1; None passes."""
+    for name in names:
+        if (value := getattr(config, name)) is not None and value < 1:
+            raise InputError(f"{name}: expected at least 1, found {value}")
+
+
+def defaults_of(config_class: type) -> dict[str, Any]:
+    """The default of every field of a dataclass; `MISSING` where it has none."""
+    return {
+        f.name: f.default_factory() if f.default_factory is not MISSING else f.default
+        for f in fields(config_class)
+    }
 
 
 @dataclass
@@ -80,10 +95,7 @@ class RunConfig:
                 f"score_tasks: unknown task {', '.join(map(repr, unknown))}; "
                 f"allowed: {', '.join(task_names())}"
             )
-        for name, least in (("score_batch_size", 1), ("score_limit", 1), ("lora_r", 1), ("num_processes", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{name}: expected at least {least}, found {value}")
+        at_least_1(self, "score_batch_size", "score_limit", "lora_r", "num_processes")
         if bad := [step for step in self.save_at if step < 1]:
             raise InputError(f"save_at: expected steps from 1 on, found {bad[0]}")
 

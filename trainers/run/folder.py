@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from points24.harness.records.provenance import command_line, versions
 from points24.harness.records.record import Record
 from points24.harness.records.store import read_records
 from points24.tasks.errors import InputError
+from points24.trainers.run.config import defaults_of
 
 _COMPLETE = "complete"
 """File in a state's folder that marks it as saved, published and scored."""
@@ -185,20 +185,18 @@ def parent_of(model: str | Path) -> dict[str, Any]:
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any], config: object) -> list[str]:
-    defaults = {
-        f.name: f.default_factory() if f.default_factory is not MISSING else f.default
-        for f in fields(config)  # pyright: ignore[reportArgumentType]  any dataclass
+    """What differs between two contents of `training.json`; a setting that is not given has its default."""
+
+    def stated(about: dict[str, Any]) -> dict[str, Any]:
+        others = {key: value for key, value in about.items() if key not in ("config", "command", "versions")}
+        return about.get("config", {}) | others
+
+    defaults, old, new = defaults_of(type(config)), stated(before), stated(now)
+    pairs = {
+        key: (old.get(key, defaults.get(key)), new.get(key, defaults.get(key)))
+        for key in sorted((old.keys() | new.keys()) - _FREE_TO_CHANGE)
     }
-    theirs, ours = before.get("config", {}), now["config"]
-    changed = []
-    for key in sorted((theirs.keys() | ours.keys()) - _FREE_TO_CHANGE):
-        old, new = theirs.get(key, defaults.get(key)), ours.get(key, defaults.get(key))
-        if old != new:
-            changed.append(f"{key} was {old!r}, is {new!r}")
-    for key in sorted((before.keys() | now.keys()) - {"config", "command", "versions"}):
-        if before.get(key) != now.get(key):
-            changed.append(f"{key} was {before.get(key)!r}, is {now.get(key)!r}")
-    return changed
+    return [f"{key} was {was!r}, is {value!r}" for key, (was, value) in pairs.items() if was != value]
 
 
 def _save_merged(state: Path, folder: Path) -> None:

@@ -22,14 +22,14 @@ Build = Callable[[Any, Any, Any, list[Any]], Trainer]
 """(config, model, tokenizer, callbacks) -> TRL's trainer."""
 
 
-def train_run(stage: str, config_class: type, settings: dict[str, Any], build: Build) -> RunFolder:
-    """Train one run to its last step, from its parent or from where it was killed.
+def train_run(stage: str, config_class: type, build: Build, settings: dict[str, Any]) -> RunFolder:
+    """Train, or resume a killed run of the same settings.
 
     Args:
         stage: ``SFT`` or ``PPO``.
         config_class: a dataclass that combines `RunConfig` and TRL's configuration.
-        settings: what differs from its defaults.
         build: makes the trainer.
+        settings: what differs from the defaults of `config_class`.
 
     Raises:
         InputError: bad settings, a parent that cannot be loaded, or a folder that is not this run's.

@@ -69,15 +69,10 @@ class Method:
         """Its settings by name."""
         return {own.name: own.metadata["setting"] for own in fields(cls)}
 
-    # -- what it does ----------------------------------------------------------------------------------------
-
     def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:
-        """Whether it replaces a tensor as a whole.
+        """Whether it replaces a tensor of that layer (from 0; None outside the layers) as a whole.
 
-        Args:
-            layer: the tensor's layer, from 0; None outside the layers
-            chosen: the layers of the recipe
-            count: the model's number of layers
+        The recipe has chosen some of the model's `count` layers.
         """
         return False
 
@@ -86,14 +81,12 @@ class Method:
         raise NotImplementedError
 
     def changes_matrix(self, module: str, layer: int | None, chosen: frozenset[int]) -> bool:
-        """Whether it restores singular directions or values of a matrix; arguments as above."""
+        """Whether it restores singular directions or values of a module's matrix; likewise."""
         return False
 
     def cut(self, ranks: int) -> Cut:
         """What to restore in a matrix of so many ranks."""
         raise NotImplementedError
-
-    # -- its text --------------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
         """Its settings as records carry them."""
@@ -101,7 +94,7 @@ class Method:
 
     @property
     def kind(self) -> str:
-        """What recipes are grouped by: what is restored, or the method."""
+        """What recipes are grouped by: what is restored (``values``, …), or the method's name."""
         return self.name
 
     @property

@@ -65,14 +65,8 @@ def splice(
     """Make every cut of one pair of (rows, cols) matrices, in one pass over their rows.
 
     Hard cuts that restore the same share one running sum over the ranks, so many of them cost about as much
-    as the widest alone. Results are handed over strip by strip, except strips that equal the target's.
-
-    Args:
-        source: B and its factors, with the vectors of the `wanted_ranks`
-        target: T and its factors, likewise
-        cuts: what to make
-        dtype: of the results
-        put: is given the results
+    as the widest alone. `put` is given the results strip by strip, except strips that equal the target's.
+    The factors need the vectors of the `wanted_ranks`. `dtype` is that of the results.
     """
     b, t = orient(source.matrix), orient(target.matrix)
     turned = t is not target.matrix

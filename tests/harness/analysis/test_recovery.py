@@ -198,7 +198,7 @@ def test_tests_are_adjusted_over_every_gain_of_the_pair():
 def test_recipes_read_as_they_were_asked_for(recipe, label, short, shares):
     found = recipe_of(record(recipe=recipe))
     assert (found.label, found.short) == (label, short)
-    assert (found.rank_share, found.layer_share) == shares
+    assert (found.method.rank_share, found.layers.share) == shares
 
 
 def test_a_recipe_that_cannot_be_read_is_bad_input():

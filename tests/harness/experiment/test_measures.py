@@ -185,7 +185,7 @@ def changed(manifest, path, value):
     [
         (("schema",), 1, "schema: expected 2, found 1"),
         (("base",), 3, "base: expected a valid string, found 3"),
-        (("base",), "", "base: expected text, found ''"),
+        (("base",), "", "base: expected text in one line, found ''"),
         (("machine",), None, "machine: missing"),
         (("more",), 1, "more: unknown key; allowed: schema, config"),
         (("seeds",), [], r"seeds: expected at least one, each once, found \[\]"),
@@ -193,7 +193,7 @@ def changed(manifest, path, value):
         (("seeds", 0, "seed"), 1, r"seeds: expected at least one, each once, found \[1, 1\]"),
         (("seeds", 1, "ppo", "late"), None, r"seeds: expected the same ppo for every seed, found \[\['early"),
         (("seeds", 1, "ppo", "late", "final"), None, r"seeds\[1\].ppo.late.final: missing"),
-        (("seeds", 1, "ppo", "last"), {}, r"seeds\[1\].ppo.last: expected one of early, middle, late, found 'last'"),
+        (("seeds", 1, "ppo", "last"), {}, r"seeds\[1\].ppo.last: expected early or middle or late, found 'last'"),
         (("drift", 0), [], r"drift\[0\]: expected an object, found \[\]"),
         (("drift", 0, "seed"), 7, r"drift\[0\].seed: expected one of \[0, 1\], found 7"),
         (("drift", 1, "alignment"), [1.0] * 9, r"drift\[1\].alignment: expected 10 numbers, not 9"),

@@ -72,12 +72,12 @@ def test_a_new_method_is_one_class(damp, tmp_path, capsys):
     (recipe,) = recipes_of(method="damp", factor=[0.5], layers=["0"])
     assert recipe == Recipe.read(recipe.describe()) == Recipe(damp(factor=0.5), recipe.layers)
     assert recipe.describe() == {"method": "damp", "layers": "0", "factor": 0.5}
-    assert (recipe.label, recipe.short, recipe.kind) == (
+    assert (recipe.label, recipe.short, recipe.method.kind) == (
         "damp, factor 0.5, layers 0",
         "factor 0.5, 0",
         "damp",
     )
-    assert (recipe.is_baseline, recipe.name) == (True, "damp-factor-0.5-layers-0")
+    assert (recipe.method.is_baseline, recipe.name) == (True, "damp-factor-0.5-layers-0")
 
     source, target = make_pair(tmp_path)
     pair = ["--source", str(source), "--target", str(target), "--method", "damp", "--layers", "0"]

@@ -95,18 +95,18 @@ def test_what_makes_no_recipe_is_refused(given, message):
 
 def test_shares_and_what_limits_a_recipe():
     spectral, counted = only(ranks=["all"], layers=["first 25%"]), only(ranks=["top 8"], layers=["0"])
-    assert (spectral.rank_share, spectral.layer_share, spectral.method.restores_whole_layers) == (
+    assert (spectral.method.rank_share, spectral.layers.share, spectral.method.restores_whole_layers) == (
         1,
         0.25,
         True,
     )
-    assert (counted.rank_share, counted.layer_share, counted.method.restores_whole_layers) == (
+    assert (counted.method.rank_share, counted.layers.share, counted.method.restores_whole_layers) == (
         None,
         None,
         False,
     )
     half = only(method="interpolate", weight=[0.5])
-    assert (half.weight, half.ranks, half.rank_share, half.method.restores_whole_layers) == (
+    assert (half.weight, half.ranks, half.method.rank_share, half.method.restores_whole_layers) == (
         0.5,
         None,
         None,

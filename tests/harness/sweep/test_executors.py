@@ -23,7 +23,7 @@ def expected(config, tmp_path):
     return undated(conduct(config(limit=2, output_dir=str(tmp_path / "alone"))).records)
 
 
-def breaks_off_once(config, jobs):
+def fails_once(config, jobs):
     """Ends its process on the share with the recovered checkpoints, the first time."""
     flag = Path(config.output_dir) / "broken-off"
     if jobs[0].pair is not None and not flag.exists():
@@ -57,13 +57,13 @@ def test_several_processes_give_the_same_records(config, expected, executor):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", [LOCAL, RAY], ids=["submitit", "ray"])
-def test_a_share_that_breaks_off_is_reported_and_tried_again(config, expected, executor, monkeypatch, capsys):
-    monkeypatch.setattr(campaign, "run_jobs", breaks_off_once)
+def test_a_share_that_fails_is_reported_and_tried_again(config, expected, executor, monkeypatch, capsys):
+    monkeypatch.setattr(campaign, "run_jobs", fails_once)
     outcome = conduct(config(limit=2, **executor))
     assert not outcome.failed
     assert undated(outcome.records) == expected
     broken, again = messages(capsys)
-    assert "broke off" in broken
+    assert " failed: " in broken
     assert again == "points24: trying 2 jobs again"
 
 
@@ -72,10 +72,10 @@ def test_a_share_that_breaks_off_is_reported_and_tried_again(config, expected, e
 def test_what_a_share_raises_is_shown_in_one_line(config, executor, monkeypatch, capsys):
     monkeypatch.setattr(campaign, "run_jobs", fails)
     outcome = conduct(config(retries=0, **executor))
-    assert set(outcome.failed.values()) == {"its process broke off"}
+    assert set(outcome.failed.values()) == {"its process ended before it was done"}
     lines = messages(capsys)
     assert len(lines) == 2
-    assert all("broke off: " in line and "to do" in line for line in lines)
+    assert all(" failed: " in line and "to do" in line for line in lines)
 
 
 @pytest.mark.parametrize(("executor", "package"), [("slurm", "submitit"), ("ray", "ray")])

@@ -15,7 +15,7 @@ from points24.leaderboards.reports import reproduction
 from points24.leaderboards.reports.reproduction import duration
 from tests.harness.experiment.test_measures import changed, found, world
 
-FIGURES = [f"nano_{name}.svg" for name in ("overview", "format", "drift", "recoveries")]
+FIGURES = [f"nano_{name}.svg" for name in ("overview", "drift", "recoveries")]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_every_finding_has_the_papers_claim_a_verdict_a_table_and_its_figure():
     header, _, first, *_ = re.findall(r"^\|.*\|$", forgetting, re.MULTILINE)
     assert [cell.strip() for cell in header.split("|")[2:-1]] == ["mean, over the seeds", "over the deals"]
     assert first.startswith("| **OOD: peak − step 0, points**")
-    assert re.findall(r"\]\(figures/(.*?)\)", text) == [FIGURES[i] for i in (0, 1, 2, 3)]
+    assert re.findall(r"\]\(figures/(.*?)\)", text) == FIGURES
 
 
 def test_rules_seeds_recipes_and_run_time_stand_in_the_appendix():
@@ -196,7 +196,7 @@ def test_the_overview_shows_seeds_means_ppo_and_recipes(plots):
 def test_nothing_in_the_figures_lies_outside_its_panel(plots):
     for seeds in (1, 3):
         made = found(seeds)
-        for draw in (plots.overview_figure, plots.format_figure, plots.drift_figure, plots.recoveries_figure):
+        for draw in (plots.overview_figure, plots.drift_figure, plots.recoveries_figure):
             for axes in draw(made).axes:
                 low, high = axes.get_ylim()
                 inside = [low <= y <= high for line in axes.lines for y in line.get_ydata()]
@@ -244,7 +244,7 @@ def test_drift_over_the_steps_starts_at_0_where_it_is_measured_from(plots):
 
 def test_without_recipes_or_drift_there_are_fewer_figures(plots):
     made = found(1, n=40, recipes={}, drift=False, ppo={})
-    assert list(figures.reproduction_figures("nano", made)) == FIGURES[:2]
+    assert list(figures.reproduction_figures("nano", made)) == FIGURES[:1]
     figure = plots.overview_figure(made)
     assert len(figure.axes) == 3
     assert "PPO" not in "".join(text.get_text() for text in figure.legends[0].get_texts())
