@@ -29,3 +29,10 @@ def p_clause(p: float) -> str:
     """The same within a sentence: ``p = 0.03``."""
     shown = p_value(p)
     return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
+def size(count: int | None) -> str:
+    """A number of bytes; None is one that is not known."""
+    if count is None:
+        return "not known"
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"

@@ -10,6 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from points24.harness.analysis.formats import size
 from points24.harness.cli import runnable
 from points24.harness.experiment.stages import TWO_BY_TWO, Experiment
 from points24.harness.sweep.config import TASKS
@@ -22,7 +23,6 @@ _TRAINING = (
     *("training", "runs", "steps each", "tokens each", "checkpoints each", "states, while it runs"),
     "checkpoints in all",
 )
-_UNKNOWN = "not known"
 
 
 def plan_text(experiment: Experiment, folder: Path) -> str:
@@ -69,19 +69,13 @@ def _training(found: dict[str, Any], runs: int) -> list[str]:
     if found["trainer"] == "ppo":
         tokens = f"at most {work['generated_tokens_at_most']:,} generated"
     else:
-        tokens = _UNKNOWN if work["tokens"] is None else f"about {work['tokens']:,}"
+        tokens = "not known" if work["tokens"] is None else f"about {work['tokens']:,}"
     return [
         found["trainer"],
         f"{runs}",
         f"{work['steps']:,}",
         tokens,
-        f"{count} of {_size(checkpoint)}",
-        _size(states),
-        _size(None if checkpoint is None else runs * count * checkpoint),
+        f"{count} of {size(checkpoint)}",
+        size(states),
+        size(None if checkpoint is None else runs * count * checkpoint),
     ]
-
-
-def _size(number: int | None) -> str:
-    if number is None:
-        return _UNKNOWN
-    return f"{number / 2**30:,.1f} GiB" if number >= 2**30 else f"{number / 2**20:,.1f} MiB"

@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from points24.harness.analysis.formats import size
 from points24.harness.config import override
 from points24.trainers.dry_run.dry_run import DryRun
 
@@ -48,13 +49,12 @@ def _training(found: DryRun) -> dict[str, str]:
 
 
 def _disk(found: DryRun) -> dict[str, str]:
-    steps, size = found.checkpoint_steps, found.checkpoint_bytes
+    steps, each, states = found.checkpoint_steps, found.checkpoint_bytes, found.states_bytes
     shown = ", ".join(map(str, steps)) if len(steps) <= 24 else f"{steps[0]}, {steps[1]}, … {steps[-1]}"
-    states = found.states_bytes
     return {
         "checkpoints": f"{len(steps)}, after steps {shown}",
-        "size": "not known" if size is None else f"{_bytes(size)} each, {_bytes(size * len(steps))} in all",
-        "for resuming": "not known" if states is None else f"{_bytes(states)} more while the run lasts",
+        "size": size(each) + ("" if each is None else f" each, {size(each * len(steps))} in all"),
+        "for resuming": size(states) + ("" if states is None else " more while the run lasts"),
     }
 
 
@@ -68,7 +68,3 @@ def _rows(rows: dict[str, str]) -> str:
 
 def _section(title: str, body: str) -> str:
     return "\n".join([title, *(f"  {line}" for line in body.splitlines())])
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
