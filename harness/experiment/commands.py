@@ -5,24 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tabulate import tabulate
-
-from points24.harness.analysis.curve import curve, forgetting
-from points24.harness.analysis.recovery import recoveries
-from points24.harness.analysis.summaries import (
-    curve_sentence,
-    curve_table,
-    recovery_sentence,
-    recovery_table,
-)
 from points24.harness.cli import Command
-from points24.harness.experiment.manifest import write_reproduction
 from points24.harness.experiment.runner import conduct
 from points24.harness.experiment.stages import read_experiment
-from points24.harness.records.store import read_records
 from points24.harness.sweep.leaderboard import build_leaderboard
 from points24.tasks.errors import InputError
-from points24.tasks.verdict import STRICT
 
 REPRODUCTION = "reproduction"
 """The folder of reproductions in a leaderboards folder."""
@@ -59,6 +46,8 @@ def _run(args: argparse.Namespace) -> int:
 
         print(plan_text(experiment, args.dir))
         return 0
+    from points24.harness.experiment.manifest import write_reproduction
+
     conduct(experiment, args.workers)
     write_reproduction(experiment, args.dir / REPRODUCTION / experiment.out.name)
     return build_leaderboard(args.dir)
@@ -78,6 +67,19 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from points24.harness.analysis.curve import curve, forgetting
+    from points24.harness.analysis.recovery import recoveries
+    from points24.harness.analysis.summaries import (
+        curve_sentence,
+        curve_table,
+        recovery_sentence,
+        recovery_table,
+    )
+    from points24.harness.records.store import read_records
+    from points24.tasks.verdict import STRICT
+
     experiment = read_experiment("nano.yaml", [f"output_dir={args.output}"], "demo")
     conduct(experiment, only=_KINDS)
     seed = experiment.config.seeds[0]

@@ -284,7 +284,7 @@ def test_what_seeds_share_is_written_once(experiment, measured, tmp_path, monkey
 def test_the_last_step_is_the_command_of_the_leaderboard(monkeypatch, capsys, tmp_path):
     ran = []
     monkeypatch.setattr(commands, "conduct", lambda experiment, workers: ran.append(experiment.out))
-    monkeypatch.setattr(commands, "write_reproduction", lambda _, folder: ran.append(folder))
+    monkeypatch.setattr(manifest, "write_reproduction", lambda _, folder: ran.append(folder))
     monkeypatch.setattr(
         leaderboard.subprocess,
         "run",
@@ -305,7 +305,7 @@ def test_seeds_are_a_list(monkeypatch, tmp_path):
     monkeypatch.setattr(
         commands, "conduct", lambda experiment, workers: seeds.append(experiment.config.seeds)
     )
-    monkeypatch.setattr(commands, "write_reproduction", lambda *_: None)
+    monkeypatch.setattr(manifest, "write_reproduction", lambda *_: None)
     monkeypatch.setattr(commands, "build_leaderboard", lambda _: 0)
     monkeypatch.chdir(tmp_path)
     assert main(["reproduce", "--seeds", "3"]) == 0
