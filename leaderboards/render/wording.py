@@ -5,6 +5,7 @@ from __future__ import annotations
 from points24.harness.analysis import formats
 from points24.harness.analysis.comparison import Difference, Protocol
 from points24.harness.analysis.statistics import deals_needed, paired_deals_needed
+from points24.harness.records.record import Record
 from points24.leaderboards.aggregate import Row
 from points24.tasks.hand_sets import HAND_SETS
 
@@ -79,9 +80,8 @@ def notes() -> list[str]:
     ]
 
 
-def provenance(row: Row) -> list[tuple[str, str]]:
-    """Where a row's figure comes from, as names and values; unknown ones are left out."""
-    record = row.record
+def provenance(record: Record) -> list[tuple[str, str]]:
+    """Where a figure comes from, as names and values; unknown ones are left out."""
     decoding = ", ".join(f"{key}={value}" for key, value in (record.decoding or {}).items())
     recipe = ", ".join(f"{key}={value}" for key, value in (record.recipe or {}).items())
     packages = ", ".join(f"{name} {number}" for name, number in (record.versions or {}).items())
