@@ -56,10 +56,10 @@ class PPOTrainer(GRPOTrainer):
     chat_template_kwargs: Any
 
     def __init__(
-        self, model: Any, args: PPOConfig, rule: Rule, asked: Protocol, reward: Reward, **kwargs: Any
+        self, model: Any, args: PPOConfig, rule: Rule, protocol: Protocol, reward: Reward, **kwargs: Any
     ):
         super().__init__(model, reward_funcs=[_rewarded_here], args=args, **kwargs)
-        self.rule, self.asked, self.reward = rule, asked, reward
+        self.rule, self.protocol, self.reward = rule, protocol, reward
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         hidden, dtype = base.config.get_text_config().hidden_size, next(base.parameters()).dtype
         # Part of the model, so that the optimiser, DDP and FSDP see it, but not of its weights files.
@@ -101,7 +101,7 @@ class PPOTrainer(GRPOTrainer):
             texts = self.processing_class.batch_decode(replies, skip_special_tokens=True)
             still = []
             for i, episode in enumerate(alive):
-                found = self.asked.verify(episode.deal, texts[i])
+                found = self.protocol.verify(episode.deal, texts[i])
                 reward = self.reward(episode.deal, found.judgement)
                 episode.add_reply(replies[i], log_probs and log_probs[i], found.judgement.verdict, reward)
                 if found.message is not None and turn + 1 < self.args.max_turns:

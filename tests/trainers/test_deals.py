@@ -124,7 +124,7 @@ def test_prompt_and_completion_are_what_lm_eval_asks_and_takes_as_correct(rule):
     seen = hand_set("id_seen", parse_rule(rule))
     hands = replace(seen, deals=seen.deals[:50], weights=seen.weights[:50])
     asked = read_protocol("points24")
-    for doc in documents(hands, template()):
+    for doc in documents(hands, asked, template()):
         deal = Deal(tuple(doc["cards"]), parse_rule(rule))
         assert prompt_row(deal, template(), chat=False) == {"prompt": doc["prompt"]}
         assert prompt_row(deal, template(), chat=True) == {

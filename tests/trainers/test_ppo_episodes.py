@@ -15,10 +15,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from points24.harness.checkpoints.shipped import model_folder
 from points24.tasks.cards import RULES, Deal
-from points24.tasks.feedback import feedback
 from points24.tasks.prompts import json_reply, template
 from points24.tasks.protocols.protocol import read_protocol
-from points24.tasks.verdict import Verdict, judge_reply
+from points24.tasks.verdict import Verdict
 from points24.trainers.deals import prompt_row
 from points24.trainers.episodes import Episode
 from points24.trainers.ppo import PPOTrainer
@@ -96,7 +95,7 @@ def chatty(chat_template: str) -> Any:
 def test_nanos_episode_is_the_whole_conversation(nano):
     question = template().render(DEAL)
     for reply in (MISS, CUT_OFF, json_reply(DEAL, "10*2+5-1"), json_reply(DEAL, "(13"), "no formula"):
-        text = feedback(judge_reply(DEAL, reply))
+        text = read_protocol("points24").verify(DEAL, reply).message or ""
         played = rendered(nano, question) + tokens_of(nano, reply) + [nano.eos_token_id]
         message = message_tokens(nano, [nano.eos_token_id], played, text)
         assert played + message == rendered(nano, question, reply, text)
@@ -192,7 +191,7 @@ class Scripted(PPOTrainer):
         self.processing_class = self._tokenizer = tokenizer
         self.eos_token_ids = [tokenizer.eos_token_id]
         self.chat_template_kwargs = {}
-        self.rule, self.asked, self.reward = DEAL.rule, read_protocol(protocol), rewards(pays)
+        self.rule, self.protocol, self.reward = DEAL.rule, read_protocol(protocol), rewards(pays)
         self._metrics = {"train": defaultdict(list)}
         self._values = None
         self.current_gradient_accumulation_steps = 1
@@ -295,14 +294,14 @@ def test_under_the_papers_protocol_penalties_add_up_and_its_verifier_speaks(nano
 
     # 10 is not on the cards (-2) and the 13 is unused (-2); then the first numbers of a solution, but not the
     # second (-1); then a solution, with the paper's "=24" (+5).
-    script = [[reply(formula) + "</s>"] for formula in ("10+5*2+1", "13+5*2-1", "13+5*2+1=24")]
+    script = [[reply(formula) + "</s>"] for formula in ("10*2+5-1", "13+5*2-1", "13+5*2+1=24")]
     trainer = Scripted(nano, script, max_turns=5, protocol="paper", pays="paper")
     (episode,) = trainer._play(rows(1))
     assert episode.rewards == [-4, -1, 5]
     assert [verdict.value for verdict in episode.verdicts] == ["wrong_rule", "wrong_value", "correct"]
     told = nano.decode([t for t, chosen in zip(episode.tokens, episode.chosen, strict=True) if not chosen])
     asked = read_protocol("paper")
-    assert told == "".join(asked.verify(DEAL, reply(f)).message or "" for f in ("10+5*2+1", "13+5*2-1"))
+    assert told == "".join(asked.verify(DEAL, reply(f)).message or "" for f in ("10*2+5-1", "13+5*2-1"))
 
 
 def test_a_rollout_is_logged_by_episode(nano):

@@ -41,7 +41,8 @@ def wording(asked: Protocol) -> list[str]:
     """
     replies = [asked.reply(_DEAL, formula) for formula in ("13+5*2+1", *_MISSES)]
     said = [] if asked.name == DEFAULT else [asked.verify(_DEAL, text).message for text in (*replies, "")]
-    return [asked.prompt.render(_DEAL), replies[0], *filter(None, said)]
+    prompts = [asked.prompt.render(_DEAL.under(rule)) for rule in RULES.values()]
+    return [*prompts, replies[0], *filter(None, said)]
 
 
 def build_tokenizer(asked: Protocol | None = None) -> PreTrainedTokenizerFast:

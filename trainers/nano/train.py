@@ -222,18 +222,18 @@ def adopt(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, parent: s
         InputError: it has another shape.
     """
     folder = model_folder(parent) if parent in shipped() else Path(parent).expanduser()
-    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    theirs: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+        if (found := getattr(theirs.config, name, None)) != (wanted := getattr(model.config, name)):
+            raise InputError(f"model_name_or_path: {parent}: expected {name} {wanted}, found {found}")
     known = AutoTokenizer.from_pretrained(folder).get_vocab()
     shared = [(own, known[token]) for token, own in tokenizer.get_vocab().items() if token in known]
     ours, weights = model.state_dict(), theirs.state_dict()
+    to, of = map(list, zip(*shared, strict=True))
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
-        to, of = map(list, zip(*shared, strict=True))
         ours[name][to] = weights[name][of]
         weights[name] = ours[name]
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as e:
-        raise InputError(f"model_name_or_path: {parent} has another shape than the settings: {e}") from e
+    model.load_state_dict(weights)
 
 
 def examples(
