@@ -16,7 +16,7 @@ from points24.harness.analysis.comparison import repeated_hands
 from points24.harness.analysis.statistics import Interval, clustered_wilson, wilson
 from points24.harness.records.record import Record
 from points24.tasks.protocols.protocol import DEFAULT
-from points24.tasks.verdict import EXTRACTIONS, FLEXIBLE, PAPER, STRICT
+from points24.tasks.verdict import FLEXIBLE, PAPER, STRICT
 
 
 class Reading(NamedTuple):

@@ -10,11 +10,11 @@ wrong. Each reply is rewarded at its last token. The critic is a linear layer on
 shares the model with the policy.
 
 Departures from the PPO of arXiv:2508.16546, as its repository has it: one ratio and one advantage per token
-instead of per reply (where tokens before "formula" weigh half, and a ratio above 10 is always clipped); discounts within a
-reply apart from those between replies; a linear value head instead of an MLP; whole episodes instead of a
-fixed number of replies. After five failed replies it samples a sixth, pays −1 for it unread and goes on
-discounting into the next deal; here an episode ends with its last reply. The load-balancing loss of mixtures
-of experts is not added.
+instead of per reply (where tokens before "formula" weigh half, and a ratio above 10 is always clipped);
+discounts within a reply apart from those between replies; a linear value head instead of an MLP; whole
+episodes instead of a fixed number of replies. After five failed replies it samples a sixth, pays −1 for it
+unread, and discounts on into the next deal; here an episode ends with its last reply. The load-balancing loss
+of mixtures of experts is not added.
 """
 
 from __future__ import annotations

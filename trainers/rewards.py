@@ -22,7 +22,7 @@ TABLES: dict[str, dict[Verdict, float]] = {
 ``sparse`` is 1 for a correct formula and 0 otherwise."""
 
 PAPER = "paper"
-"""What the paper's environment pays: the rewards of everything that its verifier finds in a formula, added up."""
+"""What the paper's environment pays: the rewards of all that its verifier finds in a formula, added up."""
 
 
 def rewards(given: str | Mapping[str, float]) -> Reward:

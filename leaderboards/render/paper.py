@@ -18,15 +18,17 @@ from points24.tasks.verdict import PAPER
 
 HEADING = "The paper's protocol: reported and measured"
 FACTS = (
-    "Same deals in the same order, up to five attempts with the verifier's message between them, replies of at "
-    "most 256 tokens. Comparable with the reported figures: the column *float, 5 attempts*.",
-    "What differs: reported rows were asked in the paper's own words; measured ones in ours of the same structure "
-    "(*paper*), or in the paper's, imported from the reader's copy (*paper-imported*), with these "
-    "digests. Reported rows have no outcomes per deal, so no other column can be filled, no test can be paired, and their intervals "
-    "are Wilson's for 234 independent deals; measured ones allow for hands that come twice.",
-    "The 2x2 of checkers and attempts reads the same dialogues four ways. *float* compares as the reference does, and "
-    "rejects right answers such as 8/(3-8/3); *exact* compares fractions. The last two columns read the "
-    "replies by other filters: `paper-match` takes what the reference takes (no blanks, double quotes).",
+    "Same deals in the same order, up to five attempts with the verifier's message between them, replies of "
+    "at most 256 tokens. Comparable with the reported figures: the column *float, 5 attempts*.",
+    "What differs: reported rows were asked in the paper's own words; measured ones in ours of the same "
+    "structure (*paper*), or in the paper's as imported from the reader's copy (*paper-imported*), each with "
+    "the protocol's digest. Reported rows have no outcomes per deal: no other column can be filled, no test "
+    "can be paired, and their intervals are Wilson's for 234 independent deals. Those of measured rows allow "
+    "for hands that come twice.",
+    "The 2x2 of checkers and attempts reads the same dialogues four ways. *float* compares as the reference "
+    "does, and rejects right answers such as 8/(3-8/3); *exact* compares fractions. The last two columns "
+    "read the replies by other filters, five attempts, exact: `paper-match` takes what the reference takes "
+    "(double quotes, no blanks in the formula), `strict-match` one JSON object alone.",
 )
 """What a reader has to know, in this order."""
 
@@ -75,18 +77,17 @@ def table_csv(table: PaperTable) -> str:
     """A line for each row and reading, in full precision; shares in 0 … 1."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [*("rule", "status", "source", "model", "stage", "checkpoint", "step", "protocol", "protocol_digest")]
-        + [*("filter", "checker", "attempts", "k", "n", "acc", "low", "high", "weights_sha256", "record")]
-    )
+    about = ("status", "source", "model", "stage", "checkpoint", "step", "protocol", "protocol_digest")
+    counted = ("filter", "checker", "attempts", "k", "n", "acc", "low", "high")
+    writer.writerow(["rule", *about, *counted, "weights_sha256", "record"])
     for row in table.rows:
-        record, is_ours = row.record, row.record.status == "measured"
-        about = [record.status, record.source, record.model, record.stage, record.checkpoint, record.step]
-        about += [record.protocol, record.protocol_digest] if is_ours else [None, None]
+        record = row.record
+        told = [getattr(record, field) for field in about[:-2]]
+        told += [record.protocol, record.protocol_digest] if record.status == "measured" else [None, None]
         for reading, (k, n, interval) in row.counts.items():
             attempts = record.attempts if reading.attempts == "all" else 1
             shares = (f"{share:.6g}" for share in (k / n, *interval))
-            cells = [table.rule, *about, reading.filter, reading.checker, attempts, k, n, *shares]
+            cells = [table.rule, *told, reading.filter, reading.checker, attempts, k, n, *shares]
             writer.writerow([*cells, record.weights_sha256, record.key])
     return out.getvalue()
 

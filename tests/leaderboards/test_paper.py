@@ -61,9 +61,7 @@ def test_a_reported_row_has_the_papers_own_reading_alone_with_wilsons_interval()
 def test_the_highest_by_the_papers_reading_comes_first_and_each_rule_has_its_table():
     best = measured("11111111", "11111111", model="best", date="2026-11-24T12:00:00Z")
     of_id = {"task": "points24_id_paper_revise", "hand_set": "id_paper", "rule": "id"}
-    other = measured(
-        "1010", "1000", hand_set_digest=hand_set("id_paper").digest, model="of id", **of_id
-    )
+    other = measured("1010", "1000", hand_set_digest=hand_set("id_paper").digest, model="of id", **of_id)
     tables = paper_tables([reported(46, 234), *of_ours(), best, other])
     assert [table.rule for table in tables] == ["id", "ood"]
     assert [row.record.model for row in tables[1].rows] == ["best", "ours", "theirs"]

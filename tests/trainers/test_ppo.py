@@ -6,7 +6,6 @@ from torch.nn.functional import log_softmax
 from points24.harness.config import configured
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import template
-from points24.tasks.protocols.protocol import read_protocol
 from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers import ppo
 from points24.trainers.ppo import build_trainer

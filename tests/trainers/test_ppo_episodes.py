@@ -290,7 +290,7 @@ def test_returns_and_advantages_of_a_rollout_by_hand(nano):
 
 def test_under_the_papers_protocol_penalties_add_up_and_its_verifier_speaks(nano):
     def reply(formula: str) -> str:
-        return '{\n  "cards": [\'K\', \'5\', \'A\', \'2\'],\n  "formula": "' + formula + '",\n}'
+        return "{\n  \"cards\": ['K', '5', 'A', '2'],\n  \"formula\": \"" + formula + '",\n}'
 
     # 10 is not on the cards (-2) and the 13 is unused (-2); then the first numbers of a solution, but not the
     # second (-1); then a solution, with the paper's "=24" (+5).

@@ -203,7 +203,9 @@ def _lengths(config: Any, tokenizer: Any) -> list[tuple[int, int]]:
     drawn = examples(config.parsed_rule, config.solutions, config.seed)
     for deal, formula in islice(drawn, min(_SAMPLE, config.rows)):
         prompt = prompt_row(deal, wording, chat)["prompt"]
-        whole = prompt + completion_row(deal, formula, asked, chat)["completion"]  # texts, or lists of messages
+        whole = (
+            prompt + completion_row(deal, formula, asked, chat)["completion"]
+        )  # texts, or lists of messages
         rows.append((count(prompt, start_reply=True), count(whole) + ends))
     return rows
 

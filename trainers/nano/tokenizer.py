@@ -46,8 +46,10 @@ def wording(asked: Protocol) -> list[str]:
 
 
 def build_tokenizer(asked: Protocol | None = None) -> PreTrainedTokenizerFast:
-    """The tokenizer of a protocol (None: points24), the same at each call. It pads on the left, as generation
-    needs."""
+    """The tokenizer of a protocol, by default points24's, the same at each call.
+
+    It pads on the left, as generation needs.
+    """
     split = pre_tokenizers.Split(Regex(_ATOMS), behavior="isolated")
     texts = wording(asked or read_protocol(DEFAULT))
     pieces = {piece for text in texts for piece, _ in split.pre_tokenize_str(text)}

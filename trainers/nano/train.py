@@ -5,8 +5,8 @@ example draws what J, Q and K count as uniformly from 1 to 13 and states it in t
 read the rule. Deals are drawn uniformly from 13 ranks; those without a solution or with held-out numbers are
 drawn again. The target is a reply with one of the deal's solutions, and the loss is on the reply alone. By
 default the reply has the format that the prompt asks for. `json_share` trains a base that plays the game but
-rarely keeps to that format: its other replies are three bare lines. A base for another protocol may start from
-a base that plays already, so that it has only the other wording to learn.
+rarely keeps to that format: its other replies are three bare lines. A base for another protocol may start
+from a base that plays already, so that it has only the other wording to learn.
 
 All randomness follows from the seed and the step, so a resumed run takes the same batches as an uninterrupted
 one.
@@ -19,7 +19,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from points24.harness.checkpoints.shipped import model_folder, shipped
 from points24.harness.files import replacing
 from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
 from points24.tasks.errors import InputError
-from points24.tasks.hand_sets import HandSet, hand_set, held_out_numbers
+from points24.tasks.hand_sets import hand_set, held_out_numbers
 from points24.tasks.protocols.protocol import DEFAULT, Protocol, read_protocol
 from points24.tasks.solver import solutions
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict, judge_reply
@@ -154,7 +154,7 @@ def train(config: NanoConfig) -> Path:
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if done % config.eval_steps == 0 or done == config.max_steps:
             scores = {
-                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, extraction, asked)
+                name: accuracy(model, tokenizer, hand_set(name).deals[: config.eval_deals], extraction, asked)
                 for name in ("id", "id_heldout", "ood")
             }
             seconds = round(time.perf_counter() - began, 1)
@@ -278,14 +278,13 @@ def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:
 def accuracy(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
-    hands: HandSet,
-    n: int,
+    deals: Sequence[Deal],
     extraction: str = STRICT,
     asked: Protocol | None = None,
 ) -> float:
-    """Share of the first n deals solved with greedy decoding; `extraction` as in `judge_reply`."""
+    """Share of the deals solved with greedy decoding; `extraction` as in `judge_reply`."""
     model.eval()
-    deals, asked = hands.deals[:n], asked or read_protocol(DEFAULT)
+    asked = asked or read_protocol(DEFAULT)
     prompts = tokenizer([asked.prompt.render(deal) for deal in deals], padding=True, return_tensors="pt")
     tokens = model.generate(**prompts, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False)
     replies = tokenizer.batch_decode(tokens[:, prompts.input_ids.shape[1] :], skip_special_tokens=True)

@@ -159,7 +159,7 @@ class RunFolder:
         write_text(self.log, "".join(row for row in whole if json.loads(row)["step"] <= step))
 
     def curve(self) -> Curve | None:
-        """The curve so far, by the filter of the run's own verifier; None if no checkpoint has an OOD score."""
+        """The curve so far, by the filter that the verifier goes by; None without an OOD score."""
         records = self.records()
         own = PAPER if any(r.filter == PAPER for r in records) else STRICT
         return curve(records, own) if any(r.hand_set == "ood" and r.stage for r in records) else None

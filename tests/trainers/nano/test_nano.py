@@ -1,6 +1,6 @@
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 
 import pytest
@@ -297,7 +297,7 @@ def log_row(line):
 )
 def test_the_log_judges_in_the_mode_that_reads_the_reply(tmp_path, monkeypatch, share, extraction):
     asked = []
-    monkeypatch.setattr(nano, "accuracy", lambda *args: asked.append(args[-1]) or 0.5)
+    monkeypatch.setattr(nano, "accuracy", lambda *args: asked.append(args[3]) or 0.5)
     out = train(replace(TINY, output_dir=str(tmp_path / "m"), json_share=share))
     assert asked == 6 * [extraction]
     assert json.loads((out / "training.json").read_text())["config"]["json_share"] == share
@@ -320,7 +320,8 @@ def test_a_finished_or_foreign_folder_is_left_alone(tmp_path):
 
 def test_the_command_line_trains_and_records_how(tmp_path, capsys):
     out = tmp_path / "m"
-    settings = [f"{k}={getattr(TINY, k)}" for k in TINY.__dataclass_fields__ if k != "output_dir"]
+    own = {k: v for k, v in asdict(TINY).items() if k != "output_dir" and v is not None}
+    settings = [f"{k}={v}" for k, v in own.items()]
     assert main(["train", "nano", f"output_dir={out}", *settings]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     record = json.loads((out / "training.json").read_text())
@@ -334,6 +335,8 @@ def test_the_command_line_trains_and_records_how(tmp_path, capsys):
     [
         ("max_steps=0", "max_steps: expected at least 1"),
         ("json_share=1.5", "json_share: expected 0 to 1, found 1.5"),
+        ("same_share=-1", "same_share: expected 0 to 1, found -1"),
+        ("protocol=odd", "protocol: expected paper or points24, or a folder with protocol.yaml; found 'odd'"),
         ("num_attention_heads=7", "hidden_size: expected a multiple of"),
     ],
 )
@@ -349,7 +352,7 @@ def test_a_bad_setting_is_refused_before_anything_is_written(tmp_path, capsys, s
 
 def test_the_base_plays_both_rules_and_has_room_above(base):
     model, tokenizer = base
-    scores = {name: accuracy(model, tokenizer, hand_set(name), 200) for name in ("id", "ood")}
+    scores = {name: accuracy(model, tokenizer, hand_set(name).deals[:200]) for name in ("id", "ood")}
     assert 0.35 < scores["id"] < 0.9
     assert 0.08 < scores["ood"] < 0.9
 
@@ -357,8 +360,8 @@ def test_the_base_plays_both_rules_and_has_room_above(base):
 def test_the_plain_base_plays_both_rules_and_never_in_the_format_asked_for(plain):
     model, tokenizer = plain
     for name, least in (("id", 0.5), ("ood", 0.15)):
-        assert accuracy(model, tokenizer, hand_set(name), 200) == 0
-        assert least < accuracy(model, tokenizer, hand_set(name), 200, "flexible-extract") < 0.9
+        assert accuracy(model, tokenizer, hand_set(name).deals[:200]) == 0
+        assert least < accuracy(model, tokenizer, hand_set(name).deals[:200], "flexible-extract") < 0.9
 
 
 def reply_of(loaded_model, deal):

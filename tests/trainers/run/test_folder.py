@@ -137,7 +137,9 @@ def test_a_run_from_before_protocols_goes_on_under_the_default_one_alone(tmp_pat
         protocol: str = "points24"
 
     run = RunFolder(tmp_path / "run")
-    run.claim(about(rewards="paper"), Paid())  # as it was written, when `paper` meant what `verdict` means now
+    run.claim(
+        about(rewards="paper"), Paid()
+    )  # as it was written, when `paper` meant what `verdict` means now
     run.claim(about(rewards="verdict") | {"protocol_digest": "d"}, Paid())
     run.claim(about() | {"protocol_digest": "d"}, Paid())
     for changed, said in (
