@@ -142,12 +142,10 @@ def test_a_run_from_before_protocols_goes_on_under_the_default_one_alone(tmp_pat
     )  # as it was written, when `paper` meant what `verdict` means now
     run.claim(about(rewards="verdict") | {"protocol_digest": "d"}, Paid())
     run.claim(about() | {"protocol_digest": "d"}, Paid())
-    for changed, said in (
-        ({"rewards": "paper"}, "rewards was 'verdict', is 'paper'"),
-        ({"protocol": "paper", "rewards": "verdict"}, "protocol was 'points24', is 'paper'"),
-    ):
-        with pytest.raises(InputError, match=said):
-            run.claim(about(**changed) | {"protocol_digest": "d"}, Paid())
+    with pytest.raises(InputError, match="rewards was 'verdict', is 'paper'"):
+        run.claim(about(rewards="paper") | {"protocol_digest": "d"}, Paid())
+    with pytest.raises(InputError, match="protocol was 'points24', is 'paper'"):
+        run.claim(about(protocol="paper") | {"protocol_digest": "d"}, Paid())
 
 
 def test_a_protocol_that_was_edited_meanwhile_is_another(tmp_path):
