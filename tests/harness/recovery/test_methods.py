@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.recovery.methods import all_settings, methods
-from points24.harness.recovery.methods.method import FOUND, Method, about, register
+from points24.harness.recovery.methods.method import FOUND, Combination, about, register
 from points24.harness.recovery.recipe import Recipe, recipes_of
 from points24.harness.sweep.config import SweepConfig
 from points24.harness.sweep.jobs import jobs_of
@@ -54,15 +54,12 @@ def damp():
 
     @register
     @dataclass(frozen=True, kw_only=True)
-    class Damp(Method):
+    class Damp(Combination):
         name: ClassVar[str] = "damp"
         factor: float = field(metadata=about("of the target", float, float | int, "a number, such as 0.9"))
 
-        def changes_tensor(self, layer, chosen, count):
-            return layer in chosen
-
-        def new_tensor(self, source, target, base):
-            return target.double() * self.factor
+        def new_tensor(self, of):
+            return of.target * self.factor
 
     yield Damp
     del FOUND["damp"]

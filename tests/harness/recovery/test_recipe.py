@@ -36,12 +36,12 @@ def only(**given) -> Recipe:
         ),
         (
             {"method": "interpolate", "weight": [0]},
-            {"method": "interpolate", "layers": "all", "weight": 0}, "interpolate 0", "interpolate-0-layers-all",
+            {"method": "interpolate", "layers": "all", "weight": 0}, "interpolate 0", "interpolate-0.0-layers-all",
         ),
         (
             {"method": "task-arithmetic", "weight": ["-0.5"], "layers": ["0-3,9"]},
             {"method": "task-arithmetic", "layers": "0-3,9", "weight": -0.5},
-            "task-arithmetic -0.5, layers 0-3,9", "task-arithmetic-0.5-layers-0-3-9",
+            "task-arithmetic -0.5, layers 0-3,9", "task-arithmetic-minus-0.5-layers-0-3-and-9",
         ),
         (
             {"method": "reset", "layers": ["last 4"]},
