@@ -28,6 +28,10 @@ def _recover_arguments(parser: argparse.ArgumentParser) -> None:
     )
     known = methods()
     parser.add_argument("--method", default=DEFAULT, choices=tuple(known))
+    parser.add_argument(
+        "--paper-scripts", action="store_const", dest="method", const="paper-scripts",
+        help="--method paper-scripts: what the paper's scripts do, in fp16",
+    )  # fmt: skip
     several = "; may be given several times"
     parser.add_argument(
         "--layers", action="append", help="'first 25%%', 'last 4', 0-6, all (default)" + several
@@ -57,6 +61,8 @@ def _recipes(args: argparse.Namespace) -> list[Recipe]:
     for name, is_needed in (("base", kind.needs_base), ("others", kind.needs_others)):
         if getattr(args, name) and not is_needed:
             raise InputError(f"{name} does not go with method {args.method}")
+    if args.dtype and kind.dtype:
+        raise InputError(f"dtype does not go with method {args.method}, which writes {kind.dtype}")
     given = {name: getattr(args, name) for name in all_settings()}
     recipes = recipes_of(method=args.method, layers=args.layers or (), **given)
     check_needs(recipes, args.base, args.others)
@@ -118,7 +124,8 @@ def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list
     family = family_for(read_config(target), args.layer_prefix, recipes)
     check_pair(theirs, ours, family)
     plan = make_plan(theirs, ours, family, recipes)
-    cost = estimate(plan, ours, FLOATS[DTYPES[args.dtype]].itemsize if args.dtype else None)
+    dtype = recipes[0].method.dtype or DTYPES.get(args.dtype)
+    cost = estimate(plan, ours, FLOATS[dtype].itemsize if dtype else None)
     if args.json:
         changed = {"tensors": [*plan.matrices, *plan.whole], "skipped": plan.skipped}
         described = [recipe.describe() for recipe in recipes]

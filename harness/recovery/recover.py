@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +21,8 @@ from points24.harness.checkpoints.write import Copy, check_space, left_out
 from points24.harness.files import new_folder
 from points24.harness.recovery.architecture import Family
 from points24.harness.recovery.card import model_card
-from points24.harness.recovery.methods.method import Combination, Method, UpdateFilter, Versions
+from points24.harness.recovery.combine import combined, facts_about
+from points24.harness.recovery.methods.method import Method, UpdateFilter, Versions
 from points24.harness.recovery.plan import Plan, check_pair, make_plan
 from points24.harness.recovery.recipe import Recipe, check_needs
 from points24.harness.recovery.specs import Cut, Interval
@@ -30,7 +32,6 @@ from points24.harness.recovery.spectral.splice import (
     Factored,
     Put,
     splice,
-    splice_like_paper_scripts,
     wanted_ranks,
 )
 from points24.harness.recovery.spectral.update import Update
@@ -98,10 +99,10 @@ class CheckedPair:
             checkpoint.verify()
         return cls(b, t, ancestor, plan, more)
 
-    def versions(self, name: str, source: Tensor, target: Tensor, recipes: Sequence[Recipe]) -> Versions:
-        """A tensor as each checkpoint has it that these recipes need."""
-        with_base = self.base and any(recipe.method.needs_base for recipe in recipes)
-        with_others = any(recipe.method.needs_others for recipe in recipes)
+    def versions(self, name: str, source: Tensor, target: Tensor, methods: Mapping[int, Method]) -> Versions:
+        """A tensor as each checkpoint has it that these methods need."""
+        with_base = any(how.needs_base for how in methods.values())
+        with_others = any(how.needs_others for how in methods.values())
         return Versions(
             name,
             self.plan.layer_of.get(name),
@@ -140,11 +141,12 @@ def recover(
     for checkpoint in (pair.source, pair.target):
         if out.resolve().is_relative_to(checkpoint.folder):
             raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
-    check_space(pair.target, out, len(recipes), dtype)
+    dtypes = [recipe.method.dtype or dtype for recipe in recipes]
+    check_space(pair.target, out, dtypes)
     reports = [new_report(pair, recipe) for recipe in recipes]
     with new_folder(out) as partial:
         folders = [partial] if len(recipes) == 1 else [partial / recipe.name for recipe in recipes]
-        copies = [Copy(pair.target, folder, dtype) for folder in folders]
+        copies = [Copy(pair.target, *where) for where in zip(folders, dtypes, strict=True)]
         names = [n for n in pair.target.tensors if n in pair.plan.matrices or n in pair.plan.whole]
         for name in tqdm(names, "recover", unit="tensor", disable=None):
             change(pair, name, dict(enumerate(copies)), dict(enumerate(reports)), device=device)
@@ -171,87 +173,41 @@ def change(  # noqa: PLR0913 — a pair, a part of it, and how
     Raises:
         InputError: NaN or Inf in a weight.
     """
-    parts = [
-        (part, mine)
-        for part, wanted in pair.plan.matrices.get(name, ())
-        if (mine := [i for i in wanted if i in sinks])
-    ]
-    whole = [i for i in pair.plan.whole.get(name, ()) if i in sinks]
     methods = {i: pair.plan.recipes[i].method for i in pair.plan.recipes_for(name) if i in sinks}
     if not methods:
         return
     target, source = pair.target.read(name), pair.source.read(name)
-    if torch.equal(target, source) and not any(m.needs_base or m.needs_others for m in methods.values()):
-        return  # the target's values are there already
-    combined = {i: method for i, method in methods.items() if isinstance(method, Combination)}
-    made = _combined(pair, name, source, target, combined)
+    if torch.equal(target, source):  # the target's values are there already, for most methods
+        methods = {i: how for i, how in methods.items() if not how.leaves_equal}
+    made = combined(partial(pair.versions, name, source, target, methods), methods)
     place = {"tensor": name, "module": None, "layer": pair.plan.layer_of.get(name)}
-    for i in whole:
-        exact = made[i]
-        rounded = exact.to(sinks[i].dtype(name))
+    for i in (i for i in pair.plan.whole.get(name, ()) if i in made):
+        rounded = made[i].to(sinks[i].dtype(name))
         sinks[i].write(name, rounded)
-        reports[i]["tensors"].append(place | _facts(source, target, exact, rounded))
-    for part, mine in parts:
+        reports[i]["tensors"].append(place | facts_about(source, target, made[i], rounded))
+    for part, wanted in pair.plan.matrices.get(name, ()):
         t, b = part.matrix(target), part.matrix(source)
         starts = part.row_starts(target.shape)
         place = {"tensor": part.tensor, "module": part.module, "layer": part.layer}
-        for i in (i for i in mine if i in made):
+        for i in (i for i in wanted if i in made):
             exact = part.matrix(made[i])
             rounded = exact.to(sinks[i].dtype(name))
             sinks[i].write(name, rounded, starts)
-            reports[i]["tensors"].append(place | _facts(b, t, exact, rounded))
-        spectral = [i for i in mine if i not in made]
-        if not spectral:
-            continue
+            reports[i]["tensors"].append(place | facts_about(b, t, exact, rounded))
 
         def put(i: int, rows: slice, columns: slice, values: Tensor, starts: Tensor = starts) -> None:
             sinks[i].write(name, values, starts[rows] + (columns.start or 0))
 
-        try:
-            facts = _in_matrix(
-                b.to(device),
-                t.to(device),
-                {i: methods[i] for i in spectral},
-                dtype=sinks[spectral[0]].dtype(name),
-                put=put,
-                factors_of=factors_of,
-            )
-        except ValueError as e:
-            raise InputError(f"{name}: {e}") from e
-        for i in spectral:
-            reports[i]["matrices"].append(place | facts[i])
-
-
-def _combined(
-    pair: CheckedPair, name: str, source: Tensor, target: Tensor, methods: Mapping[int, Combination]
-) -> dict[int, Tensor]:
-    """What these combinations make of a tensor: fp64, by the recipe's number.
-
-    Raises:
-        InputError: NaN or infinite elements.
-    """
-    if not methods:
-        return {}
-    versions = pair.versions(name, source, target, [pair.plan.recipes[i] for i in methods])
-    made = {i: method.new_tensor(versions) for i, method in methods.items()}
-    for tensor in made.values():
-        if not torch.isfinite(tensor).all():
-            raise InputError(f"{name}: NaN or infinite elements")
-    return made
-
-
-def _facts(source: Tensor, target: Tensor, exact: Tensor, rounded: Tensor) -> dict[str, Any]:
-    """What a combination did to a tensor or a matrix."""
-    norm = torch.linalg.vector_norm
-    distance, edit = norm(target.double() - source).item(), norm(exact - target).item()
-    return {
-        "shape": list(target.shape),
-        "target_norm": norm(target.double()).item(),
-        "distance": distance,
-        "edit": edit,
-        "edit_of_distance": edit / distance if distance else 0.0,
-        "lost_to_rounding": norm(exact - rounded).item() / edit if edit else 0.0,
-    }
+        if spectral := {i: methods[i] for i in wanted if i in methods and i not in made}:
+            dtype = sinks[min(spectral)].dtype(name)
+            try:
+                facts = _in_matrix(
+                    b.to(device), t.to(device), spectral, dtype=dtype, put=put, factors_of=factors_of
+                )
+            except ValueError as e:
+                raise InputError(f"{name}: {e}") from e
+            for i in spectral:
+                reports[i]["matrices"].append(place | facts[i])
 
 
 def _in_matrix(  # noqa: PLR0913 — a pair, what to do with it, and how
@@ -264,16 +220,16 @@ def _in_matrix(  # noqa: PLR0913 — a pair, what to do with it, and how
     factors_of: Factorise,
 ) -> dict[int, dict[str, Any]]:
     """Let methods change one pair of matrices; facts about each by the recipe's number, which `put` gets."""
-    filters = {i: method for i, method in methods.items() if isinstance(method, UpdateFilter)}
-    cuts = {i: method.cut(min(t.shape)) for i, method in methods.items() if i not in filters}
+    filters = {i: how for i, how in methods.items() if isinstance(how, UpdateFilter)}
+    cuts = {i: how.cut(min(t.shape)) for i, how in methods.items() if i not in filters}
     facts = _splice(b, t, cuts, dtype=dtype, put=put, factors_of=factors_of) if cuts else {}
     if filters:
         update = Update.of(b, t, factors_of)
-        for i, method in filters.items():
-            exact, kept = update.keep(method.kept)
+        for i, how in filters.items():
+            exact, kept = update.keep(how.kept)
             rounded = exact.to(dtype)
             put(i, slice(None), slice(None), rounded)
-            facts[i] = _facts(b, t, exact, rounded) | kept
+            facts[i] = facts_about(b, t, exact, rounded) | kept
     return facts
 
 
@@ -293,7 +249,7 @@ def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
     sharing: dict[Cut, list[int]] = {}  # a cut -> the recipes that ask for it
     for i, cut in cuts.items():
         sharing.setdefault(cut, []).append(i)
-    ours = [cut for cut in sharing if not cut.paper_scripts]
+    ours = list(sharing)  # by number, as `splice` counts them
     same = torch.equal(b, t)
     for_source, for_target = ((0, 0), (0, 0)) if same else wanted_ranks(ours, min(t.shape))
     factors = _factors(b, for_source, "source", factors_of), _factors(t, for_target, "target", factors_of)
@@ -304,13 +260,8 @@ def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
             for i in sharing[ours[cut]]:
                 put(i, *part)
 
-        if ours:
-            made = splice(Factored(b, factors[0]), Factored(t, factors[1]), ours, dtype, put_shared)
-            changes |= dict(zip(ours, made, strict=True))
-        for cut in (cut for cut in sharing if cut.paper_scripts):
-            result, changes[cut] = splice_like_paper_scripts(b, t, cut, dtype)
-            for i in sharing[cut] if changes[cut].edit > 0 else ():
-                put(i, slice(None), slice(None), result)
+        made = splice(Factored(b, factors[0]), Factored(t, factors[1]), ours, dtype, put_shared)
+        changes |= dict(zip(ours, made, strict=True))
     distance = distance_between(b, t)
     return {
         i: {

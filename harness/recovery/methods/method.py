@@ -104,6 +104,10 @@ class Method:
     """Whether it has to know which tensor belongs to which layer even if all are chosen."""
     ends_at_source: ClassVar[bool] = False
     """Whether weight 1 gives the source itself."""
+    keeps_equal: ClassVar[bool] = True
+    """Whether a tensor that all its checkpoints share stays as it is."""
+    dtype: ClassVar[str | None] = None
+    """The output's dtype (F16, ...), if the method prescribes it."""
 
     modules: tuple[str, ...] | None = field(
         default=None,
@@ -144,6 +148,11 @@ class Method:
             for name, value in given.items()
             if value is not None and value is not False
         }
+
+    @property
+    def leaves_equal(self) -> bool:
+        """Whether a tensor that source and target share stays as it is."""
+        return self.keeps_equal and not self.needs_base and not self.needs_others
 
     @property
     def kind(self) -> str:
