@@ -48,6 +48,23 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
         formula: the text to judge; None if the reply held no formula.
         extraction: one of `FILTERS`, which selects the grammar (see `formula`).
     """
+    judgement = _under_its_rule(deal, formula, extraction)
+    if judgement.verdict in (Verdict.WRONG_VALUE, Verdict.WRONG_NUMBERS):
+        for name, rule in RULES.items():
+            other = deal.under(rule)
+            if other.values != deal.values and _is_correct(other, formula, extraction):
+                return Judgement(
+                    Verdict.WRONG_RULE, formula, f"right under rule {name}, not {deal.rule.name}"
+                )
+    return judgement
+
+
+def _is_correct(deal: Deal, formula: str | None, extraction: str) -> bool:
+    return _under_its_rule(deal, formula, extraction).verdict is Verdict.CORRECT
+
+
+def _under_its_rule(deal: Deal, formula: str | None, extraction: str) -> Judgement:
+    """The judgement by the deal's own rule, which is never `WRONG_RULE`."""
     if formula is None:
         return Judgement(Verdict.NO_ANSWER, None, "no formula found")
     try:
@@ -59,21 +76,16 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
     except grammar.FormulaError as e:
         return Judgement(Verdict.ILLEGAL, formula, f"not a legal formula: {e}")
     used = sorted(grammar.numbers(tree))
-    if used == sorted(deal.values):
-        try:
-            value = grammar.evaluate(tree)
-        except ZeroDivisionError:
-            return Judgement(Verdict.WRONG_VALUE, formula, "divides by zero")
-        if value == deal.target:
-            return Judgement(Verdict.CORRECT, formula, f"equals {value}")
-        return Judgement(Verdict.WRONG_VALUE, formula, f"equals {value}, not {deal.target}")
-    for name, rule in RULES.items():
-        other = deal.under(rule)
-        if used == sorted(other.values) and judge(other, formula, extraction).verdict is Verdict.CORRECT:
-            return Judgement(Verdict.WRONG_RULE, formula, f"right under rule {name}, not {deal.rule.name}")
-    return Judgement(
-        Verdict.WRONG_NUMBERS, formula, f"uses {_shown(used)}; the cards count as {_shown(deal.values)}"
-    )
+    if used != sorted(deal.values):
+        shown = f"uses {_shown(used)}; the cards count as {_shown(deal.values)}"
+        return Judgement(Verdict.WRONG_NUMBERS, formula, shown)
+    try:
+        value = grammar.evaluate(tree)
+    except ZeroDivisionError:
+        return Judgement(Verdict.WRONG_VALUE, formula, "divides by zero")
+    if value == deal.target:
+        return Judgement(Verdict.CORRECT, formula, f"equals {value}")
+    return Judgement(Verdict.WRONG_VALUE, formula, f"equals {value}, not {deal.target}")
 
 
 def judge_reply(deal: Deal, reply: object, extraction: str = STRICT) -> Judgement:
@@ -91,8 +103,9 @@ def judge_reply(deal: Deal, reply: object, extraction: str = STRICT) -> Judgemen
         raise InputError(f"unknown extraction {extraction!r}; allowed: {', '.join(FILTERS)}")
     if not isinstance(reply, str):
         return judge(deal, None, extraction)
-    extract = replies.extract_strict if extraction == STRICT else replies.extract_flexible
-    return judge(deal, extract(reply), extraction)
+    if extraction == STRICT:
+        return judge(deal, replies.extract_strict(reply), extraction)
+    return judge(deal, replies.extract_flexible(reply, len(deal.cards), deal.target), extraction)
 
 
 def _shown(values: Sequence[int]) -> str:
