@@ -133,7 +133,7 @@ class _Parser:
             sides.append(self.expression())
         if self.peek():
             raise FormulaError(f"unexpected {self.peek()!r}")
-        if len(sides) == 1:
+        if target is None or len(sides) == 1:
             return sides[0]
         if target not in (sides[0], sides[-1]):
             raise FormulaError(f"an equation that neither begins nor ends with {target}")

@@ -43,10 +43,7 @@ _CONTROL = re.compile(
     r"<\|[^|<>\n]{0,60}\|>|<｜[^｜<>\n]{0,60}｜>|</?(?:s|bos|eos|pad|unk|end_of_turn|start_of_turn)>|\[/?INST\]"
     r"|<br ?/?>"
 )
-_TAG = re.compile(
-    r"</?(?:answer|final|final_answer|response|output|result|solution|formula|b|i|em|strong|code|pre|p|div|span)>",
-    re.IGNORECASE,
-)
+_TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9_-]{0,30}>")
 _POWER_TAG = re.compile(r"</?su[bp]>", re.IGNORECASE)
 
 _BREAK = re.compile(r"\\\\(?:\[[^\]\n]{0,9}\])?(?=[\s&=]|$)|\\newline\b")
@@ -69,6 +66,12 @@ _SPACE = re.compile(r"\\[()\[\],;:! ]")
 _ESCAPED = re.compile(r"\\([-*+_=/#.~`|<>&$%])")  # in Markdown
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox)\{([^{}\n+*/-]{0,80})\}")
 
+# `**` around a word; after an operand it would be a power.
+_EMPHASIS = re.compile(
+    r"(?:^|(?<=[\s(:]))(?<![\d)\]] )(?<!\b[AJQK] )\*\*(?=\S)|(?<=\S)\*\*(?=[\s.,:;!?]|$)", re.MULTILINE
+)
+_WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
+_WORD = re.compile(rf"(?<=[\d)]) ({'|'.join(_WORDS)}) (?=[\d(])")
 _X = re.compile(r"(?:(?<=[\d)\]}])|(?<=\b[AJQK]))[ \t]{0,3}[xX][ \t]{0,3}(?=[\d(\[]|[AJQK]\b)")
 # K(13), A (=1), 13(K)
 _LETTER_WITH_VALUE = re.compile(r"\b(?:[JQK](?= ?\( ?=? ?\d)|A(?= ?\( ?=? ?1\b)) ?\( ?=? ?(\d{1,3}) ?\)")
@@ -76,7 +79,7 @@ _VALUE_WITH_LETTER = re.compile(r"\b(?:(\d{1,3}) ?\( ?=? ?[JQK] ?\)|(1) ?\( ?=? 
 _ARROW = re.compile(r"[ \t]{0,9}(?:=>|->|→)[ \t]{0,9}")
 _RESULT_AFTER_ARROW = re.compile(r"→ (?=\d{1,9}(?![ \t]*[-+*/(\d]))")
 _RESULT_IN_BRACKETS = re.compile(r"\( ?= ?(\d{1,9}) ?\)")
-_WHOLE_DECIMAL = re.compile(r"(= ?\d{1,9})\.0{1,9}(?![\d.])")
+_WHOLE_DECIMAL = re.compile(r"(= ?\d{1,9})\.0{1,9}(?!\.?\d)")
 
 
 def plain(text: str) -> str:
@@ -88,10 +91,11 @@ def plain(text: str) -> str:
     if "&" in text:
         text = html.unescape(text)
     if "<" in text or "[" in text or "｜" in text:
-        text = _POWER_TAG.sub("^", _TAG.sub(" ", _CONTROL.sub("\n", text)))
+        text = _TAG.sub(" ", _POWER_TAG.sub("^", _CONTROL.sub("\n", text)))
     if "\\" in text:
         text = _without_latex(text)
-    text = _X.sub("*", text.translate(_CHARACTERS))
+    text = _X.sub("*", _EMPHASIS.sub("", text.translate(_CHARACTERS)))
+    text = _WORD.sub(lambda word: _WORDS[word[1]], text)
     text = _VALUE_WITH_LETTER.sub(r"\1\2", _LETTER_WITH_VALUE.sub(r"\1", text))
     text = _RESULT_AFTER_ARROW.sub("= ", _ARROW.sub(" → ", text)).replace("→", "\n")
     return _WHOLE_DECIMAL.sub(r"\1", _RESULT_IN_BRACKETS.sub(r"= \1", text))
