@@ -104,10 +104,17 @@ def is_truncated(reply: str) -> bool:
 def without_thinking(reply: str) -> str:
     """The reply without ``<think>…</think>`` and its like.
 
-    Chat templates may put the opening tag into the prompt: without one, everything before the closing tag is
-    thinking. A reply may be cut off: without a closing tag, everything after the opening tag is.
+    Chat templates may put the opening tag into the prompt (`opened_thinking`): without one, everything before
+    the closing tag is thinking. A reply may be cut off: without a closing tag, everything after the opening
+    tag is.
     """
     return _without_thinking(reply)[0]
+
+
+def opened_thinking(prompt: str) -> str:
+    """The tag in which a prompt ends, as some chat templates' do, if it opens thinking; else nothing."""
+    *_, last = ("", *_THINKING.finditer(prompt[-60:]))
+    return last[0] if last and last["opens"] and prompt.rstrip().endswith(last[0]) else ""
 
 
 def _without_thinking(reply: str) -> tuple[str, bool]:
