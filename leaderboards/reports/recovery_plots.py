@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from points24.harness.analysis.comparison import Score
 from points24.harness.analysis.recovery import Recovered, Recovery, Reference
-from points24.harness.analysis.summaries import recovery_title
+from points24.harness.analysis.recovery_summaries import recovery_title
 from points24.leaderboards.render.drawing import (
     INK,
     SIDES,

@@ -50,10 +50,11 @@ def test_the_report_has_a_sentence_and_a_table_per_pair_and_filter_strict_first(
         "late recovered from early, strict-match", "late recovered from early, flexible-extract"
     ]  # fmt: skip
     strict, _, flexible = text.partition("flexible-extract")
-    assert (
-        "Best spectral recovery on OOD: directions, all ranks, 60.0 %; it recovers 75 % of the 60.0 points"
-        in strict
-    )
+    assert "Best of 9 recipes, picked on each half of the deals and measured on the other: " in strict
+    rows = [[cell.strip() for cell in line.split("|")] for line in strict.splitlines() if line[:1] == "|"]
+    assert rows[0][1:5] == ["checkpoint", "recovered %", "retained %", "harmonic mean %"]
+    means = [float(row[4].split()[0]) for row in rows[4:]]
+    assert means == sorted(means, reverse=True)
     assert "| directions, top 128 ranks " in strict
     assert strict.count("\n|") == 2 + 2 + 9
     assert flexible.count("\n|") == 2 + 2 + 1
@@ -241,9 +242,7 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     add_records(tmp_path / "run" / "records" / "a.jsonl", records[:4])
     assert main(["plot", "recovery", str(tmp_path / "sweep"), str(tmp_path / "run" / "records")]) == 0
     said, *paths = capsys.readouterr().out.splitlines()
-    assert said.startswith(
-        "late recovered from early, strict-match. Best spectral recovery on OOD: directions, all ranks"
-    )
+    assert said.startswith("late recovered from early, strict-match. Best of 9 recipes")
     assert paths[0] == str(tmp_path / "sweep" / "recovery" / "recovery.md")
     assert len(paths) == 4
     lost = recovered("m", 9, pair=("gone", "late"))
