@@ -29,7 +29,6 @@ from points24.harness.recovery.spectral.splice import (
     Factored,
     Put,
     splice,
-    splice_like_paper_scripts,
     wanted_ranks,
 )
 from points24.tasks.errors import InputError
@@ -105,11 +104,12 @@ def recover(
     for checkpoint in (pair.source, pair.target):
         if out.resolve().is_relative_to(checkpoint.folder):
             raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
-    check_space(pair.target, out, len(recipes), dtype)
+    dtypes = [recipe.method.dtype or dtype for recipe in recipes]
+    check_space(pair.target, out, dtypes)
     reports = [new_report(pair, recipe) for recipe in recipes]
     with new_folder(out) as partial:
         folders = [partial] if len(recipes) == 1 else [partial / recipe.name for recipe in recipes]
-        copies = [Copy(pair.target, folder, dtype) for folder in folders]
+        copies = [Copy(pair.target, *where) for where in zip(folders, dtypes, strict=True)]
         names = [n for n in pair.target.tensors if n in pair.plan.matrices or n in pair.plan.whole]
         for name in tqdm(names, "recover", unit="tensor", disable=None):
             change(pair, name, dict(enumerate(copies)), dict(enumerate(reports)), device=device)
@@ -145,8 +145,8 @@ def change(  # noqa: PLR0913 — a pair, a part of it, and how
     if not whole and not parts:
         return
     target, source = pair.target.read(name), pair.source.read(name)
-    if torch.equal(target, source) and pair.base is None:
-        return  # the target's values are there already
+    if pair.base is None and torch.equal(target, source):  # the target's values are there already
+        whole, parts = [i for i in whole if not pair.plan.recipes[i].method.keeps_equal], []
     for i in whole:
         method = pair.plan.recipes[i].method
         base = pair.base.read(name) if pair.base and method.needs_base else None
@@ -188,7 +188,7 @@ def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
     sharing: dict[Cut, list[int]] = {}  # a cut -> the recipes that ask for it
     for i, cut in cuts.items():
         sharing.setdefault(cut, []).append(i)
-    ours = [cut for cut in sharing if not cut.paper_scripts]
+    ours = list(sharing)  # by number, as `splice` counts them
     same = torch.equal(b, t)
     for_source, for_target = ((0, 0), (0, 0)) if same else wanted_ranks(ours, min(t.shape))
     factors = _factors(b, for_source, "source", factors_of), _factors(t, for_target, "target", factors_of)
@@ -199,13 +199,8 @@ def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
             for i in sharing[ours[cut]]:
                 put(i, *part)
 
-        if ours:
-            made = splice(Factored(b, factors[0]), Factored(t, factors[1]), ours, dtype, put_shared)
-            changes |= dict(zip(ours, made, strict=True))
-        for cut in (cut for cut in sharing if cut.paper_scripts):
-            result, changes[cut] = splice_like_paper_scripts(b, t, cut, dtype)
-            for i in sharing[cut] if changes[cut].edit > 0 else ():
-                put(i, slice(None), slice(None), result)
+        made = splice(Factored(b, factors[0]), Factored(t, factors[1]), ours, dtype, put_shared)
+        changes |= dict(zip(ours, made, strict=True))
     distance = distance_between(b, t)
     return {
         i: {
