@@ -68,7 +68,7 @@ class Outcomes(NamedTuple):
 
 def bits_of(record: Record) -> Bits:
     """The outcomes of a record."""
-    return np.frombuffer((record.outcomes or "").encode(), np.uint8) - float(ord("0"))
+    return np.frombuffer((record.outcomes or "").encode(), np.uint8).astype(np.float64) - ord("0")
 
 
 def harmonic_mean(recovered: Any, retained: Any) -> Any:

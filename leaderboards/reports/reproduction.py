@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from points24.harness.analysis import formats
 from points24.harness.analysis.statistics import Interval
-from points24.harness.experiment.findings import ABOVE_RULE, Claim, Finding, findings, of_recipe
+from points24.harness.experiment.findings import findings, of_recipe
 from points24.harness.experiment.manifest import Seed
 from points24.harness.experiment.measures import Measure, Reproduction
 from points24.harness.experiment.values import Value, accuracy, plain_hands, verdict_share
+from points24.harness.experiment.verdicts import ABOVE_RULE, Claim, Finding
 from points24.harness.records.record import Record
 from points24.leaderboards.figures import DRIFT, FIGURES, OVERVIEW, RECOVERIES, reproduction_figures
 from points24.leaderboards.render.tables import escape, markdown_table

@@ -10,19 +10,11 @@ import pytest
 
 from points24.harness.analysis.comparison import difference, recovered_share
 from points24.harness.analysis.statistics import Interval, t_interval
-from points24.harness.experiment.findings import (
-    FAILS,
-    FIRST_LAYERS,
-    HOLDS,
-    OPEN,
-    TOP_RANKS,
-    above_zero,
-    findings,
-    recovers,
-)
+from points24.harness.experiment.findings import FIRST_LAYERS, TOP_RANKS, findings
 from points24.harness.experiment.manifest import manifest_of, read_manifest
 from points24.harness.experiment.measures import Measure, reproduction_of
 from points24.harness.experiment.values import Value, at_picks, peak_picks, plain_hands, ratio
+from points24.harness.experiment.verdicts import FAILS, HOLDS, OPEN, above_zero, recovers
 from points24.harness.records.record import record_of
 from points24.tasks.cards import RULES, has_face
 from points24.tasks.errors import InputError
