@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from points24.harness.analysis.picking import cross_picks, joined, merits_of
-from points24.harness.analysis.retention import Outcomes
+from points24.harness.analysis.retention import Outcomes, Shares
 from points24.harness.experiment.measures import Measure, Reproduction
-from points24.harness.experiment.values import value_of
+from points24.harness.experiment.values import share_values, value_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +55,13 @@ def best_of(found: Reproduction, labels: Collection[str]) -> Best | None:
     shares = [pair.scales.shares(own) for pair, own in zip(pairs, outcomes, strict=True)]
     counts = Counter(common[pick] for pick in picks.ravel())
 
-    def measure(name: str) -> Measure:
-        return Measure(name, "percent", tuple(value_of(getattr(own, name)) for own in shares))
+    values = [share_values(own) for own in shares]
 
     return Best(
         len(common),
         dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         outcomes,
-        *map(measure, ("recovered", "retained", "harmonic")),
+        *(Measure(name, "percent", tuple(own[name] for own in values)) for name in Shares._fields),
     )
 
 

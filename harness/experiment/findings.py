@@ -20,7 +20,7 @@ from points24.harness.experiment.values import (
     gain,
     gain_of_bits,
     peak_picks,
-    value_of,
+    share_values,
 )
 from points24.harness.experiment.verdicts import FAILS, Claim, Finding, above_zero, recovers
 from points24.tasks.verdict import FLEXIBLE, STRICT
@@ -256,7 +256,7 @@ def of_recipe(found: Reproduction, label: str) -> tuple[Measure, ...]:
     def share(name: str) -> Measure:
         def of(place: int, _: Seed) -> Value | None:
             made = found.recovered(place, label)
-            return made and value_of(getattr(made.shares, name))
+            return share_values(made.shares)[name] if made else None
 
         return found.over_seeds(name, "percent", of)
 

@@ -219,8 +219,8 @@ def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproducti
     own = [r for r in own if protocols.get((r.hand_set, r.filter)) == protocol_of(r)]
     chosen = {(r.model, r.hand_set, r.filter or ""): r for r in own}
     found = {(r.label, r.hand_set, r.filter or ""): r for r in chosen.values()} | chosen
-    pairs = recoveries(own)
-    strict = {(r.source.name, r.target.name): r for r in reversed(pairs) if r.filter == STRICT}
+    pairs = recoveries([r for r in own if r.filter == STRICT])
+    strict = {(each.source.name, each.target.name): each for each in reversed(pairs)}
     made = Reproduction(
         manifest,
         found,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from points24.harness.analysis.comparison import difference, hands_of, interval_of, recovered_share
 from points24.harness.analysis.curve import Curve
-from points24.harness.analysis.retention import Share, bits_of
+from points24.harness.analysis.retention import Share, Shares, bits_of
 from points24.harness.analysis.statistics import Interval, Paired, paired_interval, t_interval, wilson
 from points24.harness.records.record import Record
 from points24.tasks.cards import has_face
@@ -36,9 +36,14 @@ class Value:
     """Whether this is a ratio whose denominator may be 0: then it is not defined, and must not be shown."""
 
 
-def value_of(share: Share | None) -> Value | None:
-    """A share of what is recovered or retained."""
-    return share and Value(share.value, share.interval, is_unbounded=share.interval is None)
+def value_of(share: Share | None, *, is_bounded: bool = False) -> Value | None:
+    """A share of what is recovered or retained; `is_bounded` if it lies in 0 … 1 by definition."""
+    return share and Value(share.value, share.interval, is_unbounded=not (share.interval or is_bounded))
+
+
+def share_values(shares: Shares) -> dict[str, Value | None]:
+    """Field of `Shares` -> its value."""
+    return {name: value_of(share, is_bounded=name == "harmonic") for name, share in shares._asdict().items()}
 
 
 def spread_interval(values: Sequence[float]) -> Interval | None:
