@@ -79,8 +79,9 @@ def _versus(found: Reproduction) -> list[str]:
         end = "the baseline is ahead" if lead.is_not_above(0) else "chance alone can explain that"
     means = [accuracy_cell(each.harmonic, with_unit=True) for each in (spectral, baseline)]
     return [
-        f"Likewise, the best of {spectral.among} spectral recipes has {means[0]} ({_names(spectral)}), the best "
-        f"of {baseline.among} baselines {means[1]} ({_names(baseline)}): {mean_cell(lead, with_unit=True)}; {end}."
+        f"Likewise, the best of {spectral.among} spectral recipes has {means[0]} ({_names(spectral)}), the "
+        f"best of {baseline.among} baselines {means[1]} ({_names(baseline)}): "
+        f"{mean_cell(lead, with_unit=True)}; {end}."
     ]
 
 
