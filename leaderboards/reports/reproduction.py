@@ -74,7 +74,13 @@ def markdown(name: str, found: Reproduction) -> str:
     for each in every:
         parts += [*_section(each), *figure(_FIGURE_OF.get(each.claims[0].label))]
     parts += [*recipes.best(found), *figure(FRONT), *_checkpoints(found)]
-    parts += ["## Limits", "\n".join(f"- {line}" for line in _LIMITS), *_appendix(every, found)]
+    parts += [
+        "## Limits",
+        "\n".join(f"- {line}" for line in _LIMITS),
+        *_appendix(every, found),
+        *figure(RECOVERIES),
+        *_run_time(found),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -230,7 +236,7 @@ def _appendix(every: Sequence[Finding], found: Reproduction) -> list[str]:
         parts.append("### Seeds")
         for claim in claims:
             parts += [f"**{claim.label}** {claim.what}", _by_seed(claim, found.seeds)]
-    return [*parts, *recipes.every(found), *_run_time(found)]
+    return [*parts, *recipes.every(found)]
 
 
 def _by_seed(claim: Claim, seeds: Sequence[Seed]) -> str:

@@ -221,7 +221,10 @@ def _beside(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: s
 
 def _name_recipes(axes: Axes, recipes: Sequence[str]) -> None:
     """The recipes' names below a panel, in the empty cell under it."""
-    names = [label.replace("all ranks, ", "").replace(", ", "\n") for label in recipes]
+    names = [
+        label.replace("all ranks, ", "").replace("directions, top 4096 ranks, ", "").replace(", ", "\n")
+        for label in recipes
+    ]
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7.5)
     axes.tick_params(labelbottom=True)
     for text in axes.get_xticklabels():

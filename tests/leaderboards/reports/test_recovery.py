@@ -16,6 +16,7 @@ from points24.tasks.errors import InputError
 from tests.harness.analysis.test_recovery import DIRECTIONS, INTERPOLATE, ends, recovered, scored
 
 RESET = {"method": "reset", "layers": "first 25%"}
+_KINDS = ("directions", "values", "reset", "interpolate")
 STEM = "recovery_late_from_early_strict_match"
 
 
@@ -95,6 +96,11 @@ def figures():
     )
 
 
+@pytest.fixture
+def front():
+    return pytest.importorskip("points24.leaderboards.reports.front", reason="needs the extra `plots`")
+
+
 def shown(series):
     return {each.label: [(x, r.ood.record.model) for x, r in each.points] for each in series}
 
@@ -158,10 +164,13 @@ def test_shares_that_crowd_at_the_start_are_spread(figures):
 def test_names_on_the_front_cover_no_other_name(figures):
     from matplotlib.text import Text
 
-    figure = figures.front_figure(pair())
+    figure = figures.pareto_figure(pair())
     figure.draw_without_rendering()
-    names = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without what ties it
-    assert sorted(text.get_text() for text in figure.axes[0].texts) == sorted(
+    texts = [
+        text for text in figure.axes[0].texts if not text.get_text().endswith(" %")
+    ]  # not those of lines
+    names = [Text.get_window_extent(text) for text in texts]  # without what ties it
+    assert sorted(text.get_text() for text in texts) == sorted(
         [
             "source",
             "target",
@@ -179,12 +188,37 @@ def test_names_on_the_front_cover_no_other_name(figures):
     assert not any(a.overlaps(b) for i, a in enumerate(names) for b in names[:i])
 
 
-def test_of_many_points_only_the_front_is_named(figures, monkeypatch):
-    monkeypatch.setattr(figures, "_NAMED_UP_TO", 3)
+def test_of_many_points_only_the_front_is_named(figures, front, monkeypatch):
+    monkeypatch.setattr(front, "NAMED_UP_TO", 3)
     found = pair()
-    on_front = [r.recipe.short for r in found.checkpoints if r.on_front]
-    texts = [text.get_text() for text in figures.front_figure(found).axes[0].texts]
-    assert sorted(texts) == sorted([*on_front, "source", "target"])
+    named = {r.recipe.label for r in found.checkpoints if r.on_front}
+    named |= {next(r for r in found.checkpoints if r.recipe.method.kind == k).recipe.label for k in _KINDS}
+    of = {r.recipe.label: r.recipe.short for r in found.checkpoints}
+    texts = [text.get_text() for text in figures.pareto_figure(found).axes[0].texts]
+    assert sorted(t for t in texts if not t.endswith(" %")) == sorted(
+        [*(of[label] for label in named), "source", "target"]
+    )
+    assert front.on_front([(1, 5), (2, 4), (2, 4), (1, 4), (3, 1)]) == [True, True, True, False, True]
+
+
+def test_what_lies_far_below_both_ends_is_counted_not_shown(front, monkeypatch):
+    monkeypatch.setattr(front, "NAMED_UP_TO", 2)
+    points = [
+        front.FrontPoint("source", "source", 50, 15, True),
+        front.FrontPoint("target", "target", 60, 1, True),
+        front.FrontPoint("values", "near", 21, 5, False),
+        front.FrontPoint("values", "far", 19, 5, False),
+    ]
+    axes = front.front_figure("A sweep", points).axes[0]
+    assert axes.get_title() == "A sweep; 1 with far lower ID accuracy not shown"
+    assert "far" not in [text.get_text() for text in axes.texts]
+
+
+def test_lines_of_equal_harmonic_mean_need_a_loss_and_a_gain(front):
+    ends = [front.FrontPoint("source", "s", 50, 15, True), front.FrontPoint("target", "t", 60, 1, True)]
+    for points, shown in ((ends, True), ([ends[0], ends[1]._replace(id=50)], False)):
+        legend = front.front_figure("", points).axes[0].get_legend()
+        assert ("equal harmonic mean" in [text.get_text() for text in legend.get_texts()]) is shown
 
 
 def test_a_figure_without_two_points_is_left_out():
