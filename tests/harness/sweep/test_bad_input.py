@@ -56,12 +56,12 @@ def failing(folder, capsys, *arguments):
         ({"grid": {"ranks": "all"}}, "grid: expected list[dict[str, typing.Any]], found {'ranks': 'all'}"),
         ({"grid": ["all"]}, "grid: expected list["),
         ({"grid": [{}]}, "grid: ranks is missing: 'top 20%'"),
-        ({"grid": [{"rank": "all"}]}, "grid: unknown key 'rank'; allowed: method, restore, ranks,"),
+        ({"grid": [{"rank": "all"}]}, "grid: unknown key 'rank'; allowed: method, modules, restore, ranks,"),
         ({"grid": [{"ranks": "top twenty"}]}, "grid: 'twenty': expected a share such as 20%"),
         ({"grid": [{"ranks": [0.2]}]}, "grid: ranks: expected list[str | int], found [0.2]"),
         (
             {"grid": [{"ranks": "all", "paper_scripts": True}]},
-            "grid: unknown key 'paper_scripts'; allowed: method, restore, ranks,",
+            "grid: unknown key 'paper_scripts'; allowed: method, modules, restore, ranks,",
         ),
         (
             {"grid": [{"ranks": "all", "restore": "vectors"}]},
