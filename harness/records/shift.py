@@ -15,8 +15,8 @@ from pydantic.dataclasses import dataclass
 
 from points24.harness.files import json_lines
 from points24.harness.records.record import AtLeastOne, Count, Digest, Text, one_of
-from points24.harness.records.validation import STRICT_CONFIG, errors_in_one_line
 from points24.tasks.errors import InputError
+from points24.tasks.validation import STRICT_CONFIG, errors_in_one_line
 
 SCHEMA = 1
 """Goes up whenever a field is added, removed or changes its meaning."""

@@ -124,8 +124,11 @@ def shares_of(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
 
 def _sweep(config: SweepConfig) -> Iterable[Job]:
     recipes = tuple(recipes_in(config.grid))
-    for names in config.pairs:
-        check_needs(recipes, names.get("base"), names.get("others", ()))
+    try:
+        for names in config.pairs:
+            check_needs(recipes, names.get("base"), names.get("others", ()))
+    except InputError as e:
+        raise InputError(f"pairs: {e}") from e
     recovered = []
     stored: dict[Path, str] = {}
     tasks = asked(config.tasks, config.metadata)

@@ -76,9 +76,15 @@ def failing(folder, capsys, *arguments):
             "grid: method: expected spectral or ",
         ),
         ({"grid": [{"method": "interpolate"}]}, "grid: weight is missing"),
-        ({"grid": [{"method": "task-arithmetic", "weight": 1}]}, "pairs: task-arithmetic needs base"),
+        (
+            {"grid": [{"method": "task-arithmetic", "weight": 1}]},
+            "pairs: base is missing: task-arithmetic needs the ancestor of source and target",
+        ),
         ({"pairs": []}, "pairs: expected at least one, found none"),
-        ({"pairs": [{"source": "x"}]}, "pairs: expected source, target and maybe base, found source"),
+        (
+            {"pairs": [{"source": "x"}]},
+            "pairs: expected source, target and maybe base and others, found source",
+        ),
         ({"pairs": [{"source": "x", "target": "y", "bsae": "z"}]}, "found bsae, source, target"),
         ({"pairs": [{"source": "x", "target": 3}]}, "pairs: expected folders or hub ids, found"),
         ({"pairs": ["x"]}, "pairs: expected list["),
