@@ -73,7 +73,8 @@ class Shift:
 
     checkpoints/<key>.json   a checkpoint that is done: its records, and a value per deal of every quantity
     samples/<key>.json       the base's own samples
-    shift.jsonl, shift.md    the records and the tables of the last command: see `report`
+    shift.jsonl, shift.md    the records and the tables of the last command, and records/ the scores of the
+                             runs that the checkpoints belong to: see `report`
     """
 
     def __init__(self, base: Path, config: ShiftConfig, out: Path):

@@ -12,8 +12,9 @@ from points24.harness.experiment.manifest import Seed
 from points24.harness.experiment.measures import Measure, Reproduction
 from points24.harness.experiment.values import Value, accuracy, plain_hands, verdict_share
 from points24.harness.records.record import Record
-from points24.leaderboards.figures import DRIFT, FIGURES, OVERVIEW, RECOVERIES, reproduction_figures
+from points24.leaderboards.figures import DRIFT, FIGURES, OVERVIEW, RECOVERIES, SHIFT, reproduction_figures
 from points24.leaderboards.render.tables import escape, markdown_table
+from points24.leaderboards.reports import shift
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _ALT = {
@@ -21,6 +22,8 @@ _ALT = {
     "SFT steps, with the final checkpoints of PPO and the recovered ones",
     DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
     RECOVERIES: "OOD and ID accuracy of every recovered checkpoint",
+    SHIFT: "accuracy, rule preference, losses and divergence from the base over the SFT steps, and the hidden "
+    "states of the last prompt token",
 }
 _FIGURE_OF = {"2a": DRIFT, "3a": RECOVERIES}
 """The label of a finding's first claim -> the figure that belongs to the finding."""
@@ -66,6 +69,7 @@ def markdown(name: str, found: Reproduction) -> str:
     ]
     for each in every:
         parts += [*_section(each), *figure(_FIGURE_OF.get(each.claims[0].label))]
+    parts += shift.section(found.shifts, figure(SHIFT))
     parts += _checkpoints(found)
     parts += ["## Limits", "\n".join(f"- {line}" for line in _LIMITS), *_appendix(every, found)]
     return "\n\n".join(parts) + "\n"
