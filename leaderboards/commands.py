@@ -225,8 +225,8 @@ def _plot_shift(args: argparse.Namespace) -> int:
     found = shifts_of(read_shift_records(args.folder / "shift.jsonl"), scores)
     if not found.runs:
         raise InputError(
-            f"{args.folder}: no run with shift records and scores of points24_ood at two steps or more; points24 "
-            "shift takes the scores from records/ beside the checkpoints"
+            f"{args.folder}: no run with shift records and scores of points24_ood at two steps or more; "
+            "points24 shift takes the scores from records/ beside the checkpoints"
         )
     print(foretelling_sentence(foretellings(found.runs), found.runs))
     print(*write_figures({path: Plot(SHIFT, found)}))

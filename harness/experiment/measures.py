@@ -100,7 +100,7 @@ class Reproduction:
     """For each seed: filter -> SFT curve, with the base as step 0."""
     recoveries: tuple[Recovery | None, ...]
     """For each seed: the checkpoints recovered from the best OOD checkpoint into the final one, strict."""
-    shifts: Shifts = Shifts([], [])
+    shifts: Shifts
     """Of the SFT runs; empty where they were not measured."""
 
     @property
@@ -211,7 +211,8 @@ def reproduction_of(
     chosen = {(r.model, r.hand_set, r.filter or ""): r for r in own}
     found = {(r.label, r.hand_set, r.filter or ""): r for r in chosen.values()} | chosen
     pairs = recoveries(own)
-    made = Reproduction(manifest, found, (), tuple(_recovery(pairs, seed) for seed in manifest.seeds))
+    recovered = tuple(_recovery(pairs, seed) for seed in manifest.seeds)
+    made = Reproduction(manifest, found, (), recovered, shifts_of(shifts, own))
     for seed in manifest.seeds:
         _check(made, seed)
     played = list(chosen.values())
@@ -221,7 +222,7 @@ def reproduction_of(
     for each in curves:
         for record in each[STRICT].ood.values():
             made.get(record.model, "ood", FLEXIBLE)
-    return replace(made, curves=curves, shifts=shifts_of(shifts, played))
+    return replace(made, curves=curves)
 
 
 def _check(made: Reproduction, seed: Seed) -> None:

@@ -22,8 +22,8 @@ _ALT = {
     "SFT steps, with the final checkpoints of PPO and the recovered ones",
     DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
     RECOVERIES: "OOD and ID accuracy of every recovered checkpoint",
-    SHIFT: "accuracy, rule preference, losses and divergence from the base over the SFT steps, and the hidden "
-    "states of the last prompt token",
+    SHIFT: "accuracy, rule preference, losses and divergence from the base over the SFT steps, and the "
+    "hidden states of the last prompt token",
 }
 _FIGURE_OF = {"2a": DRIFT, "3a": RECOVERIES}
 """The label of a finding's first claim -> the figure that belongs to the finding."""

@@ -56,7 +56,7 @@ def draw(found: Shifts | Reproduction) -> Figure:
 
 
 def shift_figure(found: Shifts) -> Figure:
-    """Accuracy, rule preference and losses over the steps; divergence from the base; and the hidden states."""
+    """Accuracy, rule preference, losses and divergence from the base over the steps; the hidden states."""
     figure = Figure(figsize=(8.8, 7.6), layout="constrained")
     grid = figure.add_gridspec(3, 2, width_ratios=(1.25, 1))
     over_steps = [figure.add_subplot(grid[row, 0]) for row in range(3)] + [figure.add_subplot(grid[0, 1])]
@@ -84,10 +84,10 @@ def shift_figure(found: Shifts) -> Figure:
 
 def _accuracies(axes: Axes, runs: Sequence[Trajectory]) -> None:
     heading(axes, "Accuracy")
-    _lines(axes, runs, [[100 * p.value for p in run.ood] for run in runs], COLOURS["ood"], "-", "OOD")
+    _lines(axes, runs, [[100 * p.value for p in run.ood] for run in runs], color=COLOURS["ood"], label="OOD")
     if all(ID_ACCURACY in run.quantities for run in runs):
         values = [[100 * p.value for p in run.quantities[ID_ACCURACY]] for run in runs]
-        _lines(axes, runs, values, COLOURS["id"], "-", "ID")
+        _lines(axes, runs, values, color=COLOURS["id"], label="ID")
     axes.set_ylabel("%")
     axes.set_ylim(bottom=-2)
 
@@ -96,26 +96,19 @@ def _quantities(axes: Axes, runs: Sequence[Trajectory], lines: _Lines) -> None:
     for label, (key, colour, stroke) in lines.items():
         if all(key in run.quantities for run in runs):
             values = [[point.value for point in run.quantities[key]] for run in runs]
-            _lines(axes, runs, values, colour, stroke, label)
+            _lines(axes, runs, values, color=colour, ls=stroke, label=label)
 
 
-def _lines(
-    axes: Axes,
-    runs: Sequence[Trajectory],
-    values: Sequence[Sequence[float]],
-    colour: str,
-    stroke: Any,
-    label: str,
-) -> None:
+def _lines(axes: Axes, runs: Sequence[Trajectory], values: Sequence[Sequence[float]], **bold: Any) -> None:
     """A thin line per run and, in bold, their mean at the steps that all have."""
     if len(runs) > 1:
         for run, each in zip(runs, values, strict=True):
-            axes.plot(run.steps, each, color=colour, lw=0.8, alpha=_FAINT, zorder=2)
+            axes.plot(run.steps, each, color=bold["color"], lw=0.8, alpha=_FAINT, zorder=2)
     common = sorted(set.intersection(*(set(run.steps) for run in runs)))
     means = [
         fmean(each[run.steps.index(step)] for run, each in zip(runs, values, strict=True)) for step in common
     ]
-    axes.plot(common, means, color=colour, lw=2, ls=stroke, label=label, zorder=3)
+    axes.plot(common, means, lw=2, zorder=3, **bold)
 
 
 def _states(axes: Axes, found: Shifts) -> None:
