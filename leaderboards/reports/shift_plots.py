@@ -62,23 +62,29 @@ def shift_figure(found: Shifts) -> Figure:
     over_steps = [figure.add_subplot(grid[row, 0]) for row in range(3)] + [figure.add_subplot(grid[0, 1])]
     accuracy, preference, losses, divergence = over_steps
     _accuracies(accuracy, found.runs)
-    heading(preference, "Rule preference: the stated rule's reply against the memorised rule's")
+    heading(preference, "Rule preference: stated less memorised rule")
     preference.axhline(0, color=GREY, lw=0.8, zorder=1)
     _quantities(preference, found.runs, _PREFERENCES)
     preference.set_ylabel("nats a deal")
     heading(losses, "Losses")
     _quantities(losses, found.runs, _LOSSES)
     losses.set_ylabel("nats a token")
+    losses.margins(y=0.3)  # room for the legend
     heading(divergence, "KL(base ‖ checkpoint)")
     _quantities(divergence, found.runs, _DIVERGENCES)
     divergence.set_ylabel("nats a token")
     steps = sorted({step for run in found.runs for step in run.steps})
     for axes in over_steps:
         scale_steps(axes, steps, room=0.07)
-        axes.legend(fontsize=7.5)
+        axes.set_xlim(left=0.8 * steps[0])
+        if axes.lines:
+            axes.legend(fontsize=7.5)
+        else:
+            axes.set_axis_off()
     for axes in (losses, divergence):
         axes.set_xlabel("training step")
-    _states(figure.add_subplot(grid[1:, 1]), found)
+    if any(each.layers for each in found.records):
+        _states(figure.add_subplot(grid[1:, 1]), found)
     return figure
 
 
@@ -113,7 +119,7 @@ def _lines(axes: Axes, runs: Sequence[Trajectory], values: Sequence[Sequence[flo
 
 def _states(axes: Axes, found: Shifts) -> None:
     """The last layer's centroids over the steps, in the plane of the base, with the spread at both ends."""
-    heading(axes, "Hidden states of the last prompt token, last layer")
+    heading(axes, "Last layer, last prompt token")
     for side, task in TASKS.items():
         colour = COLOURS[side]
         base = next((each for each in found.records if each.step == 0 and each.task == task), None)
@@ -139,7 +145,7 @@ def _states(axes: Axes, found: Shifts) -> None:
     axes.set_aspect("equal", adjustable="datalim")
     axes.plot([], [], "o", ms=7, mfc="white", mec=INK, label="base")
     axes.plot([], [], "X", ms=8, color=INK, mec="white", label="final; ellipses: 1 sd of the deals")
-    axes.legend(fontsize=7.5)
+    axes.legend(fontsize=7.5, loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
 
 
 def _is_of(record: ShiftRecord, run: str, task: str) -> bool:
