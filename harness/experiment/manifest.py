@@ -177,9 +177,8 @@ def _write_shifts(experiment: Experiment, folder: Path) -> None:
     folder.mkdir()
     seen: set[str] = set()
     for seed in experiment.config.seeds:
-        lines = [
-            record.line() for record in read_shift_records(experiment.shift_folder(seed) / "shift.jsonl")
-        ]
+        made = experiment.shift_folder(seed) / "shift.jsonl"
+        lines = [record.line() for record in read_shift_records(made)] if made.exists() else []
         write_text(folder / f"seed-{seed}.jsonl", "".join(f"{line}\n" for line in lines if line not in seen))
         seen |= {*lines}
 

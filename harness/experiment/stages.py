@@ -76,9 +76,9 @@ class Experiment:
             name = f"drift-{first}-{seed}"
             partial = self.out / f"{name}.partial"
             found.append(Stage(name, lambda f=first, n=name: self._drift(f, n, seed), partial))
-        found.append(Stage(f"shift-{seed}", lambda: self._shift(seed)))
         found.append(Stage(f"sweep-{seed}", lambda: self._sweep(seed)))
         found.append(Stage(f"2x2-{seed}", lambda: self._two_by_two(seed)))
+        found.append(Stage(f"shift-{seed}", lambda: self._shift(seed)))
         return found
 
     def done(self, stage: str) -> Path:
