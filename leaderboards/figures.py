@@ -17,7 +17,7 @@ from points24.tasks.errors import InputError
 
 FIGURES = "figures"
 """The subfolder of a report that holds its figures."""
-OVERVIEW, DRIFT, RECOVERIES, SHIFT = "overview", "drift", "recoveries", "shift"
+OVERVIEW, DRIFT, FRONT, RECOVERIES, SHIFT = "overview", "drift", "recipes_front", "recoveries", "shift"
 _NEEDED = ("matplotlib", "adjustText")
 
 
@@ -53,7 +53,7 @@ def reproduction_figures(name: str, found: Reproduction) -> dict[str, Plot]:
     if found.drift_pairs():
         kinds.append(DRIFT)
     if any(found.recoveries):
-        kinds.append(RECOVERIES)
+        kinds += [FRONT, RECOVERIES]
     if found.shifts.runs:
         kinds.append(SHIFT)
     return {f"{name}_{kind}.svg": Plot(kind, found) for kind in kinds}

@@ -39,7 +39,12 @@ def loss_finding(found: Reproduction) -> Finding:
         "accurate on OOD than the OOD peak",
         verdict=above_zero(decides),
         decides=decides,
-        context=(missed[ID_ACCURACY], missed[PREFERENCE], _lead(found), *(_fall(found, key) for key in _FALLS)),
+        context=(
+            missed[ID_ACCURACY],
+            missed[PREFERENCE],
+            _lead(found),
+            *(_fall(found, key) for key in _FALLS),
+        ),
     )
     return Finding(
         title="The loss does not show where OOD accuracy peaks",
