@@ -48,8 +48,8 @@ def loss_finding(found: Reproduction) -> Finding:
     )
     return Finding(
         title="The loss does not show where OOD accuracy peaks",
-        paper="OOD accuracy peaks early in SFT and then declines; training and test loss do not show the best "
-        "checkpoint.",
+        paper="OOD accuracy peaks early in SFT and then declines; training and test loss do not show which "
+        "checkpoint is best.",
         source="arXiv:2509.12235, abstract, (1)",
         claims=(claim,),
         note="The OOD peak is measured as in the first finding, by halves of the deals that do not pick it. "
