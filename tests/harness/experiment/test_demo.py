@@ -24,6 +24,6 @@ def test_the_demo_shows_the_fall_and_the_recovery(monkeypatch, capsys, tmp_path)
         "directions, all ranks",
         "interpolate 0.5",
         "harmonic mean %",
-        "Best of 7 recipes",
+        "Best of 8 recipes",
     ):
         assert words in text
