@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MAX_LENGTH = 500
 """Characters; a longer formula is illegal."""
@@ -91,15 +91,15 @@ def numbers(expression: Expression) -> list[int]:
     return numbers(expression.left) + numbers(expression.right)
 
 
-def evaluate(expression: Expression) -> Fraction:
-    """The exact value.
+def evaluate(expression: Expression, of: Callable[[int], Any] = Fraction) -> Any:
+    """The exact value; or, with `int` for `of`, the float that Python computes; or of any type with + - * /.
 
     Raises:
         ZeroDivisionError: the formula divides by zero.
     """
     if isinstance(expression, int):
-        return Fraction(expression)
-    return _FUNCTIONS[expression.op](evaluate(expression.left), evaluate(expression.right))
+        return of(expression)
+    return _FUNCTIONS[expression.op](evaluate(expression.left, of), evaluate(expression.right, of))
 
 
 def _tokens(text: str, token: re.Pattern[str]) -> list[str]:

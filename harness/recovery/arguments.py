@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from points24.harness.config import read_settings
-from points24.harness.executors import EXECUTORS, Workers
+from points24.harness.executors.workers import EXECUTORS, Workers
 from points24.tasks.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--executor", choices=tuple(EXECUTORS), default="local", help="where layers are done")
+    parser.add_argument("--executor", choices=EXECUTORS, default="local", help="where layers are done")
     parser.add_argument("--workers", type=int, default=1, help="processes side by side (default: 1)")
     parser.add_argument(
         "--executor-args",

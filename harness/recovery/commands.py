@@ -28,6 +28,10 @@ def _recover_arguments(parser: argparse.ArgumentParser) -> None:
     )
     known = methods()
     parser.add_argument("--method", default=DEFAULT, choices=tuple(known))
+    parser.add_argument(
+        "--paper-scripts", action="store_const", dest="method", const="paper-scripts",
+        help="--method paper-scripts: what the paper's scripts do, in fp16",
+    )  # fmt: skip
     several = "; may be given several times"
     parser.add_argument(
         "--layers", action="append", help="'first 25%%', 'last 4', 0-6, all (default)" + several
@@ -55,6 +59,8 @@ def _recipes(args: argparse.Namespace) -> list[Recipe]:
         raise InputError(f"base does not go with method {args.method}")
     if needs_base and not args.base:
         raise InputError("base is missing: the source's ancestor")
+    if args.dtype and (prescribed := methods()[args.method].dtype):
+        raise InputError(f"dtype does not go with method {args.method}, which writes {prescribed}")
     given = {name: getattr(args, name) for name in all_settings()}
     return recipes_of(method=args.method, layers=args.layers or (), **given)
 
@@ -119,7 +125,8 @@ def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list
     family = family_of(read_config(target), args.layer_prefix)
     check_pair(theirs, ours, family)
     plan = make_plan(theirs, ours, family, recipes)
-    cost = estimate(plan, ours, FLOATS[DTYPES[args.dtype]].itemsize if args.dtype else None)
+    dtype = recipes[0].method.dtype or DTYPES.get(args.dtype)
+    cost = estimate(plan, ours, FLOATS[dtype].itemsize if dtype else None)
     if args.json:
         changed = {"tensors": [*plan.matrices, *plan.whole], "skipped": plan.skipped}
         described = [recipe.describe() for recipe in recipes]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.checkpoints.write import Copy, check_space
-from points24.harness.executors import Workers
+from points24.harness.executors.workers import Workers
 from points24.harness.files import partial_of, write_text
 from points24.harness.recovery.card import model_card
 from points24.harness.recovery.recover import CheckedPair, change, new_report, summary
@@ -53,16 +53,17 @@ def recover(  # noqa: PLR0913 — a pair, where its copies go, in which dtype, a
     for checkpoint in (pair.source, pair.target):
         if out.resolve().is_relative_to(checkpoint.folder):
             raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
+    dtypes = [recipe.method.dtype or dtype for recipe in pair.plan.recipes]
     if not partial_of(out).exists():
-        check_space(pair.target, out, len(pair.plan.recipes), dtype)
+        check_space(pair.target, out, dtypes)
 
     def prepare(folder: Path) -> None:
         folder.mkdir()
-        for each in _folders(folder, pair):
-            Copy(pair.target, each, dtype)
+        for where in zip(_folders(folder, pair), dtypes, strict=True):
+            Copy(pair.target, *where)
 
     with unfinished_folder(out, _task(pair, record, dtype, device), prepare) as unfinished:
-        work = _Work(pair, unfinished.folder.absolute(), dtype, device, workers.count > 1)
+        work = _Work(pair, unfinished.folder.absolute(), dtypes, device, workers.count > 1)
         todo = [layer for layer in work.layers if not unfinished.is_done(layer)]
         if len(todo) < len(work.layers):
             done = f"{len(work.layers) - len(todo)} of {len(work.layers)} layers are done"
@@ -103,7 +104,8 @@ class _Work:
     pair: CheckedPair
     folder: Path
     """The unfinished one."""
-    dtype: str | None
+    dtypes: Sequence[str | None]
+    """Of each recipe's copy."""
     device: torch.device
     is_shared: bool
 
@@ -118,7 +120,8 @@ class _Work:
 
     def copies(self) -> list[Copy]:
         folders = _folders(Unfinished(self.folder).made, self.pair)
-        return [Copy(self.pair.target, folder, self.dtype, is_there=True) for folder in folders]
+        where = zip(folders, self.dtypes, strict=True)
+        return [Copy(self.pair.target, folder, dtype, is_there=True) for folder, dtype in where]
 
 
 def recover_layers(work: _Work, layers: Sequence[Layer]) -> None:

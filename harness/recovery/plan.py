@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ def make_plan(
     chosen = [(recipe.method, recipe.layers.layers(count)) for recipe in recipes]
     config = text_config(target.config)
     parts = {name: family.parts(name, stored.shape, config) for name, stored in target.tensors.items()}
-    _check_modules(recipes, {part.module for found in parts.values() for part in found})
+    _check_modules(recipes, {name for found in parts.values() for part in found for name in part.names})
 
     matrices: dict[str, list[tuple[Matrix, tuple[int, ...]]]] = {}
     whole: dict[str, tuple[int, ...]] = {}
@@ -54,9 +55,10 @@ def make_plan(
         spliced = [
             (part, mine)
             for part in parts[name]
-            if (mine := _those(m.changes_matrix(part.module, part.layer, layers) for m, layers in chosen))
+            if (mine := _those(m.changes_matrix(part.names, part.layer, layers) for m, layers in chosen))
         ]
-        copied = _those(m.changes_tensor(layer_of[name], layers, count) for m, layers in chosen)
+        names = frozenset(itertools.chain.from_iterable(part.names for part in parts[name]))
+        copied = _those(m.changes_tensor(names, layer_of[name], layers, count) for m, layers in chosen)
         if spliced:
             matrices[name] = spliced
         if copied:

@@ -16,8 +16,8 @@ from points24.harness.recovery.methods.method import Method
 from points24.harness.recovery.specs import ALL_LAYERS, LayerSpec, RankSpec, in_words, parse_layers
 from points24.tasks.errors import InputError
 
-_RENAMED = {"compat": "paper_scripts"}
-"""Settings in old records -> what they are called now."""
+_PAPER_SCRIPTS = ("compat", "paper_scripts")
+"""Switches in old records of spectral recovery for what is now the method paper-scripts."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,10 @@ class Recipe:
         Raises:
             InputError: a method that is not known, or a setting that cannot be read or is missing.
         """
-        given = {_RENAMED.get(key, key): value for key, value in recorded.items()}
-        method, layers = str(given["method"]), str(given.get("layers") or "all")
-        wanted = {name: given.get(name) for name in method_named(method).settings()}
+        is_old = any(recorded.get(switch) for switch in _PAPER_SCRIPTS)
+        method = "paper-scripts" if is_old else str(recorded["method"])
+        layers = str(recorded.get("layers") or "all")
+        wanted = {name: recorded.get(name) for name in method_named(method).settings()}
         own = {
             name: [value] for name, value in wanted.items() if value or (value == 0 and value is not False)
         }

@@ -26,7 +26,6 @@ from points24.harness.recovery.spectral.splice import (
     Factored,
     Put,
     splice,
-    splice_like_paper_scripts,
     wanted_ranks,
 )
 from points24.tasks.errors import InputError
@@ -110,8 +109,8 @@ def change(  # noqa: PLR0913 — a pair, a part of it, and how
     if not whole and not parts:
         return
     target, source = pair.target.read(name), pair.source.read(name)
-    if torch.equal(target, source) and pair.base is None:
-        return  # the target's values are there already
+    if pair.base is None and torch.equal(target, source):  # the target's values are there already
+        whole, parts = [i for i in whole if not pair.plan.recipes[i].method.keeps_equal], []
     for i in whole:
         method = pair.plan.recipes[i].method
         base = pair.base.read(name) if pair.base and method.needs_base else None
@@ -153,7 +152,7 @@ def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
     sharing: dict[Cut, list[int]] = {}  # a cut -> the recipes that ask for it
     for i, cut in cuts.items():
         sharing.setdefault(cut, []).append(i)
-    ours = [cut for cut in sharing if not cut.paper_scripts]
+    ours = list(sharing)  # by number, as `splice` counts them
     same = torch.equal(b, t)
     for_source, for_target = ((0, 0), (0, 0)) if same else wanted_ranks(ours, min(t.shape))
     factors = _factors(b, for_source, "source", factors_of), _factors(t, for_target, "target", factors_of)
@@ -164,13 +163,8 @@ def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
             for i in sharing[ours[cut]]:
                 put(i, *part)
 
-        if ours:
-            made = splice(Factored(b, factors[0]), Factored(t, factors[1]), ours, dtype, put_shared)
-            changes |= dict(zip(ours, made, strict=True))
-        for cut in (cut for cut in sharing if cut.paper_scripts):
-            result, changes[cut] = splice_like_paper_scripts(b, t, cut, dtype)
-            for i in sharing[cut] if changes[cut].edit > 0 else ():
-                put(i, slice(None), slice(None), result)
+        made = splice(Factored(b, factors[0]), Factored(t, factors[1]), ours, dtype, put_shared)
+        changes |= dict(zip(ours, made, strict=True))
     distance = distance_between(b, t)
     return {
         i: {

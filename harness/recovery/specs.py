@@ -30,8 +30,6 @@ class Cut(NamedTuple):
     """Disjoint, ascending."""
     taper: int = 0
     """Ranks over which a cut is spread; 0 is a hard cut."""
-    paper_scripts: bool = False
-    """Whether to do what the paper's scripts do, flaws included."""
 
 
 _AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%?)", re.ASCII)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from points24.harness.executors import Workers
+from points24.harness.executors.workers import Workers
 from points24.harness.files import write_text
 from points24.harness.records.record import Record
 from points24.harness.records.store import add_records

@@ -74,7 +74,7 @@ class SweepConfig(ScoringConfig):
     """Each has ``source``, ``target`` and, for methods that need it, ``base``: folders or hub ids."""
     grid: list[dict[str, Any]]
     """Each stands for every combination of what it lists, under the names of `points24 recover`: method,
-    restore, ranks, layers, modules, taper, weight, paper_scripts."""
+    restore, ranks, layers, modules, taper, weight, script."""
     keep: Literal["none", "best", "all"] = "none"
     """Which recovered checkpoints are written, below ``kept``: none, the one with the best OOD accuracy of
     each pair, or all."""

@@ -35,7 +35,7 @@ PROMPT = re.compile(
     r"J counts as (\d+), Q counts as (\d+), K counts as (\d+).*Cards: ([^\n]*)\nReply:$", re.DOTALL
 )
 FILTERS = ("strict-match", "flexible-extract")
-GROUPS = ("points24", "points24_all")
+GROUPS = ("points24", "points24_all", "points24_paper")
 
 
 def deal_in(prompt: str) -> Deal:

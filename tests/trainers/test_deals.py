@@ -10,6 +10,7 @@ from points24.tasks.cards import Deal, Hand, all_hands, hand_of, parse_rule
 from points24.tasks.hand_sets import hand_set, held_out_numbers
 from points24.tasks.lm_eval.task import StrictMatch, documents
 from points24.tasks.prompts import template
+from points24.tasks.protocols.protocol import read_protocol
 from points24.tasks.solver import solutions, solvable
 from points24.trainers.deals import SOLUTIONS, completion_row, deals, examples, prompt_row
 from tests.tasks.oracle import is_correct
@@ -122,7 +123,7 @@ def test_every_formula_is_right(rule, policy):
 def test_prompt_and_completion_are_what_lm_eval_asks_and_takes_as_correct(rule):
     seen = hand_set("id_seen", parse_rule(rule))
     hands = replace(seen, deals=seen.deals[:50], weights=seen.weights[:50])
-    for doc in documents(hands, template()):
+    for doc in documents(hands, read_protocol("points24"), template()):
         deal = Deal(tuple(doc["cards"]), parse_rule(rule))
         assert prompt_row(deal, template(), chat=False) == {"prompt": doc["prompt"]}
         assert prompt_row(deal, template(), chat=True) == {

@@ -63,16 +63,24 @@ class Method:
     """Whether layers have to be chosen."""
     ends_at_source: ClassVar[bool] = False
     """Whether weight 1 gives the source itself."""
+    keeps_equal: ClassVar[bool] = True
+    """Whether a tensor that source and target share stays as it is, unless there is a base."""
+    dtype: ClassVar[str | None] = None
+    """The output's dtype (F16, ...), if the method prescribes it."""
 
     @classmethod
     def settings(cls) -> dict[str, Setting]:
         """Its settings by name."""
         return {own.name: own.metadata["setting"] for own in fields(cls)}
 
-    def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:
+    def changes_tensor(
+        self, modules: frozenset[str], layer: int | None, chosen: frozenset[int], count: int
+    ) -> bool:
         """Whether it replaces a tensor of that layer (from 0; None outside the layers) as a whole.
 
-        The recipe has chosen some of the model's `count` layers.
+        `modules` has what the tensor's matrices can be chosen by: modules (several in a fused tensor) and
+        their groups; it is empty for norms, biases and the like. The recipe has chosen some of the model's
+        `count` layers.
         """
         return False
 
@@ -80,8 +88,8 @@ class Method:
         """What takes the place of the target's tensor: the same shape, in fp64 or the source's own dtype."""
         raise NotImplementedError
 
-    def changes_matrix(self, module: str, layer: int | None, chosen: frozenset[int]) -> bool:
-        """Whether it restores singular directions or values of a module's matrix; likewise."""
+    def changes_matrix(self, modules: frozenset[str], layer: int | None, chosen: frozenset[int]) -> bool:
+        """Whether it restores singular directions or values of a matrix of that module; likewise."""
         return False
 
     def cut(self, ranks: int) -> Cut:
@@ -151,7 +159,9 @@ class Weighted(Method):
         metadata=about("of the source", parse_weight, float | int, "the share of the source, such as 0.5")
     )
 
-    def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:
+    def changes_tensor(
+        self, modules: frozenset[str], layer: int | None, chosen: frozenset[int], count: int
+    ) -> bool:
         return layer in chosen or (layer is None and len(chosen) == count)
 
     @property

@@ -16,7 +16,9 @@ class Reset(Method):
     name: ClassVar[str] = "reset"
     needs_layers: ClassVar[bool] = True
 
-    def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:
+    def changes_tensor(
+        self, modules: frozenset[str], layer: int | None, chosen: frozenset[int], count: int
+    ) -> bool:
         return layer in chosen
 
     def new_tensor(self, source: Tensor, target: Tensor, base: Tensor | None) -> Tensor:

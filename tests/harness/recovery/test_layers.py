@@ -26,7 +26,9 @@ def pair(tmp_path):
 
 
 def command(pair, out, *flags):
-    return main(["recover", "--source", str(pair[0]), "--target", str(pair[1]), "-o", str(out), *GRID, *flags])
+    return main(
+        ["recover", "--source", str(pair[0]), "--target", str(pair[1]), "-o", str(out), *GRID, *flags]
+    )
 
 
 def content(out):

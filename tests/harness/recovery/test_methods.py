@@ -21,10 +21,10 @@ from tests.harness.recovery.models import make_pair
 
 
 def test_methods_are_found_by_name_with_spectral_recovery_first():
-    assert list(methods()) == ["spectral", "interpolate", "reset", "task-arithmetic"]
+    assert list(methods()) == ["spectral", "interpolate", "paper-scripts", "reset", "task-arithmetic"]
     assert [name for name, method in methods().items() if not method.is_baseline] == ["spectral"]
     assert [name for name, method in methods().items() if method.needs_base] == ["task-arithmetic"]
-    assert list(all_settings()) == ["restore", "ranks", "modules", "taper", "paper_scripts", "weight"]
+    assert list(all_settings()) == ["restore", "ranks", "modules", "taper", "weight", "script"]
 
 
 def test_labels_of_every_method_are_read_without_torch():
@@ -42,6 +42,7 @@ assert "torch" not in sys.modules
         [
             "values, top 20% of ranks, first 25% of layers",
             "interpolate 0.5, first 25% of layers",
+            "paper-scripts, values, top 20% of ranks, first 25% of layers",
             "reset, first 25% of layers",
             "task-arithmetic 0.5, first 25% of layers",
         ]
@@ -58,7 +59,7 @@ def damp():
         name: ClassVar[str] = "damp"
         factor: float = field(metadata=about("of the target", float, float | int, "a number, such as 0.9"))
 
-        def changes_tensor(self, layer, chosen, count):
+        def changes_tensor(self, modules, layer, chosen, count):
             return layer in chosen
 
         def new_tensor(self, source, target, base):

@@ -60,8 +60,8 @@ def failing(folder, capsys, *arguments):
         ({"grid": [{"ranks": "top twenty"}]}, "grid: 'twenty': expected a share such as 20%"),
         ({"grid": [{"ranks": [0.2]}]}, "grid: ranks: expected list[str | int], found [0.2]"),
         (
-            {"grid": [{"ranks": "all", "paper_scripts": "yes"}]},
-            "grid: paper_scripts: expected bool, found 'yes'",
+            {"grid": [{"ranks": "all", "paper_scripts": True}]},
+            "grid: unknown key 'paper_scripts'; allowed: method, restore, ranks,",
         ),
         (
             {"grid": [{"ranks": "all", "restore": "vectors"}]},
@@ -73,7 +73,7 @@ def failing(folder, capsys, *arguments):
         ({"grid": [{"ranks": "all"}, {"ranks": "ALL"}]}, "grid: the same recipe is asked for twice"),
         (
             {"grid": [{"method": "rest", "layers": "0"}]},
-            "grid: method: expected spectral or interpolate or reset or task-arithmetic, found",
+            "grid: method: expected spectral or ",
         ),
         ({"grid": [{"method": "interpolate"}]}, "grid: weight is missing"),
         ({"grid": [{"method": "task-arithmetic", "weight": 1}]}, "pairs: task-arithmetic needs base"),
