@@ -25,6 +25,8 @@ from points24.tasks.errors import InputError
 Layer = int | None
 """None stands for what is outside the layers."""
 ALONE = Workers()
+_FACTS = ("matrices", "tensors")
+"""What a report knows about each tensor."""
 
 
 def recover(  # noqa: PLR0913 — a pair, where its copies go, in which dtype, and by whom
@@ -85,7 +87,8 @@ def _task(
 ) -> dict[str, Any]:
     """All that decides the bytes of the output, as JSON gives it back."""
     checkpoints = {"source": pair.source, "target": pair.target, "base": pair.base}
-    task = {name: each and weights_digest(each.folder) for name, each in checkpoints.items()}
+    task: dict[str, Any] = {name: each and weights_digest(each.folder) for name, each in checkpoints.items()}
+    task["others"] = [weights_digest(each.folder) for each in pair.others]
     task |= {"recipe": [recipe.describe() for recipe in pair.plan.recipes], "dtype": dtype}
     task |= {"device": device.type, "versions": record.get("versions")}
     return json.loads(json.dumps(task))
@@ -115,7 +118,7 @@ class _Work:
         found: dict[Layer, list[str]] = {}
         for name in self.pair.target.tensors:
             if name in self.pair.plan.matrices or name in self.pair.plan.whole:
-                found.setdefault(self.pair.family.layer(name), []).append(name)
+                found.setdefault(self.pair.plan.layer_of.get(name), []).append(name)
         return found
 
     def copies(self) -> list[Copy]:
@@ -153,11 +156,11 @@ def _recover_layer(
     kept = unfinished.tensors(layer)
     for name in names:
         if name not in kept:
-            reports: dict[int, dict[str, Any]] = {i: {"matrices": []} for i in range(len(copies))}
+            reports: dict[int, dict[str, Any]] = {i: {key: [] for key in _FACTS} for i in range(len(copies))}
             change(work.pair, name, dict(enumerate(copies)), reports, device=work.device)
             for copy in copies:
                 copy.flush(name)
-            kept[name] = [report["matrices"] for report in reports.values()]
+            kept[name] = list(reports.values())
             unfinished.keep(layer, kept)
 
 
@@ -166,7 +169,8 @@ def _reports(work: _Work, unfinished: Unfinished) -> list[dict[str, Any]]:
     known = {name: facts for layer in work.layers for name, facts in unfinished.tensors(layer).items()}
     reports = [new_report(work.pair, recipe) for recipe in work.pair.plan.recipes]
     for number, report in enumerate(reports):
-        for name in work.pair.target.tensors:
-            report["matrices"] += known[name][number] if name in known else []
-        report["summary"] = summary(report["matrices"])
+        for name in (name for name in work.pair.target.tensors if name in known):
+            for key in _FACTS:
+                report[key] += known[name][number][key]
+        report["summary"] = summary(report)
     return reports

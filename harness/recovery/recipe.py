@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,12 @@ class Recipe:
 
     method: Method
     layers: LayerSpec = ALL_LAYERS
+
+    @property
+    def reads_layers(self) -> bool:
+        """Whether it has to know which tensors belong to which layer or module."""
+        is_partial = self.layers != ALL_LAYERS or self.method.modules is not None
+        return is_partial or self.method.reads_layers
 
     def describe(self) -> dict[str, Any]:
         """The settings that matter for the method, as they are recorded."""
@@ -49,10 +55,11 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """A folder name: ``directions-top-20pct-layers-all``."""
+        """A folder name, another one for every recipe: ``directions-top-20pct-layers-all``."""
         before, after = self.method.folder
         text = f"{before} layers {self.layers.text} {after}".rstrip()
-        return re.sub(r"[^\w.]+", "-", text.replace("%", "pct").replace("+", "and"))
+        text = re.sub(r"(?<=\s)-", "minus ", text)  # a negative number, not the middle of 0-6 or 1e-05
+        return re.sub(r"[^\w.]+", "-", text.replace("%", "pct").replace("+", "and").replace(",", " and "))
 
     @property
     def label(self) -> str:
@@ -107,6 +114,21 @@ def recipes_of(
     ]
     refuse_doubles(recipes)
     return recipes
+
+
+def check_needs(recipes: Iterable[Recipe], base: object, others: Sequence[object]) -> None:
+    """Check that the recipes have the checkpoints that they need besides source and target.
+
+    Raises:
+        InputError: one is missing.
+    """
+    for method in (recipe.method for recipe in recipes):
+        if method.needs_base and not base:
+            raise InputError(f"base is missing: {method.name} needs the ancestor of source and target")
+        if method.needs_others and not others:
+            raise InputError(
+                f"others is missing: {method.name} needs more checkpoints than source and target"
+            )
 
 
 def refuse_doubles(recipes: Sequence[Recipe]) -> None:

@@ -14,7 +14,8 @@ from points24.harness.checkpoints.digest import joined_digest
 from points24.harness.checkpoints.write import Copy, check_space, header_of_copy, in_dtype
 from points24.harness.files import new_folder
 from points24.harness.recovery.card import model_card
-from points24.harness.recovery.recover import CheckedPair, Factorise, change, new_report, summary
+from points24.harness.recovery.recover import CheckedPair, change, new_report, summary
+from points24.harness.recovery.spectral.factors import Factorise
 
 
 class RecoveredWeights:
@@ -62,7 +63,7 @@ class RecoveredWeights:
                 if tensor.numel():
                     digest.update(tensor.flatten().view(torch.uint8).numpy().data)
                 yield name, tensor
-        self.report = report | {"summary": summary(report["matrices"])}
+        self.report = report | {"summary": summary(report)}
         self._digest = joined_digest({file: digest.hexdigest() for file, digest in digests.items()})
 
     def write(self, out: Path, record: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from points24.harness.recovery.methods.method import Method, Tensor, about, register
+from points24.harness.recovery.methods.method import Combination, Tensor, Versions, about, register
 from points24.harness.recovery.methods.spectral import RANKS_SETTING, RESTORE_SETTING
 from points24.harness.recovery.specs import RankSpec, in_words
 from points24.tasks.errors import InputError
@@ -32,7 +32,7 @@ def _script(name: str) -> str:
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class PaperScripts(Method):
+class PaperScripts(Combination):
     """Whole tensors, in fp16."""
 
     name: ClassVar[str] = "paper-scripts"
@@ -46,6 +46,10 @@ class PaperScripts(Method):
         metadata=about("whose script, which matters with --layers: llama (default) or qwen", _script, str),
     )
 
+    def __post_init__(self) -> None:
+        if self.modules is not None:
+            raise InputError(f"modules does not go with method {self.name}")
+
     def changes_tensor(
         self, modules: frozenset[str], layer: int | None, chosen: frozenset[int], count: int
     ) -> bool:
@@ -53,12 +57,13 @@ class PaperScripts(Method):
             return self.script == "llama" and not modules.isdisjoint(_OUTSIDE)
         return layer is None or layer in chosen
 
-    def new_tensor(self, source: Tensor, target: Tensor, base: Tensor | None) -> Tensor:
+    def new_tensor(self, of: Versions) -> Tensor:
         from points24.harness.recovery.spectral.paper_scripts import replaced
 
+        target = of.target.half()
         if target.dim() != 2:
-            return target.half()
-        return replaced(source.half(), target.half(), self.restore, self.ranks.intervals(min(target.shape)))
+            return target
+        return replaced(of.source.half(), target, self.restore, self.ranks.intervals(min(target.shape)))
 
     def describe(self) -> dict[str, Any]:
         return {"restore": self.restore, "ranks": self.ranks.text, "script": self.script}

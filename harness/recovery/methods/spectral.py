@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -33,10 +32,6 @@ RANKS_SETTING = about(
 )
 
 
-def _modules(names: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (names.split(",") if isinstance(names, str) else names))
-
-
 @register
 @dataclass(frozen=True, kw_only=True)
 class Spectral(Method):
@@ -47,18 +42,9 @@ class Spectral(Method):
 
     restore: str = field(default="directions", metadata=RESTORE_SETTING)
     ranks: RankSpec = field(metadata=RANKS_SETTING)
-    modules: tuple[str, ...] | None = field(
-        default=None,
-        metadata=about("q_proj,k_proj,...; default: every matrix inside the layers", _modules, str),
-    )
     taper: Amount | None = field(
         default=None, metadata=about("ranks over which a cut is spread, such as 5% or 16", parse_amount)
     )
-
-    def changes_matrix(self, modules: frozenset[str], layer: int | None, chosen: frozenset[int]) -> bool:
-        if layer is not None and layer not in chosen:
-            return False
-        return layer is not None if self.modules is None else not modules.isdisjoint(self.modules)
 
     def cut(self, ranks: int) -> Cut:
         taper = 0 if self.taper is None else self.taper.of(ranks)
@@ -88,8 +74,8 @@ class Spectral(Method):
 
     @property
     def folder(self) -> tuple[str, str]:
-        modules = [] if self.modules is None else ["modules", *self.modules]
-        return f"{self.restore} {self.ranks.text}", " ".join([*modules, *self._others])
+        after = filter(None, (self._modules_in_words(), *self._others))
+        return f"{self.restore} {self.ranks.text}", " ".join(after)
 
     @property
     def rank_share(self) -> float | None:

@@ -37,12 +37,12 @@ def only(**given) -> Recipe:
         ),
         (
             {"method": "interpolate", "weight": [0]},
-            {"method": "interpolate", "layers": "all", "weight": 0}, "interpolate 0", "interpolate-0-layers-all",
+            {"method": "interpolate", "layers": "all", "weight": 0}, "interpolate 0", "interpolate-0.0-layers-all",
         ),
         (
             {"method": "task-arithmetic", "weight": ["-0.5"], "layers": ["0-3,9"]},
             {"method": "task-arithmetic", "layers": "0-3,9", "weight": -0.5},
-            "task-arithmetic -0.5, layers 0-3,9", "task-arithmetic-0.5-layers-0-3-9",
+            "task-arithmetic -0.5, layers 0-3,9", "task-arithmetic-minus-0.5-layers-0-3-and-9",
         ),
         (
             {"method": "reset", "layers": ["last 4"]},
@@ -80,7 +80,7 @@ def test_every_combination_is_made_once():
     [
         (
             {"method": "spectrum"},
-            "method: expected spectral or ",
+            "method: expected spectral or dare or",
         ),
         ({"ranks": ["all"], "weight": [1]}, "weight does not go with method spectral"),
         ({"method": "reset", "layers": ["0"], "ranks": ["all"]}, "ranks does not go with method reset"),

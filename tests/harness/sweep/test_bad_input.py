@@ -56,12 +56,12 @@ def failing(folder, capsys, *arguments):
         ({"grid": {"ranks": "all"}}, "grid: expected list[dict[str, typing.Any]], found {'ranks': 'all'}"),
         ({"grid": ["all"]}, "grid: expected list["),
         ({"grid": [{}]}, "grid: ranks is missing: 'top 20%'"),
-        ({"grid": [{"rank": "all"}]}, "grid: unknown key 'rank'; allowed: method, restore, ranks,"),
+        ({"grid": [{"rank": "all"}]}, "grid: unknown key 'rank'; allowed: method, modules, restore, ranks,"),
         ({"grid": [{"ranks": "top twenty"}]}, "grid: 'twenty': expected a share such as 20%"),
         ({"grid": [{"ranks": [0.2]}]}, "grid: ranks: expected list[str | int], found [0.2]"),
         (
             {"grid": [{"ranks": "all", "paper_scripts": True}]},
-            "grid: unknown key 'paper_scripts'; allowed: method, restore, ranks,",
+            "grid: unknown key 'paper_scripts'; allowed: method, modules, restore, ranks,",
         ),
         (
             {"grid": [{"ranks": "all", "restore": "vectors"}]},
@@ -76,9 +76,15 @@ def failing(folder, capsys, *arguments):
             "grid: method: expected spectral or ",
         ),
         ({"grid": [{"method": "interpolate"}]}, "grid: weight is missing"),
-        ({"grid": [{"method": "task-arithmetic", "weight": 1}]}, "pairs: task-arithmetic needs base"),
+        (
+            {"grid": [{"method": "task-arithmetic", "weight": 1}]},
+            "pairs: base is missing: task-arithmetic needs the ancestor of source and target",
+        ),
         ({"pairs": []}, "pairs: expected at least one, found none"),
-        ({"pairs": [{"source": "x"}]}, "pairs: expected source, target and maybe base, found source"),
+        (
+            {"pairs": [{"source": "x"}]},
+            "pairs: expected source, target and maybe base and others, found source",
+        ),
         ({"pairs": [{"source": "x", "target": "y", "bsae": "z"}]}, "found bsae, source, target"),
         ({"pairs": [{"source": "x", "target": 3}]}, "pairs: expected folders or hub ids, found"),
         ({"pairs": ["x"]}, "pairs: expected list["),
