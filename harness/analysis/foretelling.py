@@ -99,6 +99,13 @@ class Trajectory:
     """`Quantity.key` -> its values; only what is known at every step."""
 
 
+class Shifts(NamedTuple):
+    """Runs, and the shift records that they are made from."""
+
+    runs: list[Trajectory]
+    records: list[ShiftRecord]
+
+
 class Correlation(NamedTuple):
     r: float
     """−1 … 1."""
@@ -131,6 +138,12 @@ class Foretelling:
     """With the loss to come, of the ranks among the runs at each step."""
     turns: tuple[Turn, ...]
     """Of each run; empty where the quantity has no intervals."""
+
+
+def shifts_of(records: Iterable[ShiftRecord], scores: Iterable[Record]) -> Shifts:
+    """Shift records with the runs that they and some scores make."""
+    every = list(records)
+    return Shifts(trajectories(every, scores), every)
 
 
 def trajectories(shifts: Iterable[ShiftRecord], records: Iterable[Record]) -> list[Trajectory]:
