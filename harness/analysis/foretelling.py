@@ -83,7 +83,7 @@ QUANTITIES = (
     Quantity("weights change", "‖ΔW‖ / ‖W‖", 1),
     Quantity("weights values", "change of singular values", 1),
     Quantity("weights misalignment", "rotation of singular vectors", 1),
-    Quantity("weights sparsity", "unchanged weights", -1),
+    Quantity("weights unchanged", "unchanged weights", -1),
 )
 
 

@@ -248,7 +248,7 @@ def test_the_plan_has_steps_disk_and_commands(monkeypatch):
     assert rows["2x2"] == ["12", "1,236"]
     commands = [line.partition(": ")[2] for line in text.splitlines() if line[:4] in ("sft-", "ppo-")]
     assert len(commands) == 8
-    assert all(command.startswith("torchrun --standalone --nproc_per_node 8 ") for command in commands)
+    assert all(command.startswith("torchrun --standalone --nproc_per_node 4 ") for command in commands)
     assert "/sft-1/checkpoint-* " in text
     assert text.endswith("\nleaderboard: points24 leaderboard build --dir here")
 
