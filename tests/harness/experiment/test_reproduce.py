@@ -228,7 +228,7 @@ def test_the_plan_has_steps_disk_and_commands(monkeypatch):
     assert "seeds: 0, 1; from Qwen/Qwen2.5-7B-Instruct" in text
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
     assert rows["sft"][:2] == ["2", "1,600"]
-    assert rows["ppo"][:2] == ["6", "160"]
+    assert rows["ppo"][:2] == ["6", "300"]
     assert rows["2x2"] == ["12", "1,236"]
     commands = [line.partition(": ")[2] for line in text.splitlines() if line[:4] in ("sft-", "ppo-")]
     assert len(commands) == 8
