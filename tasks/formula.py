@@ -11,10 +11,10 @@ The flexible grammar also accepts
 
     × · \times \cdot for "*"      ÷ \div for "/"      − (U+2212) for "-"
     factor     = … | "[" expression "]" | \frac "{" expression "}" "{" expression "}" | A | J | Q | K
-    formula    = expression { "=" expression } [ "=" target ]
+    formula    = expression | expression { "=" step } "=" target | target "=" expression { "=" step }
 
-It skips \left and \right, reads \dfrac and \tfrac as \frac, and accepts a chain of "=" only if it ends in
-the target. Neither grammar has signs before a number, powers, functions, decimals, or products without an
+It skips \left and \right, and reads \dfrac and \tfrac as \frac. A step is an expression that equals the
+target. Neither grammar has signs before a number, powers, functions, decimals, or products without an
 operator. Length, nesting and digits are bounded, so parsing takes linear time.
 """
 
@@ -102,6 +102,14 @@ def evaluate(expression: Expression, of: Callable[[int], Any] = Fraction) -> Any
     return _FUNCTIONS[expression.op](evaluate(expression.left, of), evaluate(expression.right, of))
 
 
+def equals(expression: Expression, number: int) -> bool:
+    """Whether the exact value is this number; False where it divides by zero."""
+    try:
+        return evaluate(expression) == number
+    except ZeroDivisionError:
+        return False
+
+
 def _tokens(text: str, token: re.Pattern[str]) -> list[str]:
     if len(text) > MAX_LENGTH:
         raise FormulaError(f"longer than {MAX_LENGTH} characters")
@@ -119,17 +127,21 @@ class _Parser:
         self.depth = 0
 
     def formula(self, target: int | None) -> Expression:
-        first = self.expression()
-        if target is not None and self.peek() == "=":
-            last = first
-            while self.peek() == "=":
-                self.next()
-                last = self.expression()
-            if last != target:
-                raise FormulaError(f"ends in an equation that is not '= {target}'")
+        sides = [self.expression()]
+        while target is not None and self.peek() == "=":
+            self.next()
+            sides.append(self.expression())
         if self.peek():
             raise FormulaError(f"unexpected {self.peek()!r}")
-        return first
+        if target is None or len(sides) == 1:
+            return sides[0]
+        if target not in (sides[0], sides[-1]):
+            raise FormulaError(f"an equation that neither begins nor ends with {target}")
+        formula, *steps = sides[1:] if sides[0] == target else sides[:-1]
+        for step in steps:
+            if not equals(step, target):
+                raise FormulaError(f"a step that does not equal {target}")
+        return formula
 
     def expression(self) -> Expression:
         left = self.term()

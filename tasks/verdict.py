@@ -20,10 +20,14 @@ FILTERS = (STRICT, FLEXIBLE)
 class Extraction(NamedTuple):
     """How a formula is found in a reply, and read."""
 
-    extract: Callable[[str], str | None]
+    extract: Callable[[str, Deal], str | None]
     """Reply -> formula text; None where there is none."""
     parse: Callable[[str, Deal], grammar.Expression]
     """Raises `FormulaError`."""
+
+
+def _extract_flexible(reply: str, deal: Deal) -> str | None:
+    return extract_flexible(reply, len(deal.cards), deal.target)
 
 
 def _parse_flexible(formula: str, deal: Deal) -> grammar.Expression:
@@ -32,9 +36,9 @@ def _parse_flexible(formula: str, deal: Deal) -> grammar.Expression:
 
 
 EXTRACTIONS: dict[str, Extraction] = {
-    STRICT: Extraction(extract_strict, lambda formula, _: grammar.parse(formula)),
-    FLEXIBLE: Extraction(extract_flexible, _parse_flexible),
-    PAPER: Extraction(extract_paper, lambda formula, _: parse_paper(formula)),
+    STRICT: Extraction(lambda reply, _: extract_strict(reply), lambda formula, _: grammar.parse(formula)),
+    FLEXIBLE: Extraction(_extract_flexible, _parse_flexible),
+    PAPER: Extraction(lambda reply, _: extract_paper(reply), lambda formula, _: parse_paper(formula)),
 }
 """By the names of lm-eval's filters; see `replies` and `paper_match`."""
 
@@ -74,6 +78,23 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
         formula: the text to judge; None if the reply held no formula.
         extraction: one of `EXTRACTIONS`, which selects the grammar.
     """
+    judgement = _under_its_rule(deal, formula, extraction)
+    if judgement.verdict in (Verdict.WRONG_VALUE, Verdict.WRONG_NUMBERS):
+        for name, rule in RULES.items():
+            other = deal.under(rule)
+            if other.values != deal.values and _is_correct(other, formula, extraction):
+                return Judgement(
+                    Verdict.WRONG_RULE, formula, f"right under rule {name}, not {deal.rule.name}"
+                )
+    return judgement
+
+
+def _is_correct(deal: Deal, formula: str | None, extraction: str) -> bool:
+    return _under_its_rule(deal, formula, extraction).verdict is Verdict.CORRECT
+
+
+def _under_its_rule(deal: Deal, formula: str | None, extraction: str) -> Judgement:
+    """The judgement by the deal's own rule, which is never `WRONG_RULE`."""
     if formula is None:
         return Judgement(Verdict.NO_ANSWER, None, "no formula found")
     try:
@@ -81,22 +102,17 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
     except grammar.FormulaError as e:
         return Judgement(Verdict.ILLEGAL, formula, f"not a legal formula: {e}")
     used = sorted(grammar.numbers(tree))
-    if used == sorted(deal.values):
-        try:
-            value = grammar.evaluate(tree)
-        except ZeroDivisionError:
-            return Judgement(Verdict.WRONG_VALUE, formula, "divides by zero")
-        in_floats = equals_in_floats(tree, deal.target)
-        if value == deal.target:
-            return Judgement(Verdict.CORRECT, formula, f"equals {value}", in_floats)
-        return Judgement(Verdict.WRONG_VALUE, formula, f"equals {value}, not {deal.target}", in_floats)
-    for name, rule in RULES.items():
-        other = deal.under(rule)
-        if used == sorted(other.values) and judge(other, formula, extraction).verdict is Verdict.CORRECT:
-            return Judgement(Verdict.WRONG_RULE, formula, f"right under rule {name}, not {deal.rule.name}")
-    return Judgement(
-        Verdict.WRONG_NUMBERS, formula, f"uses {_shown(used)}; the cards count as {_shown(deal.values)}"
-    )
+    if used != sorted(deal.values):
+        shown = f"uses {_shown(used)}; the cards count as {_shown(deal.values)}"
+        return Judgement(Verdict.WRONG_NUMBERS, formula, shown)
+    try:
+        value = grammar.evaluate(tree)
+    except ZeroDivisionError:
+        return Judgement(Verdict.WRONG_VALUE, formula, "divides by zero")
+    in_floats = equals_in_floats(tree, deal.target)
+    if value == deal.target:
+        return Judgement(Verdict.CORRECT, formula, f"equals {value}", in_floats)
+    return Judgement(Verdict.WRONG_VALUE, formula, f"equals {value}, not {deal.target}", in_floats)
 
 
 def equals_in_floats(tree: grammar.Expression, target: int) -> bool:
@@ -120,7 +136,7 @@ def judge_reply(deal: Deal, reply: object, extraction: str = STRICT) -> Judgemen
     """
     if extraction not in EXTRACTIONS:
         raise InputError(f"unknown extraction {extraction!r}; allowed: {', '.join(EXTRACTIONS)}")
-    formula = EXTRACTIONS[extraction].extract(reply) if isinstance(reply, str) else None
+    formula = EXTRACTIONS[extraction].extract(reply, deal) if isinstance(reply, str) else None
     return judge(deal, formula, extraction)
 
 

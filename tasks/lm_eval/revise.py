@@ -34,6 +34,7 @@ from points24.tasks.lm_eval.task import (
     share_metrics,
 )
 from points24.tasks.protocols.protocol import DEFAULT, MAX_ATTEMPTS, read_protocol
+from points24.tasks.replies import opened_thinking
 from points24.tasks.revision import deciding
 from points24.tasks.verdict import Verdict
 
@@ -144,7 +145,8 @@ class ReviseTask(Points24Task):
         """The request for a dialogue's next reply; None after a success."""
         request = dialogue.request
         reply = request.resps[-1]
-        message = self.protocol.verify(deal_of(request.doc), reply).message
+        opened = opened_thinking(str(request.args[0]))
+        message = self.protocol.verify(deal_of(request.doc), opened + reply).message
         if message is None:
             return None
         said = [{"role": "assistant", "content": reply}, {"role": "user", "content": message}]

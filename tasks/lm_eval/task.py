@@ -23,6 +23,7 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 from lm_eval.api.filter import Filter
+from lm_eval.api.instance import Instance
 from lm_eval.api.registry import register_filter
 from lm_eval.api.task import ConfigurableTask
 
@@ -32,7 +33,7 @@ from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.decoding import decoding_of, model_decoding, without_sampling
 from points24.tasks.prompts import Template, template
 from points24.tasks.protocols.protocol import DEFAULT, PROTOCOLS, Protocol, read_protocol
-from points24.tasks.replies import is_truncated
+from points24.tasks.replies import is_truncated, opened_thinking
 from points24.tasks.solver import solutions
 from points24.tasks.verdict import FLEXIBLE, PAPER, STRICT, Verdict, judge_reply
 
@@ -115,6 +116,13 @@ class Points24Task(ConfigurableTask):
             with exit_on_bad_input():
                 settings.update(model_decoding(lm, settings, self.config.task))
         super().build_all_requests(chat_template=chat_template, **kwargs)
+
+    def apply_filters(self) -> list[Instance] | None:
+        """As in lm-eval, where a reply begins with the tag of the thinking that its prompt has opened."""
+        for request in self.instances:
+            opened = opened_thinking(str(request.args[0]))
+            request.resps = [opened + reply if isinstance(reply, str) else reply for reply in request.resps]
+        return super().apply_filters()
 
 
 def documents(hands: HandSet, protocol: Protocol, wording: Template) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ MAX_ATTEMPTS = 20
 DEFAULT = "points24"
 SETTINGS, PROMPT, REPLY = "protocol.yaml", "prompt.jinja", "reply.jinja"
 
+_TEXTS = ("prompt_source", "reply_source")
 _FOLDERS = {path.parent.name: path.parent for path in sorted(Path(__file__).parent.glob(f"*/{SETTINGS}"))}
 PROTOCOLS = tuple(_FOLDERS)
 """The names of the protocols that come with the package."""
@@ -161,6 +162,18 @@ class Protocol:
     def reward(self, found: Iterable[Note]) -> float:
         """What the findings are worth together."""
         return sum((self.findings[finding.kind].reward for finding in found), 0.0)
+
+    def settings_text(self) -> str:
+        """The content of its ``protocol.yaml``, which `read_protocol` reads back."""
+        settings = {
+            key: value for key, value in asdict(self).items() if key not in _TEXTS and value is not None
+        }
+        settings["findings"] = {
+            kind: {key: value for key, value in response.items() if value != ""}
+            for kind, response in settings["findings"].items()
+        }
+        plain = json.loads(json.dumps(settings))  # lists for tuples
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
 
     def _told(self, found: Iterable[Note]) -> str:
         phrases = (self.findings[finding.kind].phrase.format(**finding.fields) for finding in found)
