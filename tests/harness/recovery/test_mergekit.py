@@ -26,11 +26,15 @@ pytestmark = [
 PRECISION = 1e-6
 """mergekit computes in fp32, with elements up to about 1."""
 MERGE = """
-import json, sys, yaml
-from pathlib import Path
+import json, sys, torch, transformers, yaml
+from mergekit.architecture.base import ConfiguredModuleArchitecture, ConfiguredModelArchitecture
 from mergekit.config import MergeConfiguration
 from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
+# mergekit 0.1.4 leaves these undefined where transformers 5 imports its classes lazily.
+names = {"torch": torch, "transformers": transformers, "PretrainedConfig": transformers.PretrainedConfig}
+for undefined in (ConfiguredModuleArchitecture, ConfiguredModelArchitecture):
+    undefined.model_rebuild(_types_namespace=vars(sys.modules["mergekit.architecture.base"]) | names)
 for name, config in json.load(sys.stdin).items():
     source = yaml.safe_dump(config)
     run_merge(MergeConfiguration.model_validate(config), name, MergeOptions(copy_tokenizer=False), source)
@@ -94,13 +98,32 @@ def merged(tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize("name", [*WEIGHTED, "ties-scaled", "slerp", "soup"])
+def written_by_mergekit(folder):
+    tensors = {}
+    for path in folder.glob("*.safetensors"):
+        tensors |= load_file(path)
+    return {name: tensor.double() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("name", [*WEIGHTED, "ties-scaled", "soup"])
 def test_a_merge_by_mergekit_is_ours_to_its_precision(name, merged):
     folder, ours = merged[name]
-    theirs = {}
-    for path in folder.glob("*.safetensors"):
-        theirs |= load_file(path)
+    theirs = written_by_mergekit(folder)
     assert theirs.keys() == ours.keys()
-    worst = max((theirs[key].double() - tensor).abs().max().item() for key, tensor in ours.items())
+    worst = max((theirs[key] - tensor).abs().max().item() for key, tensor in ours.items())
     print(f"{name}: {worst:.1e}")
     assert worst < PRECISION
+
+
+def test_slerp_is_mergekits_where_mergekit_takes_the_arc(merged):
+    folder, ours = merged["slerp"]
+    theirs, states = written_by_mergekit(folder), folder.parents[1]
+    source, target = (load_file(states / name / "model.safetensors") for name in ("source", "target"))
+    arcs = 0
+    for name, tensor in ours.items():
+        s, t = source[name].double(), target[name].double()
+        is_arc = (s * t).sum() / (s.norm() * t.norm()) <= 0.9995
+        expected = tensor if is_arc else 0.65 * t + 0.35 * s
+        assert (theirs[name] - expected).abs().max() < PRECISION, name
+        arcs += int(is_arc)
+    assert 0 < arcs < len(ours)
