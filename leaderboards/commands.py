@@ -212,7 +212,11 @@ def _plot_curve(args: argparse.Namespace) -> int:
 
 def _plot_recovery(args: argparse.Namespace) -> int:
     from points24.harness.analysis.recovery import missing_references, recoveries
-    from points24.harness.analysis.summaries import recovery_sentence, recovery_summary, recovery_title
+    from points24.harness.analysis.recovery_summaries import (
+        recovery_sentence,
+        recovery_summary,
+        recovery_title,
+    )
     from points24.harness.records.store import read_records
     from points24.leaderboards.reports.recovery import write_recovery_report
 

@@ -16,7 +16,7 @@ from points24.tasks.errors import InputError
 
 FIGURES = "figures"
 """The subfolder of a report that holds its figures."""
-OVERVIEW, DRIFT, RECOVERIES = "overview", "drift", "recoveries"
+OVERVIEW, DRIFT, FRONT, RECOVERIES = "overview", "drift", "recipes_front", "recoveries"
 _NEEDED = ("matplotlib", "adjustText")
 
 
@@ -52,7 +52,7 @@ def reproduction_figures(name: str, found: Reproduction) -> dict[str, Plot]:
     if found.drift_pairs():
         kinds.append(DRIFT)
     if any(found.recoveries):
-        kinds.append(RECOVERIES)
+        kinds += [FRONT, RECOVERIES]
     return {f"{name}_{kind}.svg": Plot(kind, found) for kind in kinds}
 
 

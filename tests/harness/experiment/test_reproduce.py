@@ -31,6 +31,7 @@ SECTIONS = {
     "sweep": {"engine": "hf", "limit": 10, "model_args": {"dtype": "float32"}, "apply_chat_template": True},
 }
 NAMES = ["sft-0", "ppo-early-0", "ppo-late-0", "drift-base-0", "drift-best-ood-0", "sweep-0", "2x2-0"]
+REVERSE = [{"restore": ["directions", "values"], "ranks": "all"}]
 
 
 @pytest.fixture
@@ -100,6 +101,30 @@ def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
     assert [p.name for p in sorted((experiment.out / "stages").iterdir())] == sorted(
         f"{n}.json" for n in NAMES
     )
+
+
+def test_the_reverse_puts_the_end_of_sft_into_the_end_of_each_ppo_run(experiment, ran):
+    experiment.config.reverse = REVERSE
+    assert [stage.name for stage in experiment.stages(0)][6:8] == ["reverse-early-0", "reverse-late-0"]
+    conduct(experiment, 1)
+    for words, start in zip(ran.commands[6:8], ("early", "late"), strict=True):
+        settings = read_settings(None, words[2:])
+        assert settings["output_dir"] == f"{experiment.out}/reverse-{start}-0"
+        assert settings["grid"] == REVERSE
+        (pair,) = settings["pairs"]
+        assert pair["source"].endswith("sft-0/checkpoint-40")
+        assert pair["target"].endswith(f"ppo-{start}-0/checkpoint-40")
+
+
+def test_a_sweep_has_what_its_methods_need(experiment, ran):
+    experiment.settings["sweep"]["grid"] = [{"method": "task-arithmetic", "weight": 0.5}, {"method": "soup"}]
+    conduct(experiment, 1, only=("sft",))
+    for step in (30, 50):
+        (experiment.out / "sft-0" / f"checkpoint-{step}").mkdir()
+    conduct(experiment, 1, only=("sweep",))
+    (pair,) = read_settings(None, ran.commands[-1][2:])["pairs"]
+    assert pair["base"].endswith("nano-plain")
+    assert [Path(other).name for other in pair["others"]] == ["checkpoint-30"]  # between 20 and 40
 
 
 def test_several_processes_are_launched(experiment, ran):
