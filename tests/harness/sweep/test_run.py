@@ -205,6 +205,7 @@ def test_a_merge_made_elsewhere_has_a_recipe_in_its_records(target, tmp_path, ca
     (folder / "mergekit_config.yml").write_text(yaml.safe_dump(config))
     record, _ = recorded()
     assert recipe_of(record) == Recipe.read({"method": "interpolate", "weight": 0.25})
+    assert record.recipe is not None
     assert (record.parent, record.recipe["source"], record.recipe["tool"]) == (
         "org/final",
         "org/sft",
@@ -224,6 +225,7 @@ def test_a_merge_made_elsewhere_has_a_recipe_in_its_records(target, tmp_path, ca
     )
     record, _ = recorded("--recipe", str(file))
     assert recipe_of(record) == Recipe.read({"method": "reset", "layers": "0"})
+    assert record.recipe is not None
     assert (record.stage, record.recipe["target"]) == ("recovered", "org/final")
 
 
