@@ -11,6 +11,7 @@ from statistics import fmean
 
 from points24.harness.analysis.curve import Curve
 from points24.harness.analysis.retention import Shares, bits_of
+from points24.harness.experiment.loss_finding import loss_finding
 from points24.harness.experiment.manifest import STARTS, Drift, Seed
 from points24.harness.experiment.measures import Measure, Reproduction, drift_of, gain_of, ratio_of
 from points24.harness.experiment.values import (
@@ -37,7 +38,9 @@ RECIPES = (DIRECTIONS, TOP_RANKS, FIRST_LAYERS, SCRIPT_LAYERS, VALUES, *BASELINE
 
 def findings(found: Reproduction) -> list[Finding]:
     """The paper's findings in its order, after the setting that they all start from."""
-    return [_forgetting(found), _restored(found), _directions(found), _subspaces(found), _starts(found)]
+    shown = [loss_finding(found)] if found.shifts.runs else []
+    others = (_restored, _directions, _subspaces, _starts)
+    return [_forgetting(found), *shown, *(each(found) for each in others)]
 
 
 def _forgetting(found: Reproduction) -> Finding:

@@ -13,11 +13,13 @@ import numpy as np
 
 from points24.harness.analysis.comparison import protocol_of
 from points24.harness.analysis.curve import Curve, curve, is_one_of, run_of
+from points24.harness.analysis.foretelling import Shifts, shifts_of
 from points24.harness.analysis.recovery import Recovered, Recovery, recoveries
 from points24.harness.analysis.statistics import Interval
 from points24.harness.experiment.manifest import STARTS, Drift, Manifest, Seed
 from points24.harness.experiment.values import Value, gain, less, ratio, spread_interval
 from points24.harness.records.record import Record
+from points24.harness.records.shift import ShiftRecord
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import FILTERS, FLEXIBLE, STRICT
 
@@ -100,6 +102,8 @@ class Reproduction:
     """For each seed: the checkpoints recovered from the best OOD checkpoint into the final one, strict."""
     reverses: tuple[dict[str, Recovery], ...]
     """For each seed: start -> the final PPO checkpoint with parts of the final SFT checkpoint, strict."""
+    shifts: Shifts
+    """Of the SFT runs; empty where they were not measured."""
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
@@ -202,7 +206,9 @@ class Reproduction:
         return every
 
 
-def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproduction:
+def reproduction_of(
+    manifest: Manifest, records: Iterable[Record], shifts: Iterable[ShiftRecord] = ()
+) -> Reproduction:
     """The records that a manifest speaks of.
 
     Where a checkpoint has several, the record of its own run counts, which names its stage, and of these the
@@ -234,6 +240,7 @@ def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproducti
             }
             for seed in manifest.seeds
         ),
+        shifts_of(shifts, own),
     )
     for seed in manifest.seeds:
         _check(made, seed)

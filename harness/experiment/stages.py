@@ -39,7 +39,7 @@ class Stage:
 
     @property
     def kind(self) -> str:
-        """sft, ppo, drift, sweep, reverse or 2x2."""
+        """sft, ppo, drift, sweep, reverse, 2x2 or shift."""
         return self.name.partition("-")[0]
 
 
@@ -83,6 +83,7 @@ class Experiment:
             name = f"reverse-{start}-{seed}"
             found.append(Stage(name, lambda n=name, s=start: self._reverse(n, s, seed)))
         found.append(Stage(f"2x2-{seed}", lambda: self._two_by_two(seed)))
+        found.append(Stage(f"shift-{seed}", lambda: self._shift(seed)))
         return found
 
     def done(self, stage: str) -> Path:
@@ -121,6 +122,25 @@ class Experiment:
     def _drift(self, first: str, name: str, seed: int) -> list[str]:
         folders = map(str, self.drift_folders(first, seed))
         return ["points24", "drift", *folders, "-o", str(self.out / name)]
+
+    def _shift(self, seed: int) -> list[str]:
+        checkpoints = self.checkpoints(seed) or [self.out / f"sft-{seed}" / "checkpoint-*"]
+        command = ["points24", "shift", self.base, *map(str, checkpoints)]
+        command += ["-o", str(self.shift_folder(seed))]
+        command += ["--drift", str(self.out / f"drift-{DRIFT_FROM[0]}-{seed}" / "drift.json")]
+        scoring = self.settings["sweep"]
+        given = {
+            "dtype": scoring.get("model_args", {}).get("dtype"),
+            "limit": scoring.get("limit"),
+            "template": scoring.get("metadata", {}).get("template"),
+        }
+        for name, value in given.items():
+            command += [f"--{name}", str(value)] if value else []
+        return command + ["--apply_chat_template"] * bool(scoring.get("apply_chat_template"))
+
+    def shift_folder(self, seed: int) -> Path:
+        """What `points24 shift` has measured on the SFT run."""
+        return self.out / f"shift-{seed}"
 
     def _sweep(self, seed: int) -> list[str]:
         """From the best OOD checkpoint of SFT into the final one; others are those between."""

@@ -11,9 +11,17 @@ from points24.harness.experiment.measures import Measure, Reproduction
 from points24.harness.experiment.values import Value, accuracy, plain_hands, verdict_share
 from points24.harness.experiment.verdicts import ABOVE_RULE, Claim, Finding
 from points24.harness.records.record import Record
-from points24.leaderboards.figures import DRIFT, FIGURES, FRONT, OVERVIEW, RECOVERIES, reproduction_figures
+from points24.leaderboards.figures import (
+    DRIFT,
+    FIGURES,
+    FRONT,
+    OVERVIEW,
+    RECOVERIES,
+    SHIFT,
+    reproduction_figures,
+)
 from points24.leaderboards.render.tables import escape, markdown_table
-from points24.leaderboards.reports import recipes
+from points24.leaderboards.reports import recipes, shift
 from points24.leaderboards.reports.measure_cells import (
     UNITS,
     accuracy_cell,
@@ -30,6 +38,8 @@ _ALT = {
     DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
     FRONT: "ID against OOD accuracy of every recipe, with the Pareto front",
     RECOVERIES: "OOD and ID accuracy and the harmonic mean of every recipe",
+    SHIFT: "accuracy, rule preference, losses and divergence from the base over the SFT steps, and the "
+    "hidden states of the last prompt token",
 }
 _FIGURE_OF = {"2a": DRIFT}
 """The label of a finding's first claim -> the figure that belongs to the finding."""
@@ -73,6 +83,7 @@ def markdown(name: str, found: Reproduction) -> str:
     ]
     for each in every:
         parts += [*_section(each), *figure(_FIGURE_OF.get(each.claims[0].label))]
+    parts += shift.section(found.shifts, figure(SHIFT))
     parts += [*recipes.best(found), *figure(FRONT), *_checkpoints(found)]
     parts += [
         "## Limits",
