@@ -88,15 +88,15 @@ def mergekit_recipe(folder: Path) -> dict[str, Any] | None:
 
 
 def _of_mergekit(config: Mapping[str, Any]) -> dict[str, Any]:
-    method, base = config["merge_method"], config.get("base_model")
+    merge, base = config["merge_method"], config.get("base_model")
     shared = config.get("parameters") or {}
     entries = _models(config)
     names = [entry["model"] for entry in entries]
     own = [shared | (entry.get("parameters") or {}) for entry in entries]
-    if method == "slerp":
+    if merge == "slerp":
         (source,) = [name for name in names if name != base]
         return {"method": "slerp", "source": source, "target": base, "weight": _scalar(shared, "t")}
-    if method == "linear":
+    if merge == "linear":
         weights = [_scalar(settings, "weight", 1.0) for settings in own]
         if len(names) > 2 and len(set(weights)) == 1:
             return {"method": "soup", "target": names[0], "source": names[1], "others": names[2:]}
@@ -105,24 +105,24 @@ def _of_mergekit(config: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError("linear without normalize, with weights that do not sum to 1")
         weight = weights[1] / sum(weights)
         return {"method": "interpolate", "source": source, "target": target, "weight": weight}
-    if method not in _TASK_VECTORS:
-        raise InputError(f"mergekit's {method} is no method of recovery here")
+    if merge not in _TASK_VECTORS:
+        raise InputError(f"mergekit's {merge} is no method of recovery here")
     models = [(name, settings) for name, settings in zip(names, own, strict=True) if name != base]
-    return _of_task_vectors(method, str(base), shared, models)
+    return _of_task_vectors(merge, str(base), shared, models)
 
 
 def _of_task_vectors(
-    method: str, base: str, shared: Mapping[str, Any], models: Sequence[tuple[str, Mapping[str, Any]]]
+    merge: str, base: str, shared: Mapping[str, Any], models: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    name, implied = _TASK_VECTORS[method]
+    name, implied = _TASK_VECTORS[merge]
     target, source = _two([model for model, _ in models])
     (ours, theirs), scale = (settings for _, settings in models), _scalar(shared, "lambda", 1.0)
     weights = _scalar(ours, "weight", 1.0), _scalar(theirs, "weight", 1.0)
     is_mean = shared.get("normalize", name in ("ties", "della"))
     if is_mean != (name in ("ties", "della")) or (scale != 1 and not is_mean):
-        raise InputError(f"{method} with another normalize or lambda than its default")
+        raise InputError(f"{merge} with another normalize or lambda than its default")
     if not is_mean and weights[0] != 1:
-        raise InputError(f"{method} with weight {weights[0]:g} for the first model; expected 1")
+        raise InputError(f"{merge} with weight {weights[0]:g} for the first model; expected 1")
     found = {"method": name, "source": source, "target": target, "base": base} | implied
     found["weight"] = weights[1] / weights[0]
     if is_mean:
@@ -130,7 +130,7 @@ def _of_task_vectors(
     if name != "task-arithmetic":
         densities = [_scalar(settings, "density", 1.0) for settings in (ours, theirs)]
         if densities[0] != densities[1]:
-            raise InputError(f"{method} with two densities, {densities[0]:g} and {densities[1]:g}")
+            raise InputError(f"{merge} with two densities, {densities[0]:g} and {densities[1]:g}")
         found["density"] = densities[0]
     if name == "della":
         found["epsilon"] = 2 * _scalar(theirs, "epsilon", 0.15)

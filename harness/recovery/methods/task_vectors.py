@@ -52,7 +52,7 @@ class SparseMerge(Weighted):
     weight: float = field(
         default=1.0,
         metadata=about(
-            "of the source; of its task vector, beside the target's 1 (default 1), where there is a base",
+            "of the source; with a base of its task vector, beside the target's 1 (default)",
             parse_weight,
             float | int,
         ),

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from points24.harness.checkpoints.read import read_config
 from points24.harness.recovery.architecture import family_of
 from points24.harness.recovery.elsewhere import mergekit_recipe
+from points24.harness.recovery.layers import recover
 from points24.harness.recovery.recipe import Recipe
-from points24.harness.recovery.recover import CheckedPair, recover
+from points24.harness.recovery.recover import CheckedPair
 from tests.harness.recovery.models import llama_states
 
 PYTHON = os.environ.get("POINTS24_MERGEKIT_PYTHON") or (sys.executable if find_spec("mergekit") else None)
@@ -93,7 +94,9 @@ def merged(tmp_path_factory):
         )  # fmt: skip
         out = root / "ours" / folder.name
         out.parent.mkdir(exist_ok=True)
-        recover(pair, out, {"source": "", "target": "", "command": ""}, "F64", torch.device("cpu"))
+        recover(
+            pair, out, {"source": "", "target": "", "command": ""}, dtype="F64", device=torch.device("cpu")
+        )
         made[folder.name] = folder, load_file(out / "model.safetensors")
     return made
 
