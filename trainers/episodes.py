@@ -11,8 +11,8 @@ from torch import Tensor
 from trl.trainer.utils import pad
 
 from points24.tasks.cards import Deal
+from points24.tasks.rewards.tables import Rewards
 from points24.tasks.verdict import Verdict
-from points24.trainers.rewards import Rewards
 
 
 @dataclass

@@ -9,6 +9,8 @@ from points24.tasks.errors import InputError
 from points24.tasks.verdict import Verdict
 
 Rewards = dict[Verdict, float]
+Table = str | Mapping[str, float]
+"""A name in `TABLES`, or a reward for every verdict."""
 
 TABLES: dict[str, Rewards] = {
     # arXiv:2508.16546 and its environment: correct +5, no solution −1, wrong numbers −2, illegal −3. Its +1
@@ -26,7 +28,7 @@ TABLES: dict[str, Rewards] = {
 """``paper`` has the paper's values; ``sparse`` is 1 for a correct formula and 0 otherwise."""
 
 
-def rewards(table: str | Mapping[str, float]) -> Rewards:
+def rewards(table: Table) -> Rewards:
     """A table by its name, or a custom one, which has to name every verdict.
 
     Raises:
