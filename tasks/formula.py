@@ -11,19 +11,20 @@ The flexible grammar also accepts
 
     × · \times \cdot for "*"      ÷ \div for "/"      − (U+2212) for "-"
     factor     = … | "[" expression "]" | \frac "{" expression "}" "{" expression "}" | A | J | Q | K
-    formula    = expression { "=" expression } [ "=" target ]
+    formula    = expression | expression { "=" step } "=" target | target "=" expression { "=" step }
 
-It skips \left and \right, reads \dfrac and \tfrac as \frac, and accepts a chain of "=" only if it ends in
-the target. Neither grammar has signs before a number, powers, functions, decimals, or products without an
+It skips \left and \right, and reads \dfrac and \tfrac as \frac. A step is an expression that equals the
+target. Neither grammar has signs before a number, powers, functions, decimals, or products without an
 operator. Length, nesting and digits are bounded, so parsing takes linear time.
 """
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MAX_LENGTH = 500
 """Characters; a longer formula is illegal."""
@@ -56,6 +57,7 @@ class Operation(NamedTuple):
 
 
 Expression = int | Operation
+_FUNCTIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
 def parse(text: str) -> Expression:
@@ -98,6 +100,17 @@ def evaluate(expression: Expression) -> Fraction:
     return Fraction(*_ratio(expression))
 
 
+def compute(expression: Expression, of: Callable[[int], Any]) -> Any:
+    """The value in another arithmetic: `of` gives the operand for a number, of any type with + - * /.
+
+    Raises:
+        ZeroDivisionError: where that arithmetic does.
+    """
+    if isinstance(expression, int):
+        return of(expression)
+    return _FUNCTIONS[expression.op](compute(expression.left, of), compute(expression.right, of))
+
+
 def _ratio(expression: Expression) -> tuple[int, int]:
     """Numerator and denominator, not in lowest terms: three times as fast as adding up Fractions."""
     if isinstance(expression, int):
@@ -111,6 +124,14 @@ def _ratio(expression: Expression) -> tuple[int, int]:
             raise ZeroDivisionError
         return a * d, b * c
     return (a * d + c * b if op == "+" else a * d - c * b), b * d
+
+
+def equals(expression: Expression, number: int) -> bool:
+    """Whether the exact value is this number; False where it divides by zero."""
+    try:
+        return evaluate(expression) == number
+    except ZeroDivisionError:
+        return False
 
 
 def _tokens(text: str, token: re.Pattern[str]) -> list[str]:
@@ -130,17 +151,21 @@ class _Parser:
         self.depth = 0
 
     def formula(self, target: int | None) -> Expression:
-        first = self.expression()
-        if target is not None and self.peek() == "=":
-            last = first
-            while self.peek() == "=":
-                self.next()
-                last = self.expression()
-            if last != target:
-                raise FormulaError(f"ends in an equation that is not '= {target}'")
+        sides = [self.expression()]
+        while target is not None and self.peek() == "=":
+            self.next()
+            sides.append(self.expression())
         if self.peek():
             raise FormulaError(f"unexpected {self.peek()!r}")
-        return first
+        if target is None or len(sides) == 1:
+            return sides[0]
+        if target not in (sides[0], sides[-1]):
+            raise FormulaError(f"an equation that neither begins nor ends with {target}")
+        formula, *steps = sides[1:] if sides[0] == target else sides[:-1]
+        for step in steps:
+            if not equals(step, target):
+                raise FormulaError(f"a step that does not equal {target}")
+        return formula
 
     def expression(self) -> Expression:
         left = self.term()

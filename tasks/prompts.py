@@ -27,11 +27,50 @@ from points24.tasks.errors import InputError
 
 FIELDS = frozenset({"cards", "J", "Q", "K", "rule", "target", "numbers"})
 _RULE_FIELDS = frozenset({"J", "Q", "K", "rule"})
-_BUILT_IN = Path(__file__).parent / "templates" / "default.jinja"
+BUILT_IN = Path(__file__).parent / "templates" / "default.jinja"
 _JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
 
 
-class Template:
+class _Text:
+    """A Jinja text about a deal.
+
+    Raises:
+        InputError: the text is not Jinja, has an unknown or a missing field, or cannot render a deal.
+    """
+
+    more_fields: frozenset[str] = frozenset()
+
+    def __init__(self, source: str, name: str = "template"):
+        self.source = source
+        try:
+            used = jinja2.meta.find_undeclared_variables(_JINJA.parse(source))
+            self._jinja = _JINJA.from_string(source)
+        except jinja2.TemplateSyntaxError as e:
+            raise InputError(f"{name}: not a Jinja template: {e.message}, line {e.lineno}") from e
+        allowed = FIELDS | self.more_fields
+        if unknown := used - allowed:
+            raise InputError(f"{name}: unknown fields {_listed(unknown)}; allowed: {_listed(allowed)}")
+        self.check(used, name)
+        try:
+            self._rendered(Deal(("K", "5", "A", "2"), RULES["ood"]), **dict.fromkeys(self.more_fields, "1+1"))
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as e:
+            raise InputError(f"{name}: cannot render a deal: {e}") from e
+
+    def check(self, used: set[str], name: str) -> None:
+        raise NotImplementedError
+
+    def _rendered(self, deal: Deal, **more: str) -> str:
+        return self._jinja.render(
+            cards=list(deal.cards),
+            numbers=list(deal.values),
+            rule=deal.rule.name,
+            target=deal.target,
+            **deal.rule._asdict(),
+            **more,
+        )
+
+
+class Template(_Text):
     """A prompt template.
 
     Args:
@@ -42,39 +81,35 @@ class Template:
         InputError: the text is not Jinja, has an unknown or a missing field, or cannot render a deal.
     """
 
-    def __init__(self, source: str, name: str = "template"):
-        self.source = source
-        try:
-            used = jinja2.meta.find_undeclared_variables(_JINJA.parse(source))
-            self._jinja = _JINJA.from_string(source)
-        except jinja2.TemplateSyntaxError as e:
-            raise InputError(f"{name}: not a Jinja template: {e.message}, line {e.lineno}") from e
-        if unknown := used - FIELDS:
-            raise InputError(f"{name}: unknown fields {_listed(unknown)}; allowed: {_listed(FIELDS)}")
-        if "cards" not in used or not used & _RULE_FIELDS:
-            raise InputError(
-                f"{name}: a template needs 'cards' and one of {_listed(_RULE_FIELDS)}; "
-                f"found {_listed(used) or 'no field'}"
-            )
-        try:
-            self.render(Deal(("K", "5", "A", "2"), RULES["ood"]))
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as e:
-            raise InputError(f"{name}: cannot render a deal: {e}") from e
-
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the template's text."""
         return hashlib.sha256(self.source.encode()).hexdigest()
 
+    def check(self, used: set[str], name: str) -> None:
+        if "cards" not in used or not used & _RULE_FIELDS:
+            raise InputError(
+                f"{name}: a template needs 'cards' and one of {_listed(_RULE_FIELDS)}; "
+                f"found {_listed(used) or 'no field'}"
+            )
+
     def render(self, deal: Deal) -> str:
         """The prompt for a deal."""
-        return self._jinja.render(
-            cards=list(deal.cards),
-            numbers=list(deal.values),
-            rule=deal.rule.name,
-            target=deal.target,
-            **deal.rule._asdict(),
-        )
+        return self._rendered(deal)
+
+
+class ReplyTemplate(_Text):
+    """The layout of the reply that a prompt asks for; it also sees ``formula``, and must use it."""
+
+    more_fields = frozenset({"formula"})
+
+    def check(self, used: set[str], name: str) -> None:
+        if "formula" not in used:
+            raise InputError(f"{name}: a reply needs 'formula'; found {_listed(used) or 'no field'}")
+
+    def render(self, deal: Deal, formula: str) -> str:
+        """The reply with a formula."""
+        return self._rendered(deal, formula=formula)
 
 
 @lru_cache(maxsize=8)
@@ -85,7 +120,7 @@ def template(path: str | None = None) -> Template:
         InputError: the file cannot be read or is no template.
     """
     if path is None:
-        return Template(_BUILT_IN.read_text("utf-8"), "built-in template")
+        return Template(BUILT_IN.read_text("utf-8"), "built-in template")
     try:
         return Template(Path(path).expanduser().read_text("utf-8"), f"template {path}")
     except (OSError, UnicodeDecodeError) as e:

@@ -1,26 +1,12 @@
-"""The revision protocol: several attempts at a deal, with a message from the verifier after each failure.
-
-Evaluation (`points24.tasks.lm_eval.revise`) and training (`points24.trainers.ppo`) share it. The verifier
-always judges by ``strict-match``, so a dialogue takes the same course whichever filter scores it.
-"""
+"""Which reply decides a dialogue of several attempts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from points24.tasks.cards import Deal
-from points24.tasks.feedback import feedback
-from points24.tasks.verdict import STRICT, Judgement, Verdict, judge_reply
-
-ATTEMPTS = 5
-"""As in the paper."""
-MAX_ATTEMPTS = 20
-
-
-def verify(deal: Deal, reply: object) -> tuple[Judgement, str | None]:
-    """Judge a reply, and write the message for the next attempt: None if the reply is correct."""
-    judgement = judge_reply(deal, reply, STRICT)
-    return judgement, None if judgement.verdict is Verdict.CORRECT else feedback(judgement)
+from points24.tasks.protocols.protocol import DEFAULT, read_protocol
+from points24.tasks.verdict import Judgement, Verdict
 
 
 def deciding(verdicts: Sequence[str]) -> int:
@@ -31,3 +17,9 @@ def deciding(verdicts: Sequence[str]) -> int:
     """
     correct = (place for place, verdict in enumerate(verdicts) if verdict == Verdict.CORRECT)
     return next(correct, len(verdicts) - 1)
+
+
+def verify(deal: Deal, reply: object) -> tuple[Judgement, str | None]:
+    """As the protocol `points24` verifies."""
+    found = read_protocol(DEFAULT).verify(deal, reply)
+    return found.judgement, found.message

@@ -25,6 +25,7 @@ from points24.harness.records.record import Record
 from points24.tasks.cards import hand_of, parse_rule
 from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.files import task_version
+from points24.tasks.protocols.protocol import DEFAULT
 
 ALPHA = 0.05
 
@@ -44,11 +45,14 @@ class Protocol(NamedTuple):
     attempts: int
     filter: str | None
     n: int
+    protocol: str = DEFAULT
+    protocol_digest: str | None = None
 
     @property
     def slug(self) -> str:
         """A file name: the readable parts, and eight digits of a digest over all of them."""
-        digest = hashlib.sha256(repr(tuple(self)).encode()).hexdigest()[:8]
+        parts = tuple(self) if self.protocol != DEFAULT else tuple(self)[:-2]  # as before there were others
+        digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
         parts = (self.task or f"reported_{self.hand_set}", self.filter, digest)
         return "-".join(re.sub(r"\W+", "_", part) for part in parts if part)
 
@@ -85,7 +89,9 @@ class Difference(NamedTuple):
 
 
 def protocol_of(record: Record) -> Protocol:
-    return Protocol(*(getattr(record, name) for name in Protocol._fields))
+    found = Protocol(*(getattr(record, name) for name in Protocol._fields))
+    # Records of the default protocol from before there were others do not say so.
+    return found._replace(protocol_digest=None) if record.protocol == DEFAULT else found
 
 
 def hands_of(record: Record) -> HandSet | None:

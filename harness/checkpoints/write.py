@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,13 @@ def left_out(target: Checkpoint) -> list[str]:
     ]
 
 
-def check_space(target: Checkpoint, out: Path, copies: int, dtype: str | None = None) -> None:
-    """Check that so many copies of a target, in its own or another dtype, fit on the disk of `out`.
+def check_space(target: Checkpoint, out: Path, dtypes: Sequence[str | None]) -> None:
+    """Check that a copy of a target in each of these dtypes (None: its own) fits on the disk of `out`.
 
     Raises:
         InputError: they do not.
     """
-    needed = copies * size_of_copy(target, dtype)
+    needed = sum(size_of_copy(target, dtype) for dtype in dtypes)
     there = next(folder for folder in out.absolute().parents if folder.exists())
     free = shutil.disk_usage(there).free
     if needed > free:
@@ -107,22 +108,12 @@ class Copy:
 
     def _convert(self, file: str, dtype: str) -> None:
         """Write one weight file with a header for the new dtype."""
-        tensors = {n: s for n, s in self._target.tensors.items() if s.file == file}
-        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-        offset = 0
-        for name, stored in tensors.items():
-            kind = dtype if stored.dtype in FLOATS else stored.dtype
-            size = _size(stored, dtype)
-            header[name] = {"dtype": kind, "shape": stored.shape, "data_offsets": [offset, offset + size]}
-            offset += size
-        head = json.dumps(header).encode()
-        head += b" " * (-len(head) % 8)
         with (self.folder / file).open("wb") as stream:
-            stream.write(len(head).to_bytes(8, "little") + head)
-            for name, stored in tensors.items():
-                self._place[name] = (file, stream.tell())
-                tensor = self._target.read(name)
-                stream.write(_bytes(tensor.to(FLOATS[dtype]) if stored.dtype in FLOATS else tensor))
+            stream.write(header_of_copy(self._target, file, dtype))
+            for name, stored in self._target.tensors.items():
+                if stored.file == file:
+                    self._place[name] = (file, stream.tell())
+                    stream.write(_bytes(in_dtype(self._target.read(name), dtype)))
 
     def _describe(self, dtype: str) -> None:
         """Write the new dtype into config.json, where loaders read it, and the new size into the index."""
@@ -137,6 +128,29 @@ class Copy:
             size = sum((self.folder / file).stat().st_size for file in self._target.files)
             index["metadata"] = {**(index.get("metadata") or {}), "total_size": size}
             (self.folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+
+
+def header_of_copy(target: Checkpoint, file: str, dtype: str | None) -> bytes:
+    """What a copy's weight file of that name begins with, in another dtype or (None) in the target's own."""
+    tensors = {name: stored for name, stored in target.tensors.items() if stored.file == file}
+    if dtype is None:
+        with (target.folder / file).open("rb") as stream:
+            return stream.read(min(stored.start for stored in tensors.values()))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, stored in tensors.items():
+        kind = dtype if stored.dtype in FLOATS else stored.dtype
+        size = _size(stored, dtype)
+        header[name] = {"dtype": kind, "shape": stored.shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head
+
+
+def in_dtype(tensor: Tensor, dtype: str | None) -> Tensor:
+    """A tensor as a copy in that dtype has it; None keeps its own, and so do integers and truth values."""
+    return tensor if dtype is None or tensor.dtype not in FLOATS.values() else tensor.to(FLOATS[dtype])
 
 
 def _size(stored: StoredTensor, dtype: str | None) -> int:

@@ -21,7 +21,7 @@ from points24.tasks.hand_sets import HAND_SETS, hand_set
 from points24.tasks.rewards.reward import columns_of
 from points24.tasks.rewards.rows import FORMATS, plain
 from points24.tasks.solver import solutions
-from points24.tasks.verdict import FILTERS, STRICT, Judgement, judge, judge_reply
+from points24.tasks.verdict import EXTRACTIONS, STRICT, Judgement, judge, judge_reply
 
 _ROW_KEYS = {"cards", "rule", "target", "answer"}
 
@@ -60,10 +60,10 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--filter",
-        choices=FILTERS,
+        choices=tuple(EXTRACTIONS),
         default=STRICT,
         help="strict-match (default): a formula, or the JSON reply that the prompt asks for; "
-        "flexible-extract: the last formula of any text",
+        "flexible-extract: the last formula of any text; paper-match: what the paper's verifier reads",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per row")
     _rule_arguments(parser, "id")
@@ -131,13 +131,13 @@ def _read_row(line: str) -> dict[str, Any]:
 
 
 def _print_judgement(deal: Deal, judgement: Judgement, as_json: bool, others: dict[str, Any]) -> None:
-    verdict, formula, reason = judgement
+    verdict, reason = judgement.verdict.value, judgement.reason
     if as_json:
-        judged = {"verdict": verdict.value, "formula": formula, "reason": reason}
+        judged = {"verdict": verdict, "formula": judgement.formula, "reason": reason}
         print(json.dumps(others | columns_of(deal) | judged))
     else:
         # The reason may quote any character, such as a lone surrogate or a line break.
-        print(f"{verdict.value}: {reason}".encode("unicode_escape").decode("ascii"))
+        print(f"{verdict}: {reason}".encode("unicode_escape").decode("ascii"))
 
 
 def _deals_arguments(parser: argparse.ArgumentParser) -> None:

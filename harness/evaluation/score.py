@@ -26,7 +26,7 @@ from points24.harness.records.lm_eval_output import runs
 from points24.harness.records.record import Record
 from points24.tasks.lm_eval.files import TASK_FILES
 
-_PLACES = ("template", "config_source")
+_PLACES = ("template", "config_source", "protocol_folder")
 """Metadata that are paths; a digest or a version identifies the content."""
 
 

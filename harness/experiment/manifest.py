@@ -22,8 +22,8 @@ from points24.harness.files import write_json, write_text
 from points24.harness.records.ingest import model_name
 from points24.harness.records.record import Text, one_of
 from points24.harness.records.store import read_records
-from points24.harness.records.validation import STRICT_CONFIG, errors_in_one_line
 from points24.tasks.errors import InputError
+from points24.tasks.validation import STRICT_CONFIG, errors_in_one_line
 
 SCHEMA = 2
 """Goes up whenever a field is added, removed or changes its meaning."""

@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -17,10 +18,10 @@ from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.records.lm_eval_output import Dialogue, Reply, Run
 from points24.harness.records.record import SCHEMA, Record, record_of
 from points24.tasks.errors import InputError
-from points24.tasks.feedback import feedback
+from points24.tasks.lm_eval.files import task_protocol
+from points24.tasks.protocols.protocol import PROTOCOLS, Protocol, read_protocol
 from points24.tasks.replies import is_truncated
-from points24.tasks.revision import ATTEMPTS, verify
-from points24.tasks.verdict import STRICT, Judgement, Verdict, judge_reply
+from points24.tasks.verdict import Verdict, judge_reply
 
 _CHECKPOINT_FOLDER = re.compile(r"checkpoint-(\d+)")
 _PACKAGE_LINES = {"torch": r"PyTorch version: (\S+)", "python": r"Python version: (\S+)"}
@@ -54,7 +55,11 @@ def rescored(run: Run) -> Run:
         InputError: the installed checker would have sent another message in a dialogue; the model's reply to
             that message is unknown.
     """
-    lengths = [_length(dialogue, place, run.attempts) for place, dialogue in enumerate(run.dialogues[STRICT])]
+    protocol = run.read_protocol()
+    lengths = [
+        _length(protocol, dialogue, place, run.attempts)
+        for place, dialogue in enumerate(run.dialogues[protocol.own_filter])
+    ]
     dialogues = {
         name: [_judged(dialogue, n, name) for dialogue, n in zip(old, lengths, strict=True)]
         for name, old in run.dialogues.items()
@@ -62,26 +67,27 @@ def rescored(run: Run) -> Run:
     return replace(run, dialogues=dialogues)
 
 
-def _length(dialogue: Dialogue, place: int, attempts: int) -> int:
+def _length(protocol: Protocol, dialogue: Dialogue, place: int, attempts: int) -> int:
     """How many replies the dialogue about deal `place` would have with the installed checker."""
-    for number, reply in enumerate(dialogue.replies, start=1):
-        now, message = verify(dialogue.deal, reply.text)
-        if message is None or number == attempts:
+    for number, then in enumerate(dialogue.replies, start=1):
+        now = protocol.verify(dialogue.deal, then.text)
+        if now.success or number == attempts:
             return number
-        then = Judgement(reply.verdict, None, reply.reason)
-        if then.verdict is Verdict.CORRECT or message != feedback(then):
+        # The verifier's message follows from these two.
+        if (then.verdict, then.reason) != (now.judgement.verdict, now.judgement.reason):
             raise InputError(
-                f"deal {place}: the verifier would now answer reply {number} differently ({now.reason}; "
-                f"then: {then.reason}), and the model's reply to that is unknown"
+                f"deal {place}: the verifier would now answer reply {number} differently "
+                f"({now.judgement.reason}; then: {then.reason}), and the model's reply to that is unknown"
             )
     return len(dialogue.replies)  # the next prompt exceeded the model's context
 
 
 def _judged(dialogue: Dialogue, length: int, name: str) -> Dialogue:
     replies = []
-    for text in (reply.text for reply in dialogue.replies[:length]):
-        verdict, _, reason = judge_reply(dialogue.deal, text, name)
-        replies.append(Reply(text, verdict, reason, is_truncated(text)))
+    for then in dialogue.replies[:length]:
+        now = judge_reply(dialogue.deal, then.text, name)
+        in_floats = None if then.correct_in_floats is None else now.correct_in_floats
+        replies.append(Reply(then.text, now.verdict, now.reason, is_truncated(then.text), in_floats))
     return Dialogue(dialogue.deal, tuple(replies))
 
 
@@ -102,9 +108,11 @@ def check_against_results(run: Run) -> None:
 def _record(common: dict[str, Any], name: str, dialogues: list[Dialogue]) -> Record:
     replies = [dialogue.deciding for dialogue in dialogues]
     counts = Counter(reply.verdict for reply in replies)
-    outcomes = "".join("1" if reply.verdict == Verdict.CORRECT else "0" for reply in replies)
+    correct = [[reply.verdict == Verdict.CORRECT for reply in dialogue.replies] for dialogue in dialogues]
+    outcomes = _bits(map(any, correct))
     return record_of(
         common
+        | _other_outcomes(dialogues, correct, common["attempts"])
         | {
             "filter": name,
             "k": outcomes.count("1"),
@@ -114,6 +122,24 @@ def _record(common: dict[str, Any], name: str, dialogues: list[Dialogue]) -> Rec
             "outcomes": outcomes,
         }
     )
+
+
+def _other_outcomes(
+    dialogues: list[Dialogue], correct: list[list[bool]], attempts: int
+) -> dict[str, str | None]:
+    """The outcomes at the first reply and under the float checker, where they differ in meaning."""
+    floats = [[reply.correct_in_floats for reply in dialogue.replies] for dialogue in dialogues]
+    has_floats = floats[0][0] is not None
+    several = attempts > 1
+    return {
+        "first_outcomes": _bits(each[0] for each in correct) if several else None,
+        "float_outcomes": _bits(map(any, floats)) if has_floats else None,
+        "float_first_outcomes": _bits(each[0] for each in floats) if has_floats and several else None,
+    }
+
+
+def _bits(outcomes: Iterable[object]) -> str:
+    return "".join("1" if each else "0" for each in outcomes)
 
 
 def _common(run: Run, about: About) -> dict[str, Any]:
@@ -140,6 +166,8 @@ def _common(run: Run, about: About) -> dict[str, Any]:
         "rule": metadata["rule"],
         "target": metadata["target"],
         "hand_set_digest": metadata["hand_set_digest"],
+        "protocol": run.protocol,
+        "protocol_digest": metadata.get("protocol_digest") or run.read_protocol().digest,
         "template_digest": metadata["template_digest"],
         "chat_template_digest": results.get("chat_template_sha"),
         "num_fewshot": results["n-shot"][run.task],
@@ -220,6 +248,19 @@ def _command(run: Run, model: str) -> str:
         words += ["--num_fewshot", str(run.results["n-shot"][run.task])]
     if run.results.get("chat_template_sha"):
         words.append("--apply_chat_template")
-    if "feedback_digest" in run.metadata and run.attempts != ATTEMPTS:
-        words += ["--metadata", f"attempts={run.attempts}"]
+    words += [word for setting in _metadata(run) for word in ("--metadata", setting)]
     return shlex.join([*words, "--log_samples"])
+
+
+def _metadata(run: Run) -> list[str]:
+    """The ``key=value`` metadata that make a run another than its task's default."""
+    built_in = run.protocol in PROTOCOLS
+    changed = {
+        "protocol": run.protocol if run.protocol != task_protocol(run.task) else None,
+        "decoding": run.metadata.get("decoding"),
+    }
+    if "feedback_digest" in run.metadata and not (
+        built_in and run.attempts == read_protocol(run.protocol).attempts
+    ):
+        changed["attempts"] = str(run.attempts)
+    return [f"{key}={value}" for key, value in changed.items() if value]

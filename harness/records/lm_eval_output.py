@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from points24.harness.files import json_lines
-from points24.tasks import feedback
 from points24.tasks.cards import Deal, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.files import task_version
+from points24.tasks.protocols.protocol import DEFAULT, PROTOCOLS, Protocol, read_protocol
 from points24.tasks.revision import deciding
-from points24.tasks.verdict import FILTERS, Verdict
+from points24.tasks.verdict import EXTRACTIONS, Verdict
 
 _RESULTS = {"config", "configs", "date", "n-samples", "n-shot", "results"}
 _METADATA = {"version", "hand_set", "rule", "target", "hand_set_digest", "template_digest"}
@@ -34,6 +34,8 @@ class Reply:
     verdict: Verdict
     reason: str
     truncated: bool
+    correct_in_floats: bool | None = None
+    """None where the run did not ask the float checker."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,19 @@ class Run:
     @property
     def attempts(self) -> int:
         return int(self.metadata.get("attempts", 1))
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's name. Runs before there were several have none: theirs was the default."""
+        return self.metadata.get("protocol", DEFAULT)
+
+    def read_protocol(self) -> Protocol:
+        """The protocol itself.
+
+        Raises:
+            InputError: it is not where the run had it, or has changed since.
+        """
+        return _protocol(self.metadata, self.task)
 
 
 def runs(folder: Path, *, any_version: bool = False) -> Iterator[Callable[[], Run]]:
@@ -147,10 +162,10 @@ def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> R
     samples = path.with_name(f"samples_{task}_{time}.jsonl")
     if not samples.exists():
         raise InputError(f"{path}: no {samples.name} beside it; run lm_eval with --log_samples")
-    dialogues: dict[str, list[Dialogue]] = {name: [] for name in FILTERS}
+    dialogues: dict[str, list[Dialogue]] = {name: [] for name in _filters(path, results["configs"][task])}
     for number, row in json_lines(samples, dict):
         try:
-            name, dialogue = _dialogue(row)
+            name, dialogue = _dialogue(row, tuple(dialogues))
             place = len(dialogues[name])
             if row["doc_id"] != place:
                 raise InputError(f"expected deal {place}, found {row['doc_id']}")
@@ -160,7 +175,7 @@ def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> R
             why = f"missing {e}" if isinstance(e, KeyError) else e
             raise InputError(f"{samples}, line {number}: {why}") from e
         dialogues[name].append(dialogue)
-    counts = {name: len(dialogues[name]) for name in FILTERS}
+    counts = {name: len(found) for name, found in dialogues.items()}
     expected = results["n-samples"][task]["effective"]
     if set(counts.values()) != {expected} or not expected:
         raise InputError(f"{samples}: expected {expected} rows for each filter, found {counts}")
@@ -175,27 +190,51 @@ def _hands(path: Path, task: str, metadata: dict[str, Any]) -> HandSet:
             f"{path}: {task} asked hand set {metadata['hand_set_digest'][:12]}…, but the installed "
             f"{hands.name} is {hands.digest[:12]}…"
         )
-    worded = metadata.get("feedback_digest", feedback.DIGEST)
-    if worded != feedback.DIGEST:
-        raise InputError(
-            f"{path}: {task} used the verifier's wording {worded[:12]}…, but the installed one is "
-            f"{feedback.DIGEST[:12]}…"
-        )
+    if metadata.get("protocol", DEFAULT) in PROTOCOLS:
+        _protocol(metadata, f"{path}: {task}")
     return hands
 
 
-def _dialogue(row: dict[str, Any]) -> tuple[str, Dialogue]:
+def _protocol(metadata: dict[str, Any], place: str) -> Protocol:
+    protocol = read_protocol(metadata.get("protocol_folder", metadata.get("protocol", DEFAULT)))
+    for name, what, installed in (
+        ("feedback_digest", "verifier's wording", protocol.feedback_digest),
+        ("protocol_digest", "protocol", protocol.digest),
+    ):
+        used = metadata.get(name)
+        if used not in (None, installed):
+            raise InputError(
+                f"{place} used the {what} {used[:12]}…, but the installed one is {installed[:12]}…"
+            )
+    return protocol
+
+
+def _filters(path: Path, config: dict[str, Any]) -> list[str]:
+    """The filters of a task's run, in its order."""
+    names = [each.get("name") for each in config.get("filter_list") or ()]
+    if not names or not set(names) <= EXTRACTIONS.keys():
+        raise InputError(f"{path}: filter_list: expected some of {', '.join(EXTRACTIONS)}, found {names}")
+    return names
+
+
+def _dialogue(row: dict[str, Any], filters: Sequence[str]) -> tuple[str, Dialogue]:
     doc, texts = row["doc"], _flat(row["resps"])
     judged = json.loads(row["filtered_resps"][0])
     judged = judged if isinstance(judged, list) else [judged]
-    if row["filter"] not in FILTERS:
-        raise InputError(f"filter: expected {' or '.join(FILTERS)}, found {row['filter']!r}")
+    if row["filter"] not in filters:
+        raise InputError(f"filter: expected {' or '.join(filters)}, found {row['filter']!r}")
     # More replies than judgements are possible: with several processes lm-eval pads by repeating a deal.
     if not 1 <= len(judged) <= len(texts):
         raise InputError(f"{len(texts)} replies, of which {len(judged)} are judged")
     deal = Deal(tuple(doc["cards"]), parse_rule(doc["rule"]), doc["target"])
     replies = (
-        Reply(text, Verdict(found["verdict"]), found["reason"], bool(found["truncated"]))
+        Reply(
+            text,
+            Verdict(found["verdict"]),
+            found["reason"],
+            bool(found["truncated"]),
+            found.get("correct_in_floats"),
+        )
         for text, found in zip(texts, judged, strict=False)
     )
     return row["filter"], Dialogue(deal, tuple(replies))

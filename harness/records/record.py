@@ -16,15 +16,19 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from points24.harness.records.validation import STRICT_CONFIG, errors_in_one_line
 from points24.tasks.cards import TARGET, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.lm_eval.files import task_version
-from points24.tasks.verdict import FILTERS, Verdict
+from points24.tasks.protocols.protocol import DEFAULT
+from points24.tasks.validation import STRICT_CONFIG, errors_in_one_line
+from points24.tasks.verdict import EXTRACTIONS, Verdict
 
-SCHEMA = 1
-"""Goes up whenever a field is added, removed or changes its meaning."""
+SCHEMA = 2
+"""Goes up whenever a field is added, removed or changes its meaning.
+
+1: without the protocol, which is `points24`, and without first and float outcomes.
+"""
 
 
 def _passing(test: Callable[[Any], object], expected: str) -> AfterValidator:
@@ -59,8 +63,8 @@ VerdictName = Annotated[str, one_of(*(verdict.value for verdict in Verdict))]
 class Record:
     """One line of a records file. A field is None where a reported figure comes without it."""
 
-    schema: Annotated[int, one_of(SCHEMA)]
-    """Version of this schema."""
+    schema: Annotated[int, one_of(*range(1, SCHEMA + 1))]
+    """Version of this schema when the record was made."""
     status: Annotated[str, one_of("measured", "reported")]
     """``measured``: ingested from lm-eval's output. ``reported``: a published figure."""
 
@@ -91,6 +95,10 @@ class Record:
     """The number to reach."""
     hand_set_digest: Digest | None = None
     """SHA-256 over the hand set."""
+    protocol: Text = DEFAULT
+    """Name of the protocol (see `points24.tasks.protocols`)."""
+    protocol_digest: Digest | None = None
+    """SHA-256 over the protocol: wording, filters, verifier, limits, rewards."""
     template_digest: Digest | None = None
     """SHA-256 over the prompt template."""
     chat_template_digest: Digest | None = None
@@ -106,8 +114,8 @@ class Record:
     dtype: Text | None = None
     """Of the weights in the engine, such as ``float32``."""
 
-    filter: Annotated[str, one_of(*FILTERS)] | None = None
-    """``strict-match`` or ``flexible-extract``."""
+    filter: Annotated[str, one_of(*EXTRACTIONS)] | None = None
+    """``strict-match``, ``flexible-extract`` or ``paper-match``."""
     k: Count
     """Deals answered correctly."""
     n: AtLeastOne
@@ -119,6 +127,12 @@ class Record:
     """How many deciding replies were cut off (see `points24.tasks.replies.is_truncated`)."""
     outcomes: Bits | None = None
     """One character per deal in hand-set order: 1 correct, 0 not."""
+    first_outcomes: Bits | None = None
+    """The same for the first reply to each deal, where there can be several."""
+    float_outcomes: Bits | None = None
+    """The same as `outcomes` if values are compared as floats, where the protocol has that checker."""
+    float_first_outcomes: Bits | None = None
+    """The same for the first reply, compared as floats."""
 
     versions: dict[str, str] | None = None
     """Python and packages."""
@@ -150,6 +164,8 @@ class Record:
         leaves it the same run.
         """
         names = _IDENTITY if self.status == "measured" else (*_IDENTITY, *_REPORTED_IDENTITY)
+        if self.protocol != DEFAULT:  # without it a record has the key that it had before there were others
+            names = (*names, "protocol", "protocol_digest")
         content = json.dumps([getattr(self, name) for name in names], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -193,7 +209,8 @@ def _check_status(record: Record) -> None:
         if record.outcomes is not None:
             raise InputError("outcomes: a reported figure has none; what has outcomes is measured")
         return
-    if missing := [name for name in _MEASURED if getattr(record, name) is None]:
+    needed = _MEASURED if record.schema == 1 else (*_MEASURED, "protocol_digest")
+    if missing := [name for name in needed if getattr(record, name) is None]:
         raise InputError(f"{', '.join(missing)}: missing from a measured record")
 
 
@@ -201,11 +218,11 @@ def _check_counts(record: Record) -> None:
     for name in ("k", "truncated"):
         if (count := getattr(record, name)) is not None and count > record.n:
             raise InputError(f"{name}: expected 0 to n = {record.n}, found {count}")
-    if record.outcomes is not None:
-        if len(record.outcomes) != record.n:
-            raise InputError(f"outcomes: expected n = {record.n} characters, found {len(record.outcomes)}")
-        if (ones := record.outcomes.count("1")) != record.k:
-            raise InputError(f"outcomes: expected k = {record.k} ones, found {ones}")
+    for name in ("outcomes", "first_outcomes", "float_outcomes", "float_first_outcomes"):
+        if (bits := getattr(record, name)) is not None and len(bits) != record.n:
+            raise InputError(f"{name}: expected n = {record.n} characters, found {len(bits)}")
+    if record.outcomes is not None and (ones := record.outcomes.count("1")) != record.k:
+        raise InputError(f"outcomes: expected k = {record.k} ones, found {ones}")
     if record.verdicts is not None:
         if (total := sum(record.verdicts.values())) != record.n:
             raise InputError(f"verdicts: expected a sum of n = {record.n}, found {total}")

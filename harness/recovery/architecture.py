@@ -36,6 +36,11 @@ class Matrix:
     reshaped: tuple[int, ...] | None
     index: Index
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What it can be chosen by: its module, and the groups of modules that it belongs to."""
+        return frozenset({self.module})
+
     def matrix(self, tensor: Tensor) -> Tensor:
         """The (rows, cols) matrix; a copy where it is not a view."""
         view = self._view(tensor)

@@ -12,7 +12,7 @@ from points24.harness.cli import Command
 from points24.harness.records.provenance import command_line, versions
 from points24.harness.recovery.arguments import add_shared, device_of
 from points24.harness.recovery.methods import DEFAULT, all_settings, methods
-from points24.harness.recovery.recipe import Recipe, recipes_of
+from points24.harness.recovery.recipe import Recipe, check_needs, recipes_of
 from points24.tasks.errors import InputError
 
 DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
@@ -28,6 +28,10 @@ def _recover_arguments(parser: argparse.ArgumentParser) -> None:
     )
     known = methods()
     parser.add_argument("--method", default=DEFAULT, choices=tuple(known))
+    parser.add_argument(
+        "--paper-scripts", action="store_const", dest="method", const="paper-scripts",
+        help="--method paper-scripts: what the paper's scripts do, in fp16",
+    )  # fmt: skip
     several = "; may be given several times"
     parser.add_argument(
         "--layers", action="append", help="'first 25%%', 'last 4', 0-6, all (default)" + several
@@ -39,7 +43,11 @@ def _recover_arguments(parser: argparse.ArgumentParser) -> None:
         action = "store_true" if is_switch else "append"
         parser.add_argument(f"--{name.replace('_', '-')}", action=action, help=about)
     needy = ", ".join(method for method, kind in known.items() if kind.needs_base)
-    parser.add_argument("--base", help=f"{needy}: the source's ancestor")
+    parser.add_argument("--base", help=f"{needy}: the ancestor of source and target")
+    needy = ", ".join(method for method, kind in known.items() if kind.needs_others)
+    parser.add_argument(
+        "--others", action="append", default=[], help=f"{needy}: one more checkpoint{several}"
+    )
     parser.add_argument("--dtype", choices=tuple(DTYPES), help="of the output; default: the target's")
     parser.add_argument(
         "--dry-run", action="store_true", help="print what would change and the bytes it takes"
@@ -49,26 +57,29 @@ def _recover_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _recipes(args: argparse.Namespace) -> list[Recipe]:
     """Every combination of what was given."""
-    needs_base = methods()[args.method].needs_base
-    if args.base and not needs_base:
-        raise InputError(f"base does not go with method {args.method}")
-    if needs_base and not args.base:
-        raise InputError("base is missing: the source's ancestor")
+    kind = methods()[args.method]
+    for name, is_needed in (("base", kind.needs_base), ("others", kind.needs_others)):
+        if getattr(args, name) and not is_needed:
+            raise InputError(f"{name} does not go with method {args.method}")
+    if args.dtype and kind.dtype:
+        raise InputError(f"dtype does not go with method {args.method}, which writes {kind.dtype}")
     given = {name: getattr(args, name) for name in all_settings()}
-    return recipes_of(method=args.method, layers=args.layers or (), **given)
+    recipes = recipes_of(method=args.method, layers=args.layers or (), **given)
+    check_needs(recipes, args.base, args.others)
+    return recipes
 
 
 def _recover(args: argparse.Namespace) -> int:
     recipes = _recipes(args)
 
     from points24.harness.checkpoints.read import locate, read_config
-    from points24.harness.recovery.architecture import family_of
     from points24.harness.recovery.card import findings
+    from points24.harness.recovery.plan import family_for
     from points24.harness.recovery.recover import CheckedPair, recover
 
     device = device_of(args.device)
     source, target = locate(args.source), locate(args.target)
-    family = family_of(read_config(target), args.layer_prefix)
+    family = family_for(read_config(target), args.layer_prefix, recipes)
     if args.dry_run:
         return _dry_run(args, source, target, recipes)
     if args.output is None:
@@ -76,11 +87,13 @@ def _recover(args: argparse.Namespace) -> int:
     out: Path = args.output
     if out.exists():
         raise InputError(f"{out} exists; choose another output folder")
-    pair = CheckedPair.open(source, target, recipes, family, locate(args.base) if args.base else None)
+    base, others = locate(args.base) if args.base else None, [locate(name) for name in args.others]
+    pair = CheckedPair.open(source, target, recipes, family, base, others=others)
     record = {
         "source": args.source,
         "target": args.target,
         "base": args.base,
+        "others": args.others,
         "dtype": args.dtype,
         "command": command_line(),
         "versions": versions(),
@@ -101,18 +114,18 @@ def _recover(args: argparse.Namespace) -> int:
 def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list[Recipe]) -> int:
     """The plan, from the headers of the weights, or from config.json where there are no weights yet."""
     from points24.harness.checkpoints.read import FLOATS, open_checkpoint, read_config
-    from points24.harness.recovery.architecture import family_of
     from points24.harness.recovery.estimate import checkpoint_from_config, estimate
-    from points24.harness.recovery.plan import check_pair, make_plan
+    from points24.harness.recovery.plan import check_pair, family_for, make_plan
 
     theirs, ours = (
         open_checkpoint(folder) if any(folder.glob("*.safetensors*")) else checkpoint_from_config(folder)
         for folder in (source, target)
     )
-    family = family_of(read_config(target), args.layer_prefix)
+    family = family_for(read_config(target), args.layer_prefix, recipes)
     check_pair(theirs, ours, family)
     plan = make_plan(theirs, ours, family, recipes)
-    cost = estimate(plan, ours, FLOATS[DTYPES[args.dtype]].itemsize if args.dtype else None)
+    dtype = recipes[0].method.dtype or DTYPES.get(args.dtype)
+    cost = estimate(plan, ours, FLOATS[dtype].itemsize if dtype else None)
     if args.json:
         changed = {"tensors": [*plan.matrices, *plan.whole], "skipped": plan.skipped}
         described = [recipe.describe() for recipe in recipes]

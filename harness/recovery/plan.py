@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from points24.harness.checkpoints.read import FLOATS, Checkpoint, StoredTensor
-from points24.harness.recovery.architecture import Family, Matrix, text_config
+from points24.harness.recovery.architecture import Family, Matrix, family_of, text_config
 from points24.harness.recovery.recipe import Recipe
 from points24.tasks.errors import InputError
 
@@ -22,6 +24,29 @@ class Plan:
     """Tensor -> the recipes that replace it as a whole."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Tensor that no recipe changes -> why."""
+    layer_of: Mapping[str, int | None] = field(default_factory=dict)
+    """Tensor -> its layer."""
+    layers: int = 0
+    """How many layers the target has."""
+
+    def recipes_for(self, tensor: str) -> list[int]:
+        """The recipes that change something in a tensor."""
+        inside = (i for _, mine in self.matrices.get(tensor, ()) for i in mine)
+        return sorted({*inside, *self.whole.get(tensor, ())})
+
+
+def family_for(config: Mapping[str, Any], layer_prefix: str | None, recipes: Sequence[Recipe]) -> Family:
+    """`family_of`, or one without layers where no recipe has to know them: any model can be interpolated.
+
+    Raises:
+        InputError: see `family_of`.
+    """
+    try:
+        return family_of(config, layer_prefix)
+    except InputError:
+        if layer_prefix is not None or any(recipe.reads_layers for recipe in recipes):
+            raise
+        return Family(layers=r"(?!)")
 
 
 def make_plan(
@@ -37,12 +62,12 @@ def make_plan(
     """
     layer_of = {name: family.layer(name) for name in target.tensors}
     count = 1 + max((layer for layer in layer_of.values() if layer is not None), default=-1)
-    if not count:
+    if not count and any(recipe.reads_layers for recipe in recipes):
         raise InputError(f"{target.folder}: no tensor belongs to a layer; give --layer-prefix")
     chosen = [(recipe.method, recipe.layers.layers(count)) for recipe in recipes]
     config = text_config(target.config)
     parts = {name: family.parts(name, stored.shape, config) for name, stored in target.tensors.items()}
-    _check_modules(recipes, {part.module for found in parts.values() for part in found})
+    _check_modules(recipes, {name for found in parts.values() for part in found for name in part.names})
 
     matrices: dict[str, list[tuple[Matrix, tuple[int, ...]]]] = {}
     whole: dict[str, tuple[int, ...]] = {}
@@ -54,9 +79,10 @@ def make_plan(
         spliced = [
             (part, mine)
             for part in parts[name]
-            if (mine := _those(m.changes_matrix(part.module, part.layer, layers) for m, layers in chosen))
+            if (mine := _those(m.changes_matrix(part.names, part.layer, layers) for m, layers in chosen))
         ]
-        copied = _those(m.changes_tensor(layer_of[name], layers, count) for m, layers in chosen)
+        names = frozenset(itertools.chain.from_iterable(part.names for part in parts[name]))
+        copied = _those(m.changes_tensor(names, layer_of[name], layers, count) for m, layers in chosen)
         if spliced:
             matrices[name] = spliced
         if copied:
@@ -65,12 +91,12 @@ def make_plan(
             skipped[name] = "not chosen" if parts[name] else "no matrix of a layer"
     if not matrices and not whole:
         raise InputError(f"nothing to change: no tensor of {target.folder} is chosen")
-    return Plan(recipes, matrices, whole, skipped)
+    return Plan(recipes, matrices, whole, skipped, layer_of, count)
 
 
 def _check_modules(recipes: Sequence[Recipe], modules: set[str]) -> None:
     for recipe in recipes:
-        if unknown := sorted(set(getattr(recipe.method, "modules", None) or ()) - modules):
+        if unknown := sorted(set(recipe.method.modules or ()) - modules):
             raise InputError(
                 f"modules: this model has no {', '.join(unknown)}; allowed: {', '.join(sorted(modules))}"
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from points24.harness.recovery.methods.method import Method
 from points24.harness.recovery.specs import ALL_LAYERS, LayerSpec, RankSpec, in_words, parse_layers
 from points24.tasks.errors import InputError
 
-_RENAMED = {"compat": "paper_scripts"}
-"""Settings in old records -> what they are called now."""
+_PAPER_SCRIPTS = ("compat", "paper_scripts")
+"""Switches in old records of spectral recovery for what is now the method paper-scripts."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class Recipe:
 
     method: Method
     layers: LayerSpec = ALL_LAYERS
+
+    @property
+    def reads_layers(self) -> bool:
+        """Whether it has to know which tensors belong to which layer or module."""
+        is_partial = self.layers != ALL_LAYERS or self.method.modules is not None
+        return is_partial or self.method.reads_layers
 
     def describe(self) -> dict[str, Any]:
         """The settings that matter for the method, as they are recorded."""
@@ -38,9 +44,10 @@ class Recipe:
         Raises:
             InputError: a method that is not known, or a setting that cannot be read or is missing.
         """
-        given = {_RENAMED.get(key, key): value for key, value in recorded.items()}
-        method, layers = str(given["method"]), str(given.get("layers") or "all")
-        wanted = {name: given.get(name) for name in method_named(method).settings()}
+        is_old = any(recorded.get(switch) for switch in _PAPER_SCRIPTS)
+        method = "paper-scripts" if is_old else str(recorded["method"])
+        layers = str(recorded.get("layers") or "all")
+        wanted = {name: recorded.get(name) for name in method_named(method).settings()}
         own = {
             name: [value] for name, value in wanted.items() if value or (value == 0 and value is not False)
         }
@@ -48,10 +55,11 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """A folder name: ``directions-top-20pct-layers-all``."""
+        """A folder name, another one for every recipe: ``directions-top-20pct-layers-all``."""
         before, after = self.method.folder
         text = f"{before} layers {self.layers.text} {after}".rstrip()
-        return re.sub(r"[^\w.]+", "-", text.replace("%", "pct").replace("+", "and"))
+        text = re.sub(r"(?<=\s)-", "minus ", text)  # a negative number, not the middle of 0-6 or 1e-05
+        return re.sub(r"[^\w.]+", "-", text.replace("%", "pct").replace("+", "and").replace(",", " and "))
 
     @property
     def label(self) -> str:
@@ -106,6 +114,21 @@ def recipes_of(
     ]
     refuse_doubles(recipes)
     return recipes
+
+
+def check_needs(recipes: Iterable[Recipe], base: object, others: Sequence[object]) -> None:
+    """Check that the recipes have the checkpoints that they need besides source and target.
+
+    Raises:
+        InputError: one is missing.
+    """
+    for method in (recipe.method for recipe in recipes):
+        if method.needs_base and not base:
+            raise InputError(f"base is missing: {method.name} needs the ancestor of source and target")
+        if method.needs_others and not others:
+            raise InputError(
+                f"others is missing: {method.name} needs more checkpoints than source and target"
+            )
 
 
 def refuse_doubles(recipes: Sequence[Recipe]) -> None:

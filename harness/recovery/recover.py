@@ -6,8 +6,9 @@ share the factors, and recipes that make the same cut of a matrix share the resu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,22 +21,21 @@ from points24.harness.checkpoints.write import Copy, check_space, left_out
 from points24.harness.files import new_folder
 from points24.harness.recovery.architecture import Family
 from points24.harness.recovery.card import model_card
+from points24.harness.recovery.combine import combined, facts_about
+from points24.harness.recovery.methods.method import Method, UpdateFilter, Versions
 from points24.harness.recovery.plan import Plan, check_pair, make_plan
-from points24.harness.recovery.recipe import Recipe
+from points24.harness.recovery.recipe import Recipe, check_needs
 from points24.harness.recovery.specs import Cut, Interval
-from points24.harness.recovery.spectral.factors import Factors, factorise, row_chunks
+from points24.harness.recovery.spectral.factors import Factorise, Factors, factorise, row_chunks
 from points24.harness.recovery.spectral.splice import (
     Change,
     Factored,
     Put,
     splice,
-    splice_like_paper_scripts,
     wanted_ranks,
 )
+from points24.harness.recovery.spectral.update import Update
 from points24.tasks.errors import InputError
-
-Factorise = Callable[[Tensor, Interval], Factors]
-"""(matrix, ranks whose vectors are wanted) -> its factors, with at least these vectors."""
 
 
 class Sink(Protocol):
@@ -59,31 +59,67 @@ class CheckedPair:
     base: Checkpoint | None
     """The common ancestor, which some methods need."""
     plan: Plan
+    others: tuple[Checkpoint, ...] = ()
+    """Further checkpoints, which some methods need."""
 
     @classmethod
-    def open(
-        cls, source: Path, target: Path, recipes: Sequence[Recipe], family: Family, base: Path | None = None
+    def open(  # noqa: PLR0913 — the checkpoints, and what to do with them
+        cls,
+        source: Path,
+        target: Path,
+        recipes: Sequence[Recipe],
+        family: Family,
+        base: Path | None = None,
+        *,
+        others: Sequence[Path] = (),
     ) -> CheckedPair:
         """Read headers, compare the checkpoints, and verify their digests.
 
         Raises:
             InputError: see `open_checkpoint`, `check_pair` and `make_plan`.
         """
+        check_needs(recipes, base, others)
+        if others:
+            _refuse_same(source, target, *others)
         b, t = open_checkpoint(source), open_checkpoint(target)
         ancestor = open_checkpoint(base) if base else None
-        for other in filter(None, (b, ancestor)):
+        more = tuple(map(open_checkpoint, others))
+        for other in filter(None, (b, ancestor, *more)):
             check_pair(other, t, family)
         plan = make_plan(b, t, family, recipes)
-        for name, mine in plan.whole.items():
-            if needy := [recipes[i].method for i in mine if recipes[i].method.needs_base]:
-                if ancestor is None:
-                    raise InputError(f"{needy[0].name} needs base, the ancestor of the source")
-                theirs = ancestor.tensors.get(name)
+        for name in (*plan.matrices, *plan.whole):
+            methods = [recipes[i].method for i in plan.recipes_for(name)]
+            needed = [ancestor] if any(method.needs_base for method in methods) else []
+            needed += more if any(method.needs_others for method in methods) else ()
+            for checkpoint in filter(None, needed):
+                theirs = checkpoint.tensors.get(name)
                 if theirs is None or theirs.shape != t.tensors[name].shape:
-                    raise InputError(f"{base}: {name} is missing or of another shape")
-        for checkpoint in filter(None, (b, t, ancestor)):
+                    raise InputError(f"{checkpoint.folder}: {name} is missing or of another shape")
+        for checkpoint in filter(None, (b, t, ancestor, *more)):
             checkpoint.verify()
-        return cls(b, t, ancestor, plan)
+        return cls(b, t, ancestor, plan, more)
+
+    def versions(self, name: str, source: Tensor, target: Tensor, methods: Mapping[int, Method]) -> Versions:
+        """A tensor as each checkpoint has it that these methods need."""
+        with_base = any(how.needs_base for how in methods.values())
+        with_others = any(how.needs_others for how in methods.values())
+        return Versions(
+            name,
+            self.plan.layer_of.get(name),
+            self.plan.layers,
+            source.double(),
+            target.double(),
+            self.base.read(name).double() if self.base and with_base else None,
+            tuple(other.read(name).double() for other in self.others) if with_others else (),
+        )
+
+
+def _refuse_same(*folders: Path) -> None:
+    seen: set[Path] = set()
+    for folder in map(Path.resolve, folders):
+        if folder in seen:
+            raise InputError(f"others: {folder} counts twice; expected checkpoints that differ")
+        seen.add(folder)
 
 
 def recover(
@@ -105,16 +141,17 @@ def recover(
     for checkpoint in (pair.source, pair.target):
         if out.resolve().is_relative_to(checkpoint.folder):
             raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
-    check_space(pair.target, out, len(recipes), dtype)
+    dtypes = [recipe.method.dtype or dtype for recipe in recipes]
+    check_space(pair.target, out, dtypes)
     reports = [new_report(pair, recipe) for recipe in recipes]
     with new_folder(out) as partial:
         folders = [partial] if len(recipes) == 1 else [partial / recipe.name for recipe in recipes]
-        copies = [Copy(pair.target, folder, dtype) for folder in folders]
+        copies = [Copy(pair.target, *where) for where in zip(folders, dtypes, strict=True)]
         names = [n for n in pair.target.tensors if n in pair.plan.matrices or n in pair.plan.whole]
         for name in tqdm(names, "recover", unit="tensor", disable=None):
             change(pair, name, dict(enumerate(copies)), dict(enumerate(reports)), device=device)
         for copy, report in zip(copies, reports, strict=True):
-            report["summary"] = summary(report["matrices"])
+            report["summary"] = summary(report)
             copy.finish(record | report, model_card(record, report))
     return reports
 
@@ -136,40 +173,64 @@ def change(  # noqa: PLR0913 — a pair, a part of it, and how
     Raises:
         InputError: NaN or Inf in a weight.
     """
-    parts = [
-        (part, mine)
-        for part, wanted in pair.plan.matrices.get(name, ())
-        if (mine := [i for i in wanted if i in sinks])
-    ]
-    whole = [i for i in pair.plan.whole.get(name, ()) if i in sinks]
-    if not whole and not parts:
+    methods = {i: pair.plan.recipes[i].method for i in pair.plan.recipes_for(name) if i in sinks}
+    if not methods:
         return
     target, source = pair.target.read(name), pair.source.read(name)
-    if torch.equal(target, source) and pair.base is None:
-        return  # the target's values are there already
-    for i in whole:
-        method = pair.plan.recipes[i].method
-        base = pair.base.read(name) if pair.base and method.needs_base else None
-        changed = method.new_tensor(source, target, base)
-        if not torch.isfinite(changed).all():
-            raise InputError(f"{name}: NaN or infinite elements")
-        sinks[i].write(name, changed.to(sinks[i].dtype(name)))
-    for part, mine in parts:
-        t, b = part.matrix(target).to(device), part.matrix(source).to(device)
+    if torch.equal(target, source):  # the target's values are there already, for most methods
+        methods = {i: how for i, how in methods.items() if not how.leaves_equal}
+    made = combined(partial(pair.versions, name, source, target, methods), methods)
+    place = {"tensor": name, "module": None, "layer": pair.plan.layer_of.get(name)}
+    for i in (i for i in pair.plan.whole.get(name, ()) if i in made):
+        rounded = made[i].to(sinks[i].dtype(name))
+        sinks[i].write(name, rounded)
+        reports[i]["tensors"].append(place | facts_about(source, target, made[i], rounded))
+    for part, wanted in pair.plan.matrices.get(name, ()):
+        t, b = part.matrix(target), part.matrix(source)
         starts = part.row_starts(target.shape)
+        place = {"tensor": part.tensor, "module": part.module, "layer": part.layer}
+        for i in (i for i in wanted if i in made):
+            exact = part.matrix(made[i])
+            rounded = exact.to(sinks[i].dtype(name))
+            sinks[i].write(name, rounded, starts)
+            reports[i]["tensors"].append(place | facts_about(b, t, exact, rounded))
 
         def put(i: int, rows: slice, columns: slice, values: Tensor, starts: Tensor = starts) -> None:
             sinks[i].write(name, values, starts[rows] + (columns.start or 0))
 
-        try:
-            dtype = sinks[mine[0]].dtype(name)
-            cuts = {i: pair.plan.recipes[i].method.cut(min(t.shape)) for i in mine}
-            facts = _splice(b, t, cuts, dtype=dtype, put=put, factors_of=factors_of)
-        except ValueError as e:
-            raise InputError(f"{name}: {e}") from e
-        place = {"tensor": part.tensor, "module": part.module, "layer": part.layer}
-        for i in mine:
-            reports[i]["matrices"].append(place | facts[i])
+        if spectral := {i: methods[i] for i in wanted if i in methods and i not in made}:
+            dtype = sinks[min(spectral)].dtype(name)
+            try:
+                facts = _in_matrix(
+                    b.to(device), t.to(device), spectral, dtype=dtype, put=put, factors_of=factors_of
+                )
+            except ValueError as e:
+                raise InputError(f"{name}: {e}") from e
+            for i in spectral:
+                reports[i]["matrices"].append(place | facts[i])
+
+
+def _in_matrix(  # noqa: PLR0913 — a pair, what to do with it, and how
+    b: Tensor,
+    t: Tensor,
+    methods: Mapping[int, Method],
+    *,
+    dtype: torch.dtype,
+    put: Put,
+    factors_of: Factorise,
+) -> dict[int, dict[str, Any]]:
+    """Let methods change one pair of matrices; facts about each by the recipe's number, which `put` gets."""
+    filters = {i: how for i, how in methods.items() if isinstance(how, UpdateFilter)}
+    cuts = {i: how.cut(min(t.shape)) for i, how in methods.items() if i not in filters}
+    facts = _splice(b, t, cuts, dtype=dtype, put=put, factors_of=factors_of) if cuts else {}
+    if filters:
+        update = Update.of(b, t, factors_of)
+        for i, how in filters.items():
+            exact, kept = update.keep(how.kept)
+            rounded = exact.to(dtype)
+            put(i, slice(None), slice(None), rounded)
+            facts[i] = facts_about(b, t, exact, rounded) | kept
+    return facts
 
 
 def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
@@ -188,7 +249,7 @@ def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
     sharing: dict[Cut, list[int]] = {}  # a cut -> the recipes that ask for it
     for i, cut in cuts.items():
         sharing.setdefault(cut, []).append(i)
-    ours = [cut for cut in sharing if not cut.paper_scripts]
+    ours = list(sharing)  # by number, as `splice` counts them
     same = torch.equal(b, t)
     for_source, for_target = ((0, 0), (0, 0)) if same else wanted_ranks(ours, min(t.shape))
     factors = _factors(b, for_source, "source", factors_of), _factors(t, for_target, "target", factors_of)
@@ -199,13 +260,8 @@ def _splice(  # noqa: PLR0913 — a pair, what to do with it, and how
             for i in sharing[ours[cut]]:
                 put(i, *part)
 
-        if ours:
-            made = splice(Factored(b, factors[0]), Factored(t, factors[1]), ours, dtype, put_shared)
-            changes |= dict(zip(ours, made, strict=True))
-        for cut in (cut for cut in sharing if cut.paper_scripts):
-            result, changes[cut] = splice_like_paper_scripts(b, t, cut, dtype)
-            for i in sharing[cut] if changes[cut].edit > 0 else ():
-                put(i, slice(None), slice(None), result)
+        made = splice(Factored(b, factors[0]), Factored(t, factors[1]), ours, dtype, put_shared)
+        changes |= dict(zip(ours, made, strict=True))
     distance = distance_between(b, t)
     return {
         i: {
@@ -256,24 +312,29 @@ def new_report(pair: CheckedPair, recipe: Recipe) -> dict[str, Any]:
     return {
         "recipe": recipe.describe() | {"name": recipe.name},
         "matrices": [],
+        "tensors": [],
         "skipped": dict(pair.plan.skipped),
         "left_out": left_out(pair.target),
     }
 
 
-def summary(matrices: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Over all matrices: root sums of squares for norms, the smallest gap, counts."""
+def summary(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Over all matrices and tensors of a report: root sums of squares for norms, the smallest gap, counts."""
+    matrices, tensors = report["matrices"], report["tensors"]
+    both = [*matrices, *tensors]
 
     def total(key: str) -> float:
-        return sum(m[key] ** 2 for m in matrices) ** 0.5
+        return sum(m[key] ** 2 for m in both) ** 0.5
 
-    gaps = [g for m in matrices for cut in m["cuts"] for g in (cut["source"], cut["target"]) if g is not None]
+    cuts = [cut for m in matrices for cut in m["cuts"]]
+    gaps = [gap for cut in cuts for whose, gap in cut.items() if whose != "k" and gap is not None]
     edit, distance = total("edit"), total("distance")
-    lost = sum((m["lost_to_rounding"] * m["edit"]) ** 2 for m in matrices) ** 0.5
+    lost = sum((m["lost_to_rounding"] * m["edit"]) ** 2 for m in both) ** 0.5
     return {
         "matrices": len(matrices),
+        "tensors": len(tensors),
         "edit_of_distance": edit / distance if distance else 0.0,
         "lost_to_rounding": lost / edit if edit else 0.0,
         "smallest_gap": min(gaps, default=None),
-        "null": sum(m["null"]["source"] + m["null"]["target"] for m in matrices),
+        "null": sum(sum(m["null"].values()) for m in matrices),
     }

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from points24.harness.checkpoints.digest import joined_digest
-from points24.harness.checkpoints.write import Copy, check_space
+from points24.harness.checkpoints.write import Copy, check_space, header_of_copy, in_dtype
 from points24.harness.files import new_folder
 from points24.harness.recovery.card import model_card
-from points24.harness.recovery.recover import CheckedPair, Factorise, change, new_report, summary
+from points24.harness.recovery.recover import CheckedPair, change, new_report, summary
+from points24.harness.recovery.spectral.factors import Factorise
 
 
 class RecoveredWeights:
@@ -32,6 +33,7 @@ class RecoveredWeights:
         """Whose config.json and tokenizer it has."""
         self.report: dict[str, Any] = {}
         self._digest: str | None = None
+        self._dtype = pair.plan.recipes[number].method.dtype
 
     @property
     def digest(self) -> str:
@@ -43,7 +45,9 @@ class RecoveredWeights:
         return self._digest
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor of the target by name, recovered, in the target's dtype, in the order of its files.
+        """Every tensor of the target by name, recovered, in the order of its files.
+
+        They have the target's dtype, unless the method prescribes another.
 
         Raises:
             InputError: NaN or Inf in a weight.
@@ -53,15 +57,13 @@ class RecoveredWeights:
         digests = {}
         for file in target.files:
             stored = [(name, place) for name, place in target.tensors.items() if place.file == file]
-            digest = digests[file] = hashlib.sha256()
-            with (target.folder / file).open("rb") as stream:
-                digest.update(stream.read(min(place.start for _, place in stored)))
+            digest = digests[file] = hashlib.sha256(header_of_copy(target, file, self._dtype))
             for name, _ in sorted(stored, key=lambda item: item[1].start):
                 tensor = self._recovered(name, report)
                 if tensor.numel():
                     digest.update(tensor.flatten().view(torch.uint8).numpy().data)
                 yield name, tensor
-        self.report = report | {"summary": summary(report["matrices"])}
+        self.report = report | {"summary": summary(report)}
         self._digest = joined_digest({file: digest.hexdigest() for file, digest in digests.items()})
 
     def write(self, out: Path, record: dict[str, Any]) -> None:
@@ -70,9 +72,9 @@ class RecoveredWeights:
         Raises:
             InputError: it exists, or cannot be written (no room on the disk, say). Nothing is left behind.
         """
-        check_space(self._pair.target, out, 1)
+        check_space(self._pair.target, out, [self._dtype])
         with new_folder(out) as partial:
-            copy = Copy(self._pair.target, partial)
+            copy = Copy(self._pair.target, partial, self._dtype)
             for name, tensor in self.tensors():
                 copy.write(name, tensor)
             copy.finish(record | self.report, model_card(record, self.report))
@@ -84,7 +86,7 @@ class RecoveredWeights:
         return out
 
     def _recovered(self, name: str, report: dict[str, Any]) -> Tensor:
-        patch, number = _Patch(self._pair.target.read(name)), self._number
+        patch, number = _Patch(in_dtype(self._pair.target.read(name), self._dtype)), self._number
         sinks, reports = {number: patch}, {number: report}
         change(self._pair, name, sinks, reports, device=self._device, factors_of=self._factors_of)
         return patch.tensor

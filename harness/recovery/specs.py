@@ -7,8 +7,9 @@ to the nearest whole number (a half upwards), and at least one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from math import floor
 from typing import NamedTuple
@@ -30,8 +31,6 @@ class Cut(NamedTuple):
     """Disjoint, ascending."""
     taper: int = 0
     """Ranks over which a cut is spread; 0 is a hard cut."""
-    paper_scripts: bool = False
-    """Whether to do what the paper's scripts do, flaws included."""
 
 
 _AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%?)", re.ASCII)
@@ -48,8 +47,9 @@ class Amount:
 
     @property
     def text(self) -> str:
-        """As it is typed: 20% or 128."""
-        return f"{float(self.number):g}" + ("%" if self.percent else "")
+        """As it is typed, without needless digits: 20% or 128."""
+        digits = Decimal(self.number.numerator) / self.number.denominator
+        return f"{digits:f}" + ("%" if self.percent else "")
 
     @property
     def share(self) -> float | None:
@@ -105,6 +105,8 @@ class RankSpec:
 def parse_ranks(given: str | int) -> RankSpec:
     """Read ``top 20%``, ``tail 5%``, ``top 20% + tail 5%``, ``top 128`` or ``all``.
 
+    Equal ranks have equal specs: the text is rewritten with the top first, and without needless digits.
+
     Raises:
         InputError: anything else.
     """
@@ -119,7 +121,8 @@ def parse_ranks(given: str | int) -> RankSpec:
                 f"ranks {str(given)!r}: expected all, or 'top 20%', 'tail 5%', 'top 128' joined by +"
             )
         parts.append((end, parse_amount(amount)))
-    return RankSpec(" + ".join(" ".join(part.split()) for part in words.split("+")), tuple(parts))
+    parts = sorted(dict.fromkeys(parts), key=lambda part: part[0], reverse=True)
+    return RankSpec(" + ".join(f"{end} {amount.text}" for end, amount in parts), tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,8 @@ ALL_LAYERS = LayerSpec("all", None, None, ())
 def parse_layers(text: str) -> LayerSpec:
     """Read ``first 25%``, ``last 4``, ``0-6``, ``0-3,9`` or ``all``.
 
+    Equal lists have equal specs: ``0,1,2`` becomes ``0-2``.
+
     Raises:
         InputError: anything else.
     """
@@ -171,14 +176,28 @@ def parse_layers(text: str) -> LayerSpec:
         return ALL_LAYERS
     end, _, amount = words.partition(" ")
     if end in ("first", "last") and amount:
-        return LayerSpec(words, end, parse_amount(amount), ())
+        found = parse_amount(amount)
+        return LayerSpec(f"{end} {found.text}", end, found, ())
     ranges = []
     for part in words.split(","):
         match = _LAYER_RANGE.fullmatch(part.strip())
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise InputError(f"layers {text!r}: expected 'first 25%', 'last 4', 0-6, 0-3,9 or all")
         ranges.append((int(match[1]), int(match[2] or match[1])))
-    return LayerSpec(words, None, None, tuple(ranges))
+    joined = _joined(ranges)
+    text = ",".join(f"{first}-{last}" if first < last else f"{first}" for first, last in joined)
+    return LayerSpec(text, None, None, joined)
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The same numbers as ascending ranges with gaps between them; both ends included."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(last, joined[-1][1])
+        else:
+            joined.append((first, last))
+    return tuple(joined)
 
 
 def weights(intervals: Sequence[Interval], ranks: int, taper: int = 0) -> list[float]:

@@ -71,10 +71,11 @@ class SweepConfig(ScoringConfig):
     """Every recipe for every pair of checkpoints; source and target of each pair are scored as well."""
 
     pairs: list[dict[str, Any]]
-    """Each has ``source``, ``target`` and, for methods that need it, ``base``: folders or hub ids."""
+    """Each has ``source``, ``target`` and, for methods that need them, ``base`` and a list ``others``:
+    folders or hub ids."""
     grid: list[dict[str, Any]]
     """Each stands for every combination of what it lists, under the names of `points24 recover`: method,
-    restore, ranks, layers, modules, taper, weight, paper_scripts."""
+    layers, and the settings of the method."""
     keep: Literal["none", "best", "all"] = "none"
     """Which recovered checkpoints are written, below ``kept``: none, the one with the best OOD accuracy of
     each pair, or all."""
@@ -91,11 +92,14 @@ class SweepConfig(ScoringConfig):
             if not getattr(self, name):
                 raise InputError(f"{name}: expected at least one, found none")
         for pair in self.pairs:
-            if not {"source", "target"} <= pair.keys() <= {"source", "target", "base"}:
+            if not {"source", "target"} <= pair.keys() <= {"source", "target", "base", "others"}:
                 raise InputError(
-                    f"pairs: expected source, target and maybe base, found {', '.join(pair) or 'nothing'}"
+                    "pairs: expected source, target and maybe base and others, "
+                    f"found {', '.join(pair) or 'nothing'}"
                 )
-            if not all(isinstance(name, str) for name in pair.values()):
+            others = pair.get("others", [])
+            names = [name for part, name in pair.items() if part != "others"]
+            if not isinstance(others, list) or not all(isinstance(n, str) for n in (*names, *others)):
                 raise InputError(f"pairs: expected folders or hub ids, found {pair}")
 
 

@@ -17,8 +17,9 @@ from points24.harness.evaluation.engines import SERVERS
 from points24.harness.evaluation.score import asked
 from points24.harness.files import sha256
 from points24.harness.records.ingest import model_name
-from points24.harness.recovery.architecture import Family, family_of
-from points24.harness.recovery.recipe import Recipe
+from points24.harness.recovery.architecture import Family
+from points24.harness.recovery.plan import family_for
+from points24.harness.recovery.recipe import Recipe, check_needs
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.sweep.config import EvalConfig, ScoringConfig, SweepConfig
 from points24.harness.sweep.grid import recipes_in
@@ -40,10 +41,12 @@ class Pair:
     layer_prefix: str | None
     given: tuple[str, ...]
     """Source, target and base as the user gave them: paths or hub ids."""
+    others: tuple[tuple[Path, str], ...] = ()
+    """Further checkpoints: folders, and what the user gave."""
 
     @property
     def family(self) -> Family:
-        return family_of(read_config(self.target), self.layer_prefix)
+        return family_for(read_config(self.target), self.layer_prefix, self.recipes)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -52,7 +55,18 @@ class Pair:
 
     def open(self) -> CheckedPair:
         """Raises: InputError: see `CheckedPair.open`."""
-        return CheckedPair.open(self.source, self.target, self.recipes, self.family, self.base)
+        others = [folder for folder, _ in self.others]
+        return CheckedPair.open(self.source, self.target, self.recipes, self.family, self.base, others=others)
+
+    def recorded(self, recipe: int) -> dict[str, Any]:
+        """A recipe as records carry it, with the names of the checkpoints that it uses."""
+        method = self.recipes[recipe].method
+        names: dict[str, Any] = dict(zip(("source", "target"), self.names, strict=True))
+        if method.needs_base:
+            names["base"] = model_name(self.given[2])
+        if method.needs_others:
+            names["others"] = [model_name(given) for _, given in self.others]
+        return names | self.recipes[recipe].describe()
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,11 @@ def shares_of(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
 
 def _sweep(config: SweepConfig) -> Iterable[Job]:
     recipes = tuple(recipes_in(config.grid))
-    needy = [recipe.method.name for recipe in recipes if recipe.method.needs_base]
+    try:
+        for names in config.pairs:
+            check_needs(recipes, names.get("base"), names.get("others", ()))
+    except InputError as e:
+        raise InputError(f"pairs: {e}") from e
     recovered = []
     stored: dict[Path, str] = {}
     tasks = asked(config.tasks, config.metadata)
@@ -118,13 +136,12 @@ def _sweep(config: SweepConfig) -> Iterable[Job]:
         found = [_located(config, names[part]) for part in ("source", "target", "base") if part in names]
         folders, given = zip(*found, strict=True)
         base = folders[2] if "base" in names else None
-        pair = Pair(folders[0], folders[1], base, recipes, config.layer_prefix, given)
-        if needy and base is None:
-            raise InputError(f"pairs: {needy[0]} needs base, the ancestor of the source")
+        others = tuple(_located(config, name) for name in names.get("others", ()))
+        pair = Pair(folders[0], folders[1], base, recipes, config.layer_prefix, given, others)
         pair.open()  # refuses now what would fail later
         stored |= dict(found[:2])
         of, into = (name.replace("/", "-") for name in pair.names)
-        content = [_content(folder) for folder in folders]
+        content = [_content(folder) for folder in (*folders, *(folder for folder, _ in others))]
         for number, recipe in enumerate(recipes):
             for seed in config.seeds or [None]:
                 model = f"{recipe.name}_of_{of}_in_{into}"

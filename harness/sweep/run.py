@@ -164,6 +164,7 @@ class _Worker:
         discard_partial(out)
         record = {
             **dict(zip(("source", "target", "base"), (*job.pair.given, None), strict=False)),
+            "others": [given for _, given in job.pair.others],
             "command": command_line(),
             "versions": versions(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -193,9 +194,7 @@ class _Worker:
 def _about(job: Job, digest: str | None) -> About:
     if job.pair is None or job.recipe is None:
         return About(job.model, weights_sha256=digest)
-    pair = dict(zip(("source", "target"), job.pair.names, strict=True))
-    recipe = pair | job.pair.recipes[job.recipe].describe()
-    return About(job.model, pair["target"], "recovered", None, digest, recipe)
+    return About(job.model, job.pair.names[1], "recovered", None, digest, job.pair.recorded(job.recipe))
 
 
 def _one_line(error: Exception) -> str:

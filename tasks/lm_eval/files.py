@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from points24.tasks.protocols.protocol import DEFAULT
+
 TASK_FILES = Path(__file__).resolve().parent / "points24"
 """The folder of the YAML files, for ``lm_eval --include_path``."""
 
@@ -26,6 +28,11 @@ def task_hand_set(task: str) -> str:
         KeyError: there is no such task.
     """
     return _settings(task)["hand_set"]
+
+
+def task_protocol(task: str) -> str:
+    """The name of the protocol that a task has unless ``--metadata`` names another."""
+    return _settings(task).get("protocol", DEFAULT)
 
 
 def _settings(task: str) -> dict[str, str]:

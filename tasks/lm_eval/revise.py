@@ -1,4 +1,4 @@
-"""The points24 tasks with several attempts, for lm-eval: the protocol of `points24.tasks.revision`.
+"""The points24 tasks with several attempts, for lm-eval: after each failure the protocol's verifier answers.
 
 lm-eval generates once per document, which is the first attempt. The others are played when lm-eval filters
 the replies: each attempt is one ``generate_until`` over all open dialogues, so every engine batches it.
@@ -20,10 +20,10 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import register_filter
 
-from points24.tasks import feedback
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.task import (
     FlexibleExtract,
+    PaperMatch,
     Points24Task,
     StrictMatch,
     VerdictFilter,
@@ -31,8 +31,11 @@ from points24.tasks.lm_eval.task import (
     exit_on_bad_input,
     known_context,
     metrics,
+    share_metrics,
 )
-from points24.tasks.revision import ATTEMPTS, MAX_ATTEMPTS, deciding, verify
+from points24.tasks.protocols.protocol import DEFAULT, MAX_ATTEMPTS, read_protocol
+from points24.tasks.replies import opened_thinking
+from points24.tasks.revision import deciding
 from points24.tasks.verdict import Verdict
 
 Messages = list[dict[str, str]]
@@ -56,24 +59,35 @@ class OpenDialogue:
 class ReviseTask(Points24Task):
     """A hand set with several attempts per deal."""
 
+    filter_suffix = "_each"
+
     def __init__(self, config: dict[str, Any]):
+        metadata = config.get("metadata") or {}
         with exit_on_bad_input():
-            attempts = self.attempts = attempts_in(config.get("metadata") or {})
+            protocol = read_protocol(str(metadata.get("protocol", DEFAULT)))
+            attempts = self.attempts = attempts_in(metadata, protocol.attempts)
 
         # Not a method: lm-eval deep-copies the configuration, and with a method it would copy the model.
         def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
             return dialogue_metrics(doc, json.loads(results[0]), attempts)
 
-        added = [(f"acc@{k}", True) for k in range(1, attempts + 1)]
-        added += [(f"{verdict}@1", False) for verdict in _WRONG] + [("attempts_used", False)]
-        own_metrics = [{"metric": name, "aggregation": "mean", "higher_is_better": up} for name, up in added]
+        own_metrics = share_metrics(
+            {f"acc@{k}": True for k in range(1, attempts + 1)}
+            | {f"{verdict}@1": False for verdict in _WRONG}
+            | {"attempts_used": False}
+        )
         metric_list = config["metric_list"] + own_metrics
         super().__init__(config | {"metric_list": metric_list, "process_results": process_results})
+
+    def float_metrics(self) -> dict[str, bool]:
+        """acc_float, and acc_float@1, …"""
+        found = super().float_metrics()
+        return found | {f"{name}@{k}": up for name, up in found.items() for k in range(1, self.attempts + 1)}
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """As for a single attempt, with the digest of the verifier's wording in the metadata."""
         super().download(dataset_kwargs, **kwargs)
-        self.config.metadata["feedback_digest"] = feedback.DIGEST
+        self.config.metadata["feedback_digest"] = self.protocol.feedback_digest
 
     def build_all_requests(self, *, chat_template: Any = None, **kwargs: Any) -> None:
         """As in lm-eval, without its cache of requests, which holds prompts but no messages."""
@@ -128,10 +142,11 @@ class ReviseTask(Points24Task):
             print(f"points24: {self.config.task}: {too_long} dialogues ended early: {why}", file=sys.stderr)
 
     def _next(self, dialogue: OpenDialogue) -> Instance | None:
-        """The request for a dialogue's next reply; None after a correct one."""
+        """The request for a dialogue's next reply; None after a success."""
         request = dialogue.request
         reply = request.resps[-1]
-        _, message = verify(deal_of(request.doc), reply)
+        opened = opened_thinking(str(request.args[0]))
+        message = self.protocol.verify(deal_of(request.doc), opened + reply).message
         if message is None:
             return None
         said = [{"role": "assistant", "content": reply}, {"role": "user", "content": message}]
@@ -155,13 +170,13 @@ class ReviseTask(Points24Task):
         return settings["max_gen_toks"]
 
 
-def attempts_in(metadata: dict[str, Any]) -> int:
+def attempts_in(metadata: dict[str, Any], default: int) -> int:
     """The number of attempts per deal.
 
     Raises:
         InputError: not a whole number from 1 to `MAX_ATTEMPTS`.
     """
-    attempts = metadata.get("attempts", ATTEMPTS)
+    attempts = metadata.get("attempts", default)
     if type(attempts) is not int or not 1 <= attempts <= MAX_ATTEMPTS:
         raise InputError(f"attempts: expected a whole number from 1 to {MAX_ATTEMPTS}, found {attempts!r}")
     return attempts
@@ -180,9 +195,20 @@ def dialogue_metrics(doc: dict[str, Any], judged: list[dict[str, Any]], attempts
     correct = verdicts[place] == Verdict.CORRECT
     return {
         **metrics(doc, judged[place]),
+        **_float_metrics(judged, attempts),
         **{f"acc@{k}": float(correct and place < k) for k in range(1, attempts + 1)},
         **{f"{verdict}@1": float(verdicts[0] == verdict) for verdict in _WRONG},
         "attempts_used": float(place + 1),
+    }
+
+
+def _float_metrics(judged: list[dict[str, Any]], attempts: int) -> dict[str, float]:
+    """Success under the float checker, which decides by replies of its own; empty without it."""
+    if "correct_in_floats" not in judged[0]:
+        return {}
+    correct = [reply["correct_in_floats"] for reply in judged]
+    return {"acc_float": float(any(correct))} | {
+        f"acc_float@{k}": float(any(correct[:k])) for k in range(1, attempts + 1)
     }
 
 
@@ -198,9 +224,14 @@ class _EachAttempt(VerdictFilter):
 
 @register_filter("points24_strict_each")
 class StrictEach(_EachAttempt, StrictMatch):
-    """Judge by the extraction that the verifier itself uses."""
+    """Judge by the JSON object that the prompt of `points24` asks for."""
 
 
 @register_filter("points24_flexible_each")
 class FlexibleEach(_EachAttempt, FlexibleExtract):
     """Judge by the last formula of each reply, however the verifier judged it."""
+
+
+@register_filter("points24_paper_each")
+class PaperEach(_EachAttempt, PaperMatch):
+    """Judge by the extraction of the paper's verifier."""

@@ -5,7 +5,9 @@ hand set. ``--metadata`` may replace
 
     rule      "id", "ood", or a mapping such as "J=5,Q=7,K=9"
     target    the number to reach
-    template  path of a prompt template (see `points24.tasks.prompts`)
+    protocol  a protocol's name or folder (see `points24.tasks.protocols`): prompt, filters, metrics, decoding
+    template  path of a prompt template (see `points24.tasks.prompts`), instead of the protocol's
+    decoding  "greedy" or "model", instead of the protocol's
 
 The results hold the values used, with digests, under ``configs.<task>.metadata``.
 """
@@ -15,22 +17,25 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from datasets import Dataset, DatasetDict
 from lm_eval.api.filter import Filter
+from lm_eval.api.instance import Instance
 from lm_eval.api.registry import register_filter
 from lm_eval.api.task import ConfigurableTask
 
 from points24.tasks.cards import TARGET, Deal, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HandSet, hand_set
-from points24.tasks.prompts import Template, json_reply, template
-from points24.tasks.replies import is_truncated
+from points24.tasks.lm_eval.decoding import decoding_of, model_decoding, without_sampling
+from points24.tasks.prompts import Template, template
+from points24.tasks.protocols.protocol import DEFAULT, PROTOCOLS, Protocol, read_protocol
+from points24.tasks.replies import is_truncated, opened_thinking
 from points24.tasks.solver import solutions
-from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict, judge_reply
+from points24.tasks.verdict import FLEXIBLE, PAPER, STRICT, Verdict, judge_reply
 
 PLAIN_GEN_TOKS = 512
 """Reply limit for a plain-text prompt; the JSON reply takes under 100 tokens."""
@@ -39,42 +44,88 @@ CHAT_GEN_TOKS = 4096
 SHOWN_FORMULA = 200
 """Characters of a formula that the samples keep."""
 
+_FUNCTIONS = {STRICT: "points24_strict", FLEXIBLE: "points24_flexible", PAPER: "points24_paper"}
+"""The filter functions by extraction, for lm-eval's registry."""
+
 
 class Points24Task(ConfigurableTask):
     """A hand set with a single attempt per deal."""
 
     attempts = 1
+    filter_suffix = ""
+    """What the names of our filter functions end in."""
 
     def __init__(self, config: dict[str, Any]):
         settings = {key: value for key, value in config.items() if key != "class"}
         with exit_on_bad_input():
+            metadata = config.get("metadata") or {}
+            protocol = self.protocol = read_protocol(str(metadata.get("protocol", DEFAULT)))
+            self.decoding = decoding_of(metadata, protocol)
+            settings["filter_list"] = self._filters()
+            settings["metric_list"] = [*settings["metric_list"], *share_metrics(self.float_metrics())]
+            if self.decoding == "model":
+                settings["generation_kwargs"] = without_sampling(settings["generation_kwargs"])
+            if protocol.max_gen_toks:
+                settings["generation_kwargs"] = {"max_gen_toks": protocol.max_gen_toks} | settings[
+                    "generation_kwargs"
+                ]
             super().__init__(config=settings)
+
+    def float_metrics(self) -> dict[str, bool]:
+        """The metrics of the float checker, if the protocol has it."""
+        return {"acc_float": True} if self.has_floats else {}
+
+    @property
+    def has_floats(self) -> bool:
+        return "float" in self.protocol.checkers
+
+    def _filters(self) -> list[dict[str, Any]]:
+        settings = {"floats": True} if self.has_floats else {}
+        return [
+            {"name": name, "filter": [{"function": _FUNCTIONS[name] + self.filter_suffix, **settings}]}
+            for name in self.protocol.filters
+        ]
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Generate the documents; nothing is downloaded."""
         metadata: dict[str, Any] = self.config.metadata or {}
         rule, target = metadata.get("rule"), metadata.get("target", TARGET)
         hands = hand_set(metadata["hand_set"], None if rule is None else parse_rule(str(rule)), target)
-        wording = template(metadata.get("template"))
-        self.dataset = DatasetDict({"test": Dataset.from_list(documents(hands, wording))})
+        wording = template(metadata["template"]) if metadata.get("template") else self.protocol.prompt
+        self.dataset = DatasetDict({"test": Dataset.from_list(documents(hands, self.protocol, wording))})
+        given = metadata.get("protocol", DEFAULT)
         self.config.metadata = metadata | {
             "rule": hands.rule.name,
             "target": hands.target,
             "hand_set_digest": hands.digest,
             "template_digest": wording.digest,
             "attempts": self.attempts,
+            "protocol": self.protocol.name,
+            "protocol_digest": self.protocol.digest,
+            **({} if given in PROTOCOLS else {"protocol_folder": given}),
         }
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
-        """As in lm-eval, with our reply limit unless ``--gen_kwargs max_gen_toks=`` sets one."""
-        limits: dict[str, Any] = self.config.generation_kwargs or {}
-        if "max_gen_toks" not in limits:
-            # `chat_template` is a method of the model, the only way for a task to see its model.
-            limits["max_gen_toks"] = reply_limit(getattr(chat_template, "__self__", None))
+        """As in lm-eval, with our reply limit and decoding unless ``--gen_kwargs`` sets them."""
+        settings: dict[str, Any] = self.config.generation_kwargs or {}
+        # `chat_template` is a method of the model, the only way for a task to see its model.
+        lm = getattr(chat_template, "__self__", None)
+        if "max_gen_toks" not in settings:
+            settings["max_gen_toks"] = reply_limit(lm)
+        if self.decoding == "model":
+            with exit_on_bad_input():
+                settings.update(model_decoding(lm, settings, self.config.task))
         super().build_all_requests(chat_template=chat_template, **kwargs)
 
+    def apply_filters(self) -> list[Instance] | None:
+        """As in lm-eval, where a reply begins with the tag of the thinking that its prompt has opened."""
+        for request in self.instances:
+            opened = opened_thinking(str(request.args[0]))
+            request.resps = [opened + reply if isinstance(reply, str) else reply for reply in request.resps]
+        return super().apply_filters()
 
-def documents(hands: HandSet, wording: Template) -> list[dict[str, Any]]:
+
+def documents(hands: HandSet, protocol: Protocol, wording: Template) -> list[dict[str, Any]]:
     """One row per deal, with its prompt, a right reply and its weight."""
     return [
         {
@@ -84,7 +135,7 @@ def documents(hands: HandSet, wording: Template) -> list[dict[str, Any]]:
             "target": deal.target,
             "weight": weight,
             "prompt": wording.render(deal),
-            "reply": json_reply(deal, solutions(deal.values, deal.target)[0]),
+            "reply": protocol.reply(deal, solutions(deal.values, deal.target)[0]),
         }
         for deal, weight in zip(hands.deals, hands.weights, strict=True)
     ]
@@ -102,6 +153,7 @@ def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, An
 
 def metrics(doc: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
     """The metrics of a row of `documents`, from a judgement of `VerdictFilter`."""
+    floats = {"acc_float": float(judged["correct_in_floats"])} if "correct_in_floats" in judged else {}
     shares = {verdict.value: float(judged["verdict"] == verdict.value) for verdict in Verdict}
     acc = shares.pop(Verdict.CORRECT.value)
     return {
@@ -110,6 +162,7 @@ def metrics(doc: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
         "acc_weighted_stderr": (acc, doc["weight"]),
         **shares,
         "truncated": float(judged["truncated"]),
+        **floats,
     }
 
 
@@ -148,22 +201,35 @@ def weighted_mean_stderr(items: Sequence[tuple[float, int]]) -> float:
     return math.sqrt(sum((w * (value - mean)) ** 2 for value, w in items) * n / (n - 1)) / total
 
 
+def share_metrics(names: Mapping[str, bool]) -> list[dict[str, Any]]:
+    """lm-eval's settings of metrics that are means.
+
+    Args:
+        names: of the metrics, with whether higher is better.
+    """
+    return [{"metric": name, "aggregation": "mean", "higher_is_better": up} for name, up in names.items()]
+
+
 class VerdictFilter(Filter):
     """Replace each reply by its judgement in JSON, so that the samples show formula and verdict."""
 
     extraction: str
+
+    def __init__(self, floats: bool = False):
+        self.floats = floats
 
     def apply(self, resps: Iterable[Any], docs: list[dict]) -> list[str]:
         """As in lm-eval: `resps` holds a list of replies per document, here of one."""
         return [json.dumps(self.judged(replies[0], doc)) for replies, doc in zip(resps, docs, strict=True)]
 
     def judged(self, reply: str, doc: dict[str, Any]) -> dict[str, Any]:
-        verdict, formula, reason = judge_reply(deal_of(doc), reply, self.extraction)
+        judgement = judge_reply(deal_of(doc), reply, self.extraction)
         return {
-            "verdict": verdict.value,
-            "formula": formula and formula[:SHOWN_FORMULA],
-            "reason": reason,
+            "verdict": judgement.verdict.value,
+            "formula": judgement.formula and judgement.formula[:SHOWN_FORMULA],
+            "reason": judgement.reason,
             "truncated": is_truncated(reply),
+            **({"correct_in_floats": judgement.correct_in_floats} if self.floats else {}),
         }
 
 
@@ -175,6 +241,11 @@ class StrictMatch(VerdictFilter):
 @register_filter("points24_flexible")
 class FlexibleExtract(VerdictFilter):
     extraction = FLEXIBLE
+
+
+@register_filter("points24_paper")
+class PaperMatch(VerdictFilter):
+    extraction = PAPER
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from points24.tasks.rewards.for_openrlhf import openrlhf_reward
 from points24.tasks.rewards.for_trl import trl_reward
 from points24.tasks.rewards.for_verifiers import load_environment
 from points24.tasks.rewards.for_verl import verl_compute_score
-from points24.tasks.rewards.reward import Reward, judged, using
+from points24.tasks.rewards.reward import Earned, judged, using
 from points24.tasks.rewards.tables import TABLES
 
 __all__ = [
     "TABLES",
-    "Reward",
+    "Earned",
     "judged",
     "load_environment",
     "openrlhf_reward",

@@ -17,7 +17,7 @@ from typing import Any
 
 from points24.tasks.errors import InputError
 from points24.tasks.rewards.reward import DEFAULT_EXTRACTION, DEFAULT_TABLE, deal_in, judged
-from points24.tasks.rewards.tables import Table
+from points24.tasks.rewards.tables import Reward, Table
 from points24.tasks.verdict import Verdict
 
 _END_TOKEN = re.compile(r"\s*(?:<\|[^<>|]{1,40}\|>|<｜[^<>｜]{1,40}｜>|</s>|<eos>|<end_of_turn>)\s*\Z")
@@ -30,7 +30,7 @@ def openrlhf_reward(
     prompts: Sequence[str],
     labels: Sequence[object],
     *,
-    table: Table = DEFAULT_TABLE,
+    table: Table | Reward = DEFAULT_TABLE,
     extraction: str = DEFAULT_EXTRACTION,
     **_: object,
 ) -> dict[str, Any]:
@@ -54,9 +54,9 @@ def openrlhf_reward(
         for query, prompt, label in zip(queries, prompts, labels, strict=True)
     ]
     torch = importlib.import_module("torch")  # the trainer's; the checker needs none
-    verdicts = [reward.judgement.verdict for reward in earned]
+    verdicts = [each.judgement.verdict for each in earned]
     return {
-        "rewards": torch.tensor([reward.value for reward in earned]),
+        "rewards": torch.tensor([each.reward for each in earned]),
         "scores": torch.tensor([float(verdict is Verdict.CORRECT) for verdict in verdicts]),
         "extra_logs": {
             verdict.value: torch.tensor([float(each is verdict) for each in verdicts]) for verdict in Verdict

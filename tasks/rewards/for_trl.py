@@ -17,7 +17,7 @@ from points24.tasks.rewards.reward import (
     judged,
     reply_of,
 )
-from points24.tasks.rewards.tables import Table
+from points24.tasks.rewards.tables import Reward, Table
 from points24.tasks.verdict import Verdict
 
 
@@ -25,10 +25,10 @@ def trl_reward(
     prompts: Sequence[object],
     completions: Sequence[object],
     *,
-    table: Table = DEFAULT_TABLE,
+    table: Table | Reward = DEFAULT_TABLE,
     extraction: str = DEFAULT_EXTRACTION,
     **columns: Any,
-) -> list[float]:
+) -> list[float | None]:
     """A reward per completion. TRL logs the share of each verdict, and shows verdicts beside completions.
 
     Args:
@@ -47,13 +47,13 @@ def trl_reward(
         judged(deal_of(*deal), reply_of(completion), table, extraction)
         for *deal, completion in zip(*given, completions, strict=True)
     ]
-    verdicts = [reward.judgement.verdict.value for reward in earned]
+    verdicts = [each.judgement.verdict.value for each in earned]
     if log_extra := columns.get("log_extra"):
         log_extra("verdict", verdicts)
     if log_metric := columns.get("log_metric"):
         for verdict in Verdict:
             log_metric(f"verdict/{verdict.value}", verdicts.count(verdict.value) / len(verdicts))
-    return [reward.value for reward in earned]
+    return [each.reward for each in earned]
 
 
 def _column(columns: dict[str, Any], name: str, length: int) -> Sequence[object]:

@@ -16,6 +16,7 @@ from points24.tasks.rewards import rows
 from points24.tasks.rewards.reward import (
     DEFAULT_EXTRACTION,
     DEFAULT_TABLE,
+    checked,
     deal_in,
     judged,
     label_of,
@@ -51,7 +52,7 @@ def load_environment(
 
     if not hasattr(vf, "SingleTurnEnv"):
         raise InputError(f"verifiers {vf.__version__} has no SingleTurnEnv; expected a version below 0.4")
-    judged(_PROBE, "", table, extraction)  # refuses an unknown table or extraction now
+    pay = checked(table, extraction)
     hands = hand_set(name, None if rule is None else parse_rule(rule))
     count = len(hands) if num_examples < 0 else min(num_examples, len(hands))
     examples = [
@@ -60,7 +61,7 @@ def load_environment(
     ]
 
     def reward(completion: Any, answer: str, state: dict[str, Any]) -> float:
-        value, judgement = judged(deal_in(answer), reply_of(completion), table, extraction)
+        value, judgement = judged(deal_in(answer), reply_of(completion), pay, extraction)
         state["verdict"], state["reason"] = judgement.verdict.value, judgement.reason
         return value
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from points24.tasks.rewards.reward import DEFAULT_EXTRACTION, DEFAULT_TABLE, deal_in, judged
-from points24.tasks.rewards.tables import Table
+from points24.tasks.rewards.tables import Reward, Table
 from points24.tasks.verdict import Verdict
 
 
@@ -24,7 +24,7 @@ def verl_compute_score(  # noqa: PLR0913 - four are of verl, two of ours
     ground_truth: object,
     extra_info: object = None,
     *,
-    table: Table = DEFAULT_TABLE,
+    table: Table | Reward = DEFAULT_TABLE,
     extraction: str = DEFAULT_EXTRACTION,
     **_: object,
 ) -> dict[str, Any]:

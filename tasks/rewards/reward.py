@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from points24.tasks.cards import Deal, parse_cards, parse_rule
 from points24.tasks.errors import InputError
-from points24.tasks.rewards.tables import Table, rewards
+from points24.tasks.rewards.tables import Reward, Table, rewards
 from points24.tasks.verdict import FLEXIBLE, Judgement, judge_reply
 
 DEFAULT_TABLE = "sparse"
@@ -20,29 +20,31 @@ DEAL_KEYS = ("cards", "rule", "target")
 Adapter = TypeVar("Adapter", bound=Callable[..., Any])
 
 
-class Reward(NamedTuple):
+class Earned(NamedTuple):
     """What a reply earns, and why."""
 
-    value: float
+    reward: float
     judgement: Judgement
 
 
 def judged(
-    deal: Deal, reply: object, table: Table = DEFAULT_TABLE, extraction: str = DEFAULT_EXTRACTION
-) -> Reward:
+    deal: Deal, reply: object, table: Table | Reward = DEFAULT_TABLE, extraction: str = DEFAULT_EXTRACTION
+) -> Earned:
     """The reward of a reply.
 
     Args:
         deal: what was asked.
         reply: the model's text; anything else is no answer.
-        table: a name in `TABLES`, or a reward for every verdict.
-        extraction: ``strict-match`` or ``flexible-extract``.
+        table: ``sparse``, ``verdict`` or ``paper`` (see `points24.tasks.rewards.tables`), a reward for every
+            verdict, or a function of deal and judgement.
+        extraction: one of `points24.tasks.verdict.EXTRACTIONS`.
 
     Raises:
         InputError: unknown table or extraction.
     """
     judgement = judge_reply(deal, reply, extraction)
-    return Reward(rewards(table)[judgement.verdict], judgement)
+    pay = table if callable(table) else rewards(table)
+    return Earned(pay(deal, judgement), judgement)
 
 
 def using(adapter: Adapter, *, table: Table = DEFAULT_TABLE, extraction: str = DEFAULT_EXTRACTION) -> Adapter:
@@ -51,9 +53,18 @@ def using(adapter: Adapter, *, table: Table = DEFAULT_TABLE, extraction: str = D
     Raises:
         InputError: unknown table or extraction; better now than in the first step of training.
     """
-    judged(_PROBE, "", table, extraction)
-    own = functools.partial(adapter, table=table, extraction=extraction)
+    own = functools.partial(adapter, table=checked(table, extraction), extraction=extraction)
     return functools.update_wrapper(own, adapter)  # pyright: ignore[reportReturnType]: the same, with defaults
+
+
+def checked(table: Table, extraction: str) -> Reward:
+    """The reward of a table, read once.
+
+    Raises:
+        InputError: unknown table or extraction.
+    """
+    judge_reply(_PROBE, "", extraction)
+    return rewards(table)
 
 
 def deal_of(cards: object, rule: object, target: object) -> Deal:

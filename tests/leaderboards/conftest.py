@@ -13,6 +13,7 @@ from points24.tasks.cards import RULES
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.lm_eval.files import task_version
 from points24.tasks.prompts import template
+from points24.tasks.protocols.protocol import read_protocol
 from tests.tasks.test_lm_eval import Player, evaluate, memoriser, solver
 
 LIMIT = 40
@@ -68,6 +69,7 @@ def row(outcomes="1100", **changes) -> dict:
         "hand_set": "ood",
         "rule": "ood",
         "hand_set_digest": hands.digest,
+        "protocol_digest": read_protocol("points24").digest,
         "template_digest": template().digest,
         "attempts": 1,
         "decoding": {"do_sample": False},

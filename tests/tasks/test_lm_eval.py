@@ -35,7 +35,7 @@ PROMPT = re.compile(
     r"J counts as (\d+), Q counts as (\d+), K counts as (\d+).*Cards: ([^\n]*)\nReply:$", re.DOTALL
 )
 FILTERS = ("strict-match", "flexible-extract")
-GROUPS = ("points24", "points24_all")
+GROUPS = ("points24", "points24_all", "points24_paper")
 
 
 def deal_in(prompt: str) -> Deal:
@@ -82,6 +82,28 @@ def evaluate(lm, tasks, metadata=None, **kwargs) -> Any:
     manager = TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata=metadata)
     run: Any = simple_evaluate  # its decorator hides the signature
     return run(lm, tasks=tasks, task_manager=manager, **kwargs)
+
+
+class Reasoner(Player):
+    """Its chat template opens thinking, as some do; it never closes it."""
+
+    tokenizer_name = "reasoner"
+
+    def chat_template(self, chat_template=False):
+        return "a template"
+
+    def apply_chat_template(self, chat_history, add_generation_prompt=True):
+        return chat_history[-1]["content"] + "<think>\n"  # as DeepSeek-R1's does
+
+
+@pytest.mark.parametrize("task", ["points24_ood", "points24_ood_revise"])
+def test_thinking_that_the_prompt_opened_and_the_reply_does_not_close_is_no_answer(task):
+    lm = Reasoner(lambda prompt: "K+5*2+A = 24")
+    results = evaluate(lm, [task], {"attempts": 2}, limit=3, apply_chat_template=True)
+    for name in FILTERS:
+        assert results["results"][task][f"no_answer,{name}"] == 1
+    assert results["results"][task]["truncated,strict-match"] == 1
+    assert len(lm.prompts) == (6 if "revise" in task else 3)
 
 
 def test_a_solver_gets_everything_right():

@@ -16,6 +16,12 @@ def test_replies_get_their_verdict(case):
     assert found == {"strict-match": case["strict-match"], "flexible-extract": case["flexible-extract"]}
 
 
+@pytest.mark.parametrize("case", read_cases("reply_styles.jsonl"), ids=lambda case: case["about"])
+def test_replies_in_the_styles_of_chat_models_get_the_verdict_of_a_careful_reader(case):
+    dealt = Deal(tuple(case.get("cards", DEAL.cards)), RULES["ood"])
+    assert judge_reply(dealt, case["reply"], "flexible-extract").verdict.value == case["flexible-extract"]
+
+
 @pytest.mark.parametrize(
     ("reply", "answer"),
     [

@@ -8,17 +8,18 @@ import sys
 import pytest
 
 from points24.harness.checkpoints.shipped import model_folder
-from points24.tasks import feedback
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.lm_eval.files import TASK_FILES, task_version
 from points24.tasks.prompts import template
+from points24.tasks.protocols.protocol import read_protocol
 from points24.tasks.revision import deciding
 from tests.tasks.test_lm_eval import FILTERS, Player, chat_server, evaluate, solver
 
 TASK = "points24_ood_revise"
 VERDICTS = ("acc", "wrong_rule", "wrong_value", "wrong_numbers", "illegal", "no_answer")
 NOTHING = "I do not know."
+WORDING = read_protocol("points24").feedback_digest
 NOTHING_FOUND = "Your formula is not correct: no formula found. Reply again in the same form.\nReply:"
 
 
@@ -216,7 +217,7 @@ def test_metadata_says_how_many_attempts_and_what_was_said():
     results = play(lm, {"attempts": 3})
     row, metadata = row_of(results), results["configs"][TASK]["metadata"]
     assert len(lm.batches) == 3
-    assert (metadata["attempts"], metadata["feedback_digest"]) == (3, feedback.DIGEST)
+    assert (metadata["attempts"], metadata["feedback_digest"]) == (3, WORDING)
     assert "acc@3,strict-match" in row
     assert "acc@4,strict-match" not in row
     assert play(ChatPlayer(wins_at(4)))["configs"][TASK]["metadata"]["attempts"] == 5
@@ -298,7 +299,7 @@ def test_a_dialogue_ends_where_the_context_does(capsys):
 def test_another_wording_is_another_version_of_the_tasks():
     pinned = "272a5b0eec49887ef7e1e88d7423c2c60a4dcd7b18d5c9ea7bceaa79f7c5563e", "1.0"
     for task in ("points24_id_revise", "points24_ood_revise"):
-        assert (feedback.DIGEST, task_version(task)) == pinned
+        assert (WORDING, task_version(task)) == pinned
 
 
 def test_a_chat_server_plays_all_attempts():

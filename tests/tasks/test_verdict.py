@@ -11,7 +11,7 @@ from tests.tasks import oracle
 
 RANK = {1: "A", 11: "J", 12: "Q", 13: "K"}
 # Conventions of the flexible extraction; every other adversarial answer keeps its truth.
-TRUE_WHEN_FLEXIBLE = {"C:latex", "C:bracket"}
+TRUE_WHEN_FLEXIBLE = {"C:latex", "C:bracket", "C:eqleft"}
 
 
 def deal(cards: str, rule: str = "ood") -> Deal:
@@ -78,7 +78,12 @@ def test_without_face_cards_no_rule_can_be_wrong():
 
 def test_card_letters_count_under_the_deals_own_rule():
     assert judge(deal("K 5 A 2"), "K+5*2+A", "flexible-extract").verdict is Verdict.CORRECT
-    assert judge(deal("K 5 A 2", "id"), "K+5*2+A", "flexible-extract").verdict is Verdict.WRONG_VALUE
+    assert judge(deal("K 5 A 2"), "K-5*2+A", "flexible-extract").verdict is Verdict.WRONG_VALUE
+
+
+def test_the_memorised_rule_is_recognised_in_card_letters():
+    assert judge(deal("K K 2 2"), "K+K+2+2", "flexible-extract").verdict is Verdict.WRONG_RULE
+    assert judge(deal("K 5 A 2", "id"), "K+5*2+A", "flexible-extract").verdict is Verdict.WRONG_RULE
 
 
 def random_answer(rng: random.Random, dealt: Deal) -> str:

@@ -21,7 +21,7 @@ from points24.harness.evaluation.engines.hf import HF
 from points24.harness.evaluation.score import score
 from points24.harness.records.ingest import About
 from points24.harness.records.record import Record
-from points24.tasks.verdict import FILTERS, Verdict
+from points24.tasks.verdict import Verdict
 from points24.trainers.run.config import RunConfig
 from points24.trainers.run.folder import RunFolder
 
@@ -112,11 +112,11 @@ class ScoreCheckpoints(TrainerCallback):
             batch_size=engine.batch_size,
             apply_chat_template=self.config.apply_chat_template,
             limit=self.config.score_limit,
-            metadata={"template": self.config.template} if self.config.template else None,
+            metadata=self.config.score_metadata,
         )
         self.run.put_records(records)
-        strict = (r for r in records if r.filter == FILTERS[0])
-        shown = ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
+        own = (r for r in records if r.filter == self.config.asked.own_filter)
+        shown = ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in own)
         tqdm.write(f"{about.model}: {shown}", sys.stderr)
         return records
 

@@ -1,27 +1,30 @@
-"""Copy whole layers of the source."""
+"""S in the chosen layers, T elsewhere: copy whole layers of the source."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from points24.harness.recovery.methods.method import Method, Tensor, register
+from points24.harness.recovery.methods.method import Combination, Tensor, Versions, register
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class Reset(Method):
-    """Every tensor of the chosen layers, and none outside them."""
+class Reset(Combination):
+    """Every tensor of the chosen layers, and none outside them; with modules, their matrices."""
 
     name: ClassVar[str] = "reset"
     needs_layers: ClassVar[bool] = True
+    reads_layers: ClassVar[bool] = True
 
-    def changes_tensor(self, layer: int | None, chosen: frozenset[int], count: int) -> bool:
-        return layer in chosen
+    def changes_tensor(
+        self, modules: frozenset[str], layer: int | None, chosen: frozenset[int], count: int
+    ) -> bool:
+        return self.modules is None and layer in chosen
 
-    def new_tensor(self, source: Tensor, target: Tensor, base: Tensor | None) -> Tensor:
-        return source
+    def new_tensor(self, of: Versions) -> Tensor:
+        return of.source
 
     @property
     def restores_whole_layers(self) -> bool:
-        return True
+        return self.modules is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -25,8 +24,12 @@ def _restore(kind: str) -> str:
     return kind
 
 
-def _modules(names: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (names.split(",") if isinstance(names, str) else names))
+RESTORE_SETTING = about("directions (default), values or both", _restore, str)
+RANKS_SETTING = about(
+    "'top 20%', 'tail 5%', 'top 20% + tail 5%', 'top 128', all",
+    parse_ranks,
+    example="'top 20%', 'top 128', all, ...",
+)
 
 
 @register
@@ -37,46 +40,20 @@ class Spectral(Method):
     name: ClassVar[str] = "spectral"
     is_baseline: ClassVar[bool] = False
 
-    restore: str = field(
-        default="directions", metadata=about("directions (default), values or both", _restore, str)
-    )
-    ranks: RankSpec = field(
-        metadata=about(
-            "'top 20%', 'tail 5%', 'top 20% + tail 5%', 'top 128', all",
-            parse_ranks,
-            example="'top 20%', 'top 128', all, ...",
-        )
-    )
-    modules: tuple[str, ...] | None = field(
-        default=None,
-        metadata=about("q_proj,k_proj,...; default: every matrix inside the layers", _modules, str),
-    )
+    restore: str = field(default="directions", metadata=RESTORE_SETTING)
+    ranks: RankSpec = field(metadata=RANKS_SETTING)
     taper: Amount | None = field(
         default=None, metadata=about("ranks over which a cut is spread, such as 5% or 16", parse_amount)
     )
-    paper_scripts: bool = field(
-        default=False, metadata=about("what the paper's scripts do, flaws included", bool, bool)
-    )
-
-    def __post_init__(self) -> None:
-        if self.paper_scripts and self.taper:
-            raise InputError("taper does not go with paper_scripts")
-
-    def changes_matrix(self, module: str, layer: int | None, chosen: frozenset[int]) -> bool:
-        if layer is not None and layer not in chosen:
-            return False
-        return layer is not None if self.modules is None else module in self.modules
 
     def cut(self, ranks: int) -> Cut:
         taper = 0 if self.taper is None else self.taper.of(ranks)
-        return Cut(self.restore, self.ranks.intervals(ranks), taper, self.paper_scripts)
+        return Cut(self.restore, self.ranks.intervals(ranks), taper)
 
     def describe(self) -> dict[str, Any]:
         settings = {"restore": self.restore, "ranks": self.ranks.text, "modules": self.modules}
         if self.taper is not None:
             settings["taper"] = self.taper.text
-        if self.paper_scripts:
-            settings["paper_scripts"] = True
         return settings
 
     @property
@@ -97,8 +74,8 @@ class Spectral(Method):
 
     @property
     def folder(self) -> tuple[str, str]:
-        modules = [] if self.modules is None else ["modules", *self.modules]
-        return f"{self.restore} {self.ranks.text}", " ".join([*modules, *self._others])
+        after = filter(None, (self._modules_in_words(), *self._others))
+        return f"{self.restore} {self.ranks.text}", " ".join(after)
 
     @property
     def rank_share(self) -> float | None:
@@ -110,5 +87,4 @@ class Spectral(Method):
 
     @property
     def _others(self) -> list[str]:
-        taper = [] if self.taper is None else [f"taper {self.taper.text}"]
-        return taper + ["paper-scripts"] * self.paper_scripts
+        return [] if self.taper is None else [f"taper {self.taper.text}"]

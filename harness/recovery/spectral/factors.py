@@ -13,7 +13,7 @@ torch.linalg.eigh: 0.18 s). ``python tests/benchmarks/spectral.py factors`` meas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,10 @@ class Factors(NamedTuple):
     def directions(self, start: int, stop: int) -> Tensor:
         """The vectors of ranks start to stop - 1, which must be among those held: (q, stop - start)."""
         return self.vectors[:, start - self.first : stop - self.first]
+
+
+Factorise = Callable[[Tensor, Interval], Factors]
+"""(matrix, ranks whose vectors are wanted) -> its factors, with at least these vectors."""
 
 
 def orient(matrix: Tensor) -> Tensor:

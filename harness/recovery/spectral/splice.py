@@ -191,29 +191,3 @@ def _coefficients(restore: str, b: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         defined = ((b > 0) & (t > 0)).to(t)
         return defined * t / safe_b, -defined
     return torch.zeros_like(t), (t > 0).to(t) * (b / safe_t - 1)
-
-
-def splice_like_paper_scripts(
-    source: Tensor, target: Tensor, cut: Cut, dtype: torch.dtype
-) -> tuple[Tensor, Change]:
-    """What the paper's scripts do, flaws included: for comparison only.
-
-    They take two full SVDs in fp32. When every rank is chosen they return the source unchanged, even if only
-    directions or values were to be restored.
-    """
-    b, t = source.float(), target.float()
-    ranks = min(t.shape)
-    if cut.intervals == ((0, ranks),):
-        result = b
-    else:
-        u, s, vh = torch.linalg.svd(t, full_matrices=False)
-        ub, sb, vbh = torch.linalg.svd(b, full_matrices=False)
-        for start, stop in cut.intervals:
-            if cut.restore != "values":
-                u[:, start:stop], vh[start:stop] = ub[:, start:stop], vbh[start:stop]
-            if cut.restore != "directions":
-                s[start:stop] = sb[start:stop]
-        result = (u * s) @ vh
-    rounded = result.to(dtype)
-    norm = torch.linalg.vector_norm
-    return rounded, Change(norm(result.double() - t).item(), norm(result.double() - rounded).item())

@@ -1,5 +1,6 @@
 """Tiny random checkpoints of every family, in pairs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,19 @@ def make_pair(folder: Path, family: str = "llama", **save) -> tuple[Path, Path]:
         model.save_pretrained(folder / name, **save)
     (folder / "target" / "tokenizer.json").write_text('{"a": 1}\n')
     return folder / "source", folder / "target"
+
+
+def llama_states(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """fp32 Llama checkpoints: a random one, and others that random updates made of it, one from the other."""
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(CONFIGS["llama"](), dtype=torch.float32)
+    for name in names:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                update = 0.02 * torch.randn_like(parameter)
+                if parameter.dim() == 2:  # a low-rank signal in noise
+                    rows, cols = parameter.shape
+                    update += 0.1 * torch.randn(rows, 2) @ torch.randn(2, cols)
+                parameter.add_(update)
+        model.save_pretrained(folder / name)
+    return {name: folder / name for name in names}

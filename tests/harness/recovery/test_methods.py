@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.recovery.methods import all_settings, methods
-from points24.harness.recovery.methods.method import FOUND, Method, about, register
+from points24.harness.recovery.methods.method import FOUND, Combination, about, register
 from points24.harness.recovery.recipe import Recipe, recipes_of
 from points24.harness.sweep.config import SweepConfig
 from points24.harness.sweep.jobs import jobs_of
@@ -21,10 +21,18 @@ from tests.harness.recovery.models import make_pair
 
 
 def test_methods_are_found_by_name_with_spectral_recovery_first():
-    assert list(methods()) == ["spectral", "interpolate", "reset", "task-arithmetic"]
+    assert list(methods()) == [
+        "spectral", "dare", "della", "delta-rank", "dg-hard", "interpolate", "lines", "paper-scripts", "reset",
+        "slerp", "soup", "task-arithmetic", "ties",
+    ]  # fmt: skip
     assert [name for name, method in methods().items() if not method.is_baseline] == ["spectral"]
-    assert [name for name, method in methods().items() if method.needs_base] == ["task-arithmetic"]
-    assert list(all_settings()) == ["restore", "ranks", "modules", "taper", "paper_scripts", "weight"]
+    needy = [name for name, method in methods().items() if method.needs_base]
+    assert needy == ["dare", "della", "task-arithmetic", "ties"]
+    assert [name for name, method in methods().items() if method.needs_others] == ["soup"]
+    assert list(all_settings()) == [
+        "modules", "restore", "ranks", "taper", "weight", "density", "seed", "elect", "epsilon", "scale",
+        "threshold", "last", "script",
+    ]  # fmt: skip
 
 
 def test_labels_of_every_method_are_read_without_torch():
@@ -32,7 +40,7 @@ def test_labels_of_every_method_are_read_without_torch():
 import sys
 from points24.harness.recovery.methods import methods
 from points24.harness.recovery.recipe import Recipe
-given = {"restore": "values", "ranks": "top 20%", "weight": 0.5, "layers": "first 25%"}
+given = {"restore": "values", "ranks": "top 20%", "weight": 0.5, "density": 0.2, "layers": "first 25%"}
 print(*(Recipe.read({"method": name} | given).label for name in methods()), sep="; ")
 import points24.harness.analysis.summaries
 assert "torch" not in sys.modules
@@ -41,9 +49,18 @@ assert "torch" not in sys.modules
     assert run.stdout.strip() == "; ".join(
         [
             "values, top 20% of ranks, first 25% of layers",
+            "dare 0.5, first 25% of layers, density 0.2",
+            "della 0.5, first 25% of layers, density 0.2",
+            "delta-rank, ranks top 20%, first 25% of layers",
+            "dg-hard, first 25% of layers",
             "interpolate 0.5, first 25% of layers",
+            "lines 0.5, first 25% of layers",
+            "paper-scripts, values, top 20% of ranks, first 25% of layers",
             "reset, first 25% of layers",
+            "slerp 0.5, first 25% of layers",
+            "soup, weight 0.5, first 25% of layers",
             "task-arithmetic 0.5, first 25% of layers",
+            "ties 0.5, first 25% of layers, density 0.2",
         ]
     )
 
@@ -54,15 +71,12 @@ def damp():
 
     @register
     @dataclass(frozen=True, kw_only=True)
-    class Damp(Method):
+    class Damp(Combination):
         name: ClassVar[str] = "damp"
         factor: float = field(metadata=about("of the target", float, float | int, "a number, such as 0.9"))
 
-        def changes_tensor(self, layer, chosen, count):
-            return layer in chosen
-
-        def new_tensor(self, source, target, base):
-            return target.double() * self.factor
+        def new_tensor(self, of):
+            return of.target * self.factor
 
     yield Damp
     del FOUND["damp"]

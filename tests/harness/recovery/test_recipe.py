@@ -27,21 +27,22 @@ def only(**given) -> Recipe:
             "directions-top-20pct-and-tail-5pct-layers-first-25pct-modules-q_proj-k_proj-taper-16",
         ),
         (
-            {"ranks": ["all"], "restore": ["both"], "paper_scripts": True},
+            {"method": "paper-scripts", "ranks": ["top 2560"], "restore": ["both"], "script": ["qwen"], "layers": ["0-9"]},
             {
-                "method": "spectral", "layers": "all", "restore": "both", "ranks": "all", "modules": None,
-                "paper_scripts": True,
+                "method": "paper-scripts", "layers": "0-9", "restore": "both", "ranks": "top 2560",
+                "script": "qwen",
             },
-            "both, all ranks, paper-scripts", "both-all-layers-all-paper-scripts",
+            "paper-scripts, both, top 2560 ranks, layers 0-9, qwen's script",
+            "paper-scripts-both-top-2560-layers-0-9-qwen",
         ),
         (
             {"method": "interpolate", "weight": [0]},
-            {"method": "interpolate", "layers": "all", "weight": 0}, "interpolate 0", "interpolate-0-layers-all",
+            {"method": "interpolate", "layers": "all", "weight": 0}, "interpolate 0", "interpolate-0.0-layers-all",
         ),
         (
             {"method": "task-arithmetic", "weight": ["-0.5"], "layers": ["0-3,9"]},
             {"method": "task-arithmetic", "layers": "0-3,9", "weight": -0.5},
-            "task-arithmetic -0.5, layers 0-3,9", "task-arithmetic-0.5-layers-0-3-9",
+            "task-arithmetic -0.5, layers 0-3,9", "task-arithmetic-minus-0.5-layers-0-3-and-9",
         ),
         (
             {"method": "reset", "layers": ["last 4"]},
@@ -57,9 +58,10 @@ def test_what_is_recorded_is_read_back(given, recorded, label, name):
     assert (recipe.label, recipe.name) == (label, name)
 
 
-def test_old_records_call_paper_scripts_compat():
+@pytest.mark.parametrize("switch", ["compat", "paper_scripts"])
+def test_in_old_records_the_method_paper_scripts_is_a_switch_of_spectral_recovery(switch):
     old = {"method": "spectral", "layers": "all", "restore": "both", "ranks": "all", "modules": None}
-    assert Recipe.read(old | {"compat": True}) == only(ranks=["all"], restore=["both"], paper_scripts=True)
+    assert Recipe.read(old | {switch: True}) == only(method="paper-scripts", ranks=["all"], restore=["both"])
     assert Recipe.read(old) == only(ranks=["all"], restore=["both"])
 
 
@@ -78,11 +80,18 @@ def test_every_combination_is_made_once():
     [
         (
             {"method": "spectrum"},
-            "method: expected spectral or interpolate or reset or task-arithmetic, found",
+            "method: expected spectral or dare or",
         ),
         ({"ranks": ["all"], "weight": [1]}, "weight does not go with method spectral"),
         ({"method": "reset", "layers": ["0"], "ranks": ["all"]}, "ranks does not go with method reset"),
-        ({"ranks": ["all"], "taper": ["5%"], "paper_scripts": True}, "taper does not go with paper_scripts"),
+        (
+            {"method": "paper-scripts", "ranks": ["all"], "taper": ["5%"]},
+            "taper does not go with method paper-scripts",
+        ),
+        (
+            {"method": "paper-scripts", "ranks": ["all"], "script": ["gemma"]},
+            "script: expected llama or qwen, found 'gemma'",
+        ),
         ({"ranks": ["all"], "restore": ["vectors"]}, "restore: expected directions or values or both, found"),
         ({"method": "interpolate", "weight": ["half"]}, "weight half: expected a number"),
         ({"method": "interpolate", "weight": [float("inf")]}, "weight inf: expected a number"),

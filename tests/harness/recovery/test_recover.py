@@ -316,7 +316,7 @@ def test_a_dry_run_writes_nothing_and_needs_no_weights(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-# -- baselines and the paper's behaviour -----------------------------------------------------------------
+# -- baselines ----------------------------------------------------------------------------------------
 
 
 def test_a_reset_copies_whole_layers(tmp_path):
@@ -347,14 +347,8 @@ def test_task_arithmetic_adds_the_sources_task_vector(tmp_path):
         assert torch.equal(result[name], (t[name].double() - 0.5 * base[name].double()).bfloat16())
 
 
-def test_paper_scripts_copy_the_source_when_all_ranks_are_chosen(tmp_path):
+def test_the_header_is_the_targets(tmp_path):
     source, target = make_pair(tmp_path)
-    assert (
-        recover(source, target, tmp_path / "out", "--ranks", "all", "--layers", "0", "--paper-scripts") == 0
-    )
-    b, t, result = weights(source), weights(target), weights(tmp_path / "out")
-    for name in t:
-        copied = "layers.0." in name and t[name].dim() == 2
-        assert torch.equal(result[name], (b if copied else t)[name])
+    assert recover(source, target, tmp_path / "out", "--ranks", "all") == 0
     with safe_open(tmp_path / "out/model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}

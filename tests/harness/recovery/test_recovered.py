@@ -24,7 +24,7 @@ GRID = [
     {"ranks": ["top 25%"]},
     {"ranks": ["top 20% + tail 5%"], "restore": ["both"], "taper": ["2"], "layers": ["first 50%"]},
     {"ranks": ["all"], "restore": ["values"]},
-    {"ranks": ["top 25%"], "paper_scripts": True},
+    {"method": "paper-scripts", "ranks": ["top 8"]},
     {"method": "interpolate", "weight": [0.25]},
     {"method": "reset", "layers": ["0"]},
 ]

@@ -69,7 +69,7 @@ def test_a_recipes_settings_are_in_its_key(config):
         {"ranks": "top 20%", "layers": "first 50%"},
         {"ranks": "top 20%", "modules": "q_proj,k_proj"},
         {"ranks": "top 20%", "taper": "5%"},
-        {"ranks": "top 20%", "paper_scripts": True},
+        {"method": "paper-scripts", "ranks": "top 20%"},
         {"method": "interpolate", "weight": 0.5},
         {"method": "reset", "layers": "0"},
     ]

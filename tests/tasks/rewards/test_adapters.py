@@ -13,13 +13,14 @@ from points24.tasks.rewards.for_openrlhf import response_in
 from points24.tasks.rewards.reward import columns_of, deal_in, deal_of, label_of
 from points24.tasks.verdict import FILTERS
 from tests.conftest import read_cases
+from tests.tasks.test_verdict import TRUE_WHEN_FLEXIBLE
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])
 RIGHT = json_reply(DEAL, "13+5*2+1")
 RANK = {1: "A", 11: "J", 12: "Q", 13: "K"}
 
 
-def by_trl(deal: Deal, reply: str, **settings) -> float:
+def by_trl(deal: Deal, reply: str, **settings) -> float | None:
     columns = {name: [value] for name, value in columns_of(deal).items()}
     (plain,) = trl_reward(["?"], [reply], **columns, **settings)
     messages = [[{"role": "assistant", "content": reply}]]
@@ -70,7 +71,7 @@ def test_adversarial_answers_are_paid_by_their_truth(adapter, case):
     deal = Deal(tuple(RANK.get(n, str(n)) for n in case["hand"]), RULES["ood"])
     reply = json_reply(deal, case["answer"])
     assert adapter(deal, reply, extraction="strict-match") == float(case["truth"])
-    allowed = case["truth"] or case["cls"] in {"C:latex", "C:bracket"}
+    allowed = case["truth"] or case["cls"] in TRUE_WHEN_FLEXIBLE
     assert adapter(deal, case["answer"], extraction="flexible-extract") == float(allowed)
 
 
@@ -83,21 +84,21 @@ def test_replies_are_paid_by_their_verdict(adapter, case):
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_a_table_by_name_or_of_ones_own_pays_the_verdict(adapter):
-    assert adapter(DEAL, "13+5*2-1", table="paper") == -1
+    assert adapter(DEAL, "13+5*2-1", table="verdict") == -1
     own = {"correct": 9, "wrong_rule": 8, "wrong_value": 7, "wrong_numbers": 6, "illegal": 5, "no_answer": 4}
-    assert [adapter(DEAL, reply, table=own) for reply in (RIGHT, "10*2+5-1", "13+5*2-1", "1+1", "13+", "")] == [
+    assert [adapter(DEAL, reply, table=own) for reply in (RIGHT, "10*2+5-1", "13+5*2-1", "1+1", "\\boxed{13+}", "")] == [
         9, 8, 7, 6, 5, 4
     ]  # fmt: skip
 
 
 def test_a_configured_adapter_keeps_its_name_and_pays_by_its_table():
-    reward = using(trl_reward, table="paper", extraction="strict-match")
+    reward = using(trl_reward, table="verdict", extraction="strict-match")
     assert reward.__name__ == "trl_reward"
     assert reward(["?"], [RIGHT], cards=[["K", "5", "A", "2"]], rule=["ood"], target=[24]) == [5]
 
 
 def test_verl_gets_accuracy_and_verdict_beside_the_score():
-    found = verl_compute_score("points24/ood", "10*2+5-1", label_of(DEAL), None, table="paper")
+    found = verl_compute_score("points24/ood", "10*2+5-1", label_of(DEAL), None, table="verdict")
     assert found == {"score": -2, "acc": 0, "verdict": "wrong_rule"}
 
 
@@ -128,9 +129,9 @@ def test_trl_logs_verdicts_and_their_shares():
 
 @pytest.mark.parametrize("completion", [None, 24, [], [{"role": "assistant"}], [None]])
 def test_a_completion_without_text_is_no_answer_and_no_error(completion):
-    assert trl_reward(["?"], [completion], cards=[DEAL.cards], rule=["ood"], target=[24], table="paper") == [
-        -3
-    ]
+    assert trl_reward(
+        ["?"], [completion], cards=[DEAL.cards], rule=["ood"], target=[24], table="verdict"
+    ) == [-3]
 
 
 @pytest.mark.parametrize(
@@ -151,8 +152,8 @@ def test_a_completion_without_text_is_no_answer_and_no_error(completion):
         (lambda: deal_in({"cards": "K 5 A 2"}), "label: expected an object with cards, rule, target"),
         (lambda: openrlhf_reward(["a"], ["a", "b"], ["{}"]), "expected columns of one length"),
         (lambda: openrlhf_reward(["ab"], ["c"], [label_of(DEAL)]), "a query does not contain its prompt: 'ab'"),
-        (lambda: judged(DEAL, RIGHT, "dense"), "rewards: expected paper or sparse or a table, found 'dense'"),
-        (lambda: using(trl_reward, table="dense"), "rewards: expected paper or sparse or a table, found 'dense'"),
+        (lambda: judged(DEAL, RIGHT, "dense"), "rewards: expected paper or verdict or sparse or a table, found 'dense'"),
+        (lambda: using(trl_reward, table="dense"), "rewards: expected paper or verdict or sparse or a table, found 'dense'"),
         (lambda: using(trl_reward, extraction="loose"), "unknown extraction 'loose'; allowed: strict-match"),
     ],
 )  # fmt: skip
@@ -166,5 +167,5 @@ def test_a_bad_column_hand_or_table_is_one_line(call, message):
 def test_importing_the_rewards_loads_neither_torch_nor_lm_eval():
     code = "import sys, points24.rewards; print(sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    for heavy in ("torch", "lm_eval", "datasets", "transformers", "numpy"):
+    for heavy in ("torch", "lm_eval", "datasets", "transformers"):
         assert f"'{heavy}'" not in loaded

@@ -25,7 +25,12 @@ def test_an_eval_on_the_mock_model_gives_the_share_of_each_verdict(tmp_path):
         output.usage = ModelUsage()  # else it counts tokens with a tokenizer that it downloads
     model = get_model("mockllm/model", custom_outputs=outputs)
     (log,) = inspect_ai.eval(
-        for_inspect.deals("ood"), model=model, limit=3, max_connections=1, log_dir=str(tmp_path), display="none"
+        for_inspect.deals("ood"),
+        model=model,
+        limit=3,
+        max_connections=1,
+        log_dir=str(tmp_path),
+        display="none",
     )
     assert log.status == "success"
     shares = {score.name: score.metrics["mean"].value for score in log.results.scores if score.metrics}

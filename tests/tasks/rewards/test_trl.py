@@ -8,12 +8,14 @@ from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.rewards import trl_reward, using
 
-trl = pytest.importorskip("trl", reason="needs trl: pip install 'points24[train]'")
+pytest.importorskip("trl", reason="needs trl: pip install 'points24[train]'")
 
 
+@pytest.mark.slow
 def test_ten_steps_of_grpo_log_the_verdicts(tmp_path):
     from datasets import load_dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     rows = tmp_path / "ood.jsonl"
     assert main(["deals", "id", "--format", "trl", "-o", str(rows)]) == 0
@@ -24,7 +26,7 @@ def test_ten_steps_of_grpo_log_the_verdicts(tmp_path):
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=str(model_folder("nano-base")),
-        reward_funcs=using(trl_reward, table="paper", extraction="strict-match"),
+        reward_funcs=using(trl_reward, table="verdict", extraction="strict-match"),
         args=settings,
         train_dataset=load_dataset("json", data_files=str(rows), split="train", cache_dir=str(tmp_path)),
     )

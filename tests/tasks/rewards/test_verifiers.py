@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from points24.rewards import load_environment
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.prompts import json_reply
@@ -44,7 +45,9 @@ def test_rollouts_are_paid_by_their_verdict():
 
     env = vf.load_environment("points24.rewards", name="ood", num_examples=1, table="sparse")
     found = asyncio.run(
-        env.evaluate(Scripted(None), "scripted", rollouts_per_example=3, max_concurrent=1, state_columns=["verdict"])
+        env.evaluate(
+            Scripted(None), "scripted", rollouts_per_example=3, max_concurrent=1, state_columns=["verdict"]
+        )
     )
     outputs = found["outputs"]
     assert sorted(each["reward"] for each in outputs) == [0, 0, 1]
@@ -54,6 +57,4 @@ def test_rollouts_are_paid_by_their_verdict():
 
 def test_an_unknown_table_is_refused_when_the_environment_is_made():
     with pytest.raises(InputError, match="rewards: expected"):
-        from points24.rewards import load_environment
-
         load_environment(table="dense")

@@ -11,7 +11,6 @@ from points24.harness.recovery.spectral.splice import (
     Cut,
     Factored,
     splice,
-    splice_like_paper_scripts,
     wanted_ranks,
 )
 from tests.harness.recovery.oracle import oracle
@@ -226,22 +225,6 @@ def test_non_finite_elements_are_refused(bad, dtype):
     matrix[3, 2] = bad
     with pytest.raises(ValueError, match="NaN"):
         gram(matrix)
-
-
-def test_splicing_like_the_paper_scripts_is_the_fp32_formula():
-    source, target = random_matrix(12, (30, 20)), random_matrix(13, (30, 20))
-    for restore in RESTORE:
-        result = splice_like_paper_scripts(source, target, Cut(restore, ((0, 4), (18, 20))), torch.float64)[0]
-        expected = oracle(source.double().numpy(), target.double().numpy(), restore, {0, 1, 2, 3, 18, 19})
-        assert np.abs(result.numpy() - expected).max() < 1e-4
-
-
-def test_splicing_like_the_paper_scripts_returns_the_source_values_included_when_all_ranks_are_chosen():
-    source, target = random_matrix(14, (30, 20)), random_matrix(15, (30, 20))
-    for restore in RESTORE:
-        assert torch.equal(
-            splice_like_paper_scripts(source, target, Cut(restore, ((0, 20),)), torch.bfloat16)[0], source
-        )
 
 
 @pytest.mark.gpu

@@ -6,8 +6,8 @@ import pytest
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from points24.harness.records.validation import STRICT_CONFIG, errors_in_one_line
 from points24.tasks.errors import InputError
+from points24.tasks.validation import STRICT_CONFIG, errors_in_one_line
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT_CONFIG)

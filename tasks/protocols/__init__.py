@@ -1,0 +1,1 @@
+"""Protocols of asking, one folder each, found by name."""
