@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from points24.harness.analysis.curve import Curve
 from points24.harness.analysis.recovery import Recovery, recoveries
-from points24.harness.experiment.manifest import MANIFEST, read_manifest
+from points24.harness.experiment.manifest import MANIFEST, read_manifest, read_shifts
 from points24.harness.experiment.measures import Reproduction, reproduction_of
 from points24.harness.records.store import LOCK, read_records
 from points24.leaderboards import figures
@@ -59,7 +59,8 @@ def contents(home: Path) -> Contents:
     found = read_records(home / RECORDS) if (home / RECORDS).is_dir() else []
     folders = sorted(path.parent for path in (home / REPRODUCTION).glob(f"*/{MANIFEST}"))
     made = {
-        each.name: reproduction_of(read_manifest(each / MANIFEST), read_records(each)) for each in folders
+        each.name: reproduction_of(read_manifest(each / MANIFEST), read_records(each), read_shifts(each))
+        for each in folders
     }
     if not found and not made:
         raise InputError(

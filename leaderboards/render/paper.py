@@ -18,8 +18,9 @@ from points24.tasks.verdict import PAPER
 
 HEADING = "The paper's protocol: reported and measured"
 FACTS = (
-    "Same deals in the same order, up to five attempts with the verifier's message between them, replies of "
-    "at most 256 tokens. Comparable with the reported figures: the column *float, 5 attempts*.",
+    "The paper's 234 deals of each rule in its order, up to five attempts with the verifier's message "
+    "between them, replies of at most 256 tokens, decoded by the model's own generation settings unless a "
+    "row's provenance says otherwise. Comparable with the reported figures: the column *float, 5 attempts*.",
     "What differs: reported rows were asked in the paper's own words; measured ones in ours of the same "
     "structure (*paper*), or in the paper's as imported from the reader's copy (*paper-imported*), each with "
     "the protocol's digest. Reported rows have no outcomes per deal: no other column can be filled, no test "
@@ -38,7 +39,7 @@ def slug(table: PaperTable) -> str:
 
 
 def title(table: PaperTable) -> str:
-    return f"{table.rule.upper()} rule, the paper's 234 {table.rule.upper()} deals"
+    return f"The paper's protocol, {table.rule.upper()} rule"
 
 
 def name(reading: Reading) -> str:
@@ -121,7 +122,8 @@ def _cells(table: PaperTable) -> list[list[str]]:
 
 def _about(row: PaperRow) -> list[str]:
     record = row.record
-    return [record.label, record.source or record.status, asked(record)]
+    status = f"reported, {record.source}" if record.source else record.status
+    return [record.label, status, asked(record)]
 
 
 def _shown(count: Count | None) -> str:

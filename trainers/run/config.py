@@ -83,6 +83,9 @@ class RunConfig:
     checkpoints', name one dtype for all: rounding changes some replies."""
     score_limit: int | None = None
     """Score only this many deals of each task, the first ones."""
+    score_shift: bool = False
+    """Also measure what each checkpoint believes about the deals of points24_id and points24_ood: the losses
+    of the right replies and of the memorised rule's, and the rule preference; see `points24 shift`."""
 
     def check(self) -> None:
         """Raise `InputError` for a setting that no run can start with."""
