@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from points24.harness.checkpoints.locate import ADAPTER_CONFIG, ADAPTER_WEIGHTS, base_of, is_adapter
 from points24.harness.files import sha256
 
 BESIDE = (
@@ -17,7 +18,20 @@ _PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 
 
 def weights_digest(folder: Path) -> str | None:
-    """SHA-256 over the weights in a model folder; None where there are none. See `joined_digest`."""
+    """SHA-256 over the weights in a model folder; None where there are none. See `joined_digest`.
+
+    An adapter's is over its base's digest, under the name ``base``, and its own two files.
+
+    Raises:
+        InputError: an adapter without its base.
+    """
+    if is_adapter(folder):
+        own = {
+            file: sha256(folder / file)
+            for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
+            if (folder / file).exists()
+        }
+        return joined_digest(own | {"base": weights_digest(base_of(folder)) or ""})
     for pattern in _PATTERNS:
         if files := list(folder.glob(pattern)):
             return joined_digest({file.name: sha256(file) for file in files})

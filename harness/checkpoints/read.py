@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from points24.harness.checkpoints.lora import Update
 from points24.harness.files import sha256
 from points24.tasks.errors import InputError
 
@@ -36,6 +37,7 @@ RECORD = "recovery.json"
 """A file in every recovered checkpoint, with the SHA-256 of each weight file."""
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_CONTAINERS = re.compile(r"^(?:(?:model|language_model|transformer|gpt_neox|backbone)\.)+")
 _MAX_HEADER = 100_000_000
 
 
@@ -63,9 +65,24 @@ class Checkpoint:
     """The weight files."""
     digests: Mapping[str, str]
     """Weight file -> its expected SHA-256, where that is known."""
+    adapter: Path | None = None
+    """The folder of an adapter that is merged in as tensors are read; the rest is its base's."""
+    updates: Mapping[str, Update] = field(default_factory=dict)
+    """Tensor -> what the adapter adds to it."""
+    replaced: Mapping[str, Tensor] = field(default_factory=dict)
+    """Tensor -> what the adapter puts in its place."""
+
+    @property
+    def given(self) -> Path:
+        """The folder that was opened: the adapter's, or the model's."""
+        return self.adapter or self.folder
 
     def read(self, name: str) -> Tensor:
         """A tensor in its stored dtype, as a copy in memory."""
+        found = self.replaced[name].clone() if name in self.replaced else self._stored(name)
+        return self.updates[name].merged(found) if name in self.updates else found
+
+    def _stored(self, name: str) -> Tensor:
         stored = self.tensors[name]
         path, size = self.folder / stored.file, stored.stop - stored.start
         content = np.fromfile(path, np.uint8, size, offset=stored.start)
@@ -86,32 +103,8 @@ class Checkpoint:
                 raise InputError(f"{self.folder / file}: SHA-256 {found[:12]}..., expected {wanted[:12]}...")
 
 
-def locate(name: str) -> Path:
-    """A checkpoint's folder, downloaded if the name is the hub's ``owner/name`` or ``owner/name@revision``.
-
-    Raises:
-        InputError: neither a folder nor an available model of the hub.
-    """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
-    repo, _, revision = name.partition("@")
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo) or folder.exists():
-        raise InputError(f"{name}: expected a folder or a model of the hub")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        pickled = ["*.bin", "*.pth", "*.pt"]
-        return Path(snapshot_download(repo, revision=revision or None, ignore_patterns=pickled))
-    except (HFValidationError, OSError) as e:
-        raise InputError(
-            f"{name}: no such folder, and not available from the hub ({str(e).splitlines()[0]})"
-        ) from e
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a folder.
+def read_model_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder.
 
     Raises:
         InputError: it is missing or unreadable, or the model is quantised or has code of its own.
@@ -124,13 +117,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """Read and check the headers of a checkpoint.
+def open_model(folder: Path) -> Checkpoint:
+    """Read and check the headers of a model folder.
 
     Raises:
         InputError: a missing or damaged file, or pickled or quantised weights.
     """
-    config = read_config(folder)
+    config = read_model_config(folder)
     files, shard_of = _weight_files(folder)
     tensors: dict[str, StoredTensor] = {}
     for file in files:
@@ -147,6 +140,11 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         if name not in tensors or tensors[name].file != file:
             raise InputError(f"{folder}: {name} is not in {file}, where {INDEX} says it is")
     return Checkpoint(folder, config, tensors, files, _digests(folder, files))
+
+
+def plain_name(tensor: str) -> str:
+    """A tensor's name without its containers, which depend on how a model was saved."""
+    return _CONTAINERS.sub("", tensor).replace("vision_tower.vision_model.", "vision_tower.")
 
 
 def _weight_files(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from points24.harness.checkpoints.digest import BESIDE
 from points24.harness.checkpoints.read import FLOATS, INDEX, RECORD, Checkpoint, StoredTensor, read_header
 from points24.harness.files import flush, sha256
 from points24.tasks.errors import InputError
@@ -61,6 +62,9 @@ class Copy:
             self._fill()
         headers = [read_header(folder / file) for file in target.files]
         self._place = {name: stored for header in headers for name, stored in header.items()}
+        if not is_there and dtype is None:
+            for name in {*target.updates, *target.replaced}:
+                self.write(name, target.read(name))
 
     def _fill(self) -> None:
         target, folder = self._target, self.folder
@@ -70,6 +74,9 @@ class Copy:
             if name not in skipped:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(target.folder / name, folder / name)
+        if target.adapter is not None:  # it may have a tokenizer of its own
+            for name in {*BESIDE, "added_tokens.json"} & set(_visible_files(target.adapter)):
+                shutil.copyfile(target.adapter / name, folder / name)
         if self._dtype is not None:
             for file in target.files:
                 self._convert(file, self._dtype)

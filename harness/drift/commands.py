@@ -20,7 +20,8 @@ def _drift_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _drift(args: argparse.Namespace) -> int:
-    from points24.harness.checkpoints.read import locate, open_checkpoint
+    from points24.harness.checkpoints.locate import locate
+    from points24.harness.checkpoints.opening import open_checkpoint
     from points24.harness.drift.drift import drift
     from points24.harness.drift.report import write_report
     from points24.harness.files import new_folder

@@ -73,7 +73,8 @@ def _recipes(args: argparse.Namespace) -> list[Recipe]:
 def _recover(args: argparse.Namespace) -> int:
     recipes = _recipes(args)
 
-    from points24.harness.checkpoints.read import locate, read_config
+    from points24.harness.checkpoints.locate import locate
+    from points24.harness.checkpoints.opening import read_config
     from points24.harness.recovery.card import findings
     from points24.harness.recovery.layers import recover
     from points24.harness.recovery.plan import family_for
@@ -120,7 +121,8 @@ def _recover(args: argparse.Namespace) -> int:
 
 def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list[Recipe]) -> int:
     """The plan, from the headers of the weights, or from config.json where there are no weights yet."""
-    from points24.harness.checkpoints.read import FLOATS, open_checkpoint, read_config
+    from points24.harness.checkpoints.opening import open_checkpoint, read_config
+    from points24.harness.checkpoints.read import FLOATS
     from points24.harness.recovery.estimate import checkpoint_from_config, estimate
     from points24.harness.recovery.plan import check_pair, family_for, make_plan
 

@@ -6,7 +6,8 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
-from points24.harness.checkpoints.read import Checkpoint, StoredTensor, read_config
+from points24.harness.checkpoints.opening import read_config
+from points24.harness.checkpoints.read import Checkpoint, StoredTensor
 from points24.harness.recovery.plan import Plan
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -53,8 +54,8 @@ def recover(  # noqa: PLR0913 — a pair, where its copies go, in which dtype, a
         UnfinishedError: a worker has ended before its layers were done.
     """
     for checkpoint in (pair.source, pair.target):
-        if out.resolve().is_relative_to(checkpoint.folder):
-            raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
+        if out.resolve().is_relative_to(checkpoint.given):
+            raise InputError(f"{out} lies inside {checkpoint.given}; choose another output folder")
     dtypes = [recipe.method.dtype or dtype for recipe in pair.plan.recipes]
     if not partial_of(out).exists():
         check_space(pair.target, out, dtypes)
@@ -87,9 +88,10 @@ def _task(
 ) -> dict[str, Any]:
     """All that decides the bytes of the output, as JSON gives it back."""
     checkpoints = {"source": pair.source, "target": pair.target, "base": pair.base}
-    task: dict[str, Any] = {name: each and weights_digest(each.folder) for name, each in checkpoints.items()}
-    task["others"] = [weights_digest(each.folder) for each in pair.others]
+    task: dict[str, Any] = {name: each and weights_digest(each.given) for name, each in checkpoints.items()}
+    task["others"] = [weights_digest(each.given) for each in pair.others]
     task |= {"recipe": [recipe.describe() for recipe in pair.plan.recipes], "dtype": dtype}
+    task["matrices"] = hashlib.sha256(repr(pair.plan.matrices).encode()).hexdigest()
     task |= {"device": device.type, "versions": record.get("versions")}
     return json.loads(json.dumps(task))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from points24.harness.checkpoints.read import BUFFER, FLOATS, Checkpoint, StoredTensor
+from points24.harness.checkpoints.read import BUFFER, FLOATS, Checkpoint, StoredTensor, plain_name
 from points24.harness.recovery.families.family import Family, Matrix
 from points24.harness.recovery.families.table import SPLITS, family_of, text_config
 from points24.harness.recovery.recipe import Recipe
@@ -155,7 +155,7 @@ def check_pair(source: Checkpoint, target: Checkpoint, family: Family) -> Checkp
             raise InputError(
                 f"different architectures: {key} is {theirs} in {source.folder}, {ours} in {target.folder}"
             )
-    source = _renamed(source, target, family)
+    source = _renamed(source, target)
     for name in (*target.tensors, *source.tensors):
         for here, there in ((target, source), (source, target)):
             if name not in there.tensors and not family.is_head(name) and not BUFFER.search(name):
@@ -171,11 +171,14 @@ def check_pair(source: Checkpoint, target: Checkpoint, family: Family) -> Checkp
     return source
 
 
-def _renamed(source: Checkpoint, target: Checkpoint, family: Family) -> Checkpoint:
+def _renamed(source: Checkpoint, target: Checkpoint) -> Checkpoint:
     """The source with the target's names, where these differ in the containers alone."""
-    theirs = {family.plain_name(name): name for name in source.tensors}
-    ours = {family.plain_name(name): name for name in target.tensors}
+    theirs = {plain_name(name): name for name in source.tensors}
+    ours = {plain_name(name): name for name in target.tensors}
     if len(theirs) < len(source.tensors) or len(ours) < len(target.tensors):
         return source  # a plain name does not tell them apart
     tensors = {ours.get(plain, name): source.tensors[name] for plain, name in theirs.items()}
-    return replace(source, tensors=tensors)
+    renamed = {name: ours.get(plain, name) for plain, name in theirs.items()}
+    updates = {renamed[name]: update for name, update in source.updates.items()}
+    replaced = {renamed[name]: tensor for name, tensor in source.replaced.items()}
+    return replace(source, tensors=tensors, updates=updates, replaced=replaced)

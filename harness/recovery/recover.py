@@ -15,7 +15,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from points24.harness.checkpoints.read import Checkpoint, open_checkpoint
+from points24.harness.checkpoints.digest import weights_digest
+from points24.harness.checkpoints.opening import open_checkpoint
+from points24.harness.checkpoints.read import Checkpoint
 from points24.harness.checkpoints.write import left_out
 from points24.harness.recovery.combine import combined, facts_about
 from points24.harness.recovery.families.family import Family, Matrix
@@ -81,6 +83,8 @@ class CheckedPair:
         b, t = open_checkpoint(source), open_checkpoint(target)
         ancestor = open_checkpoint(base) if base else None
         more = tuple(map(open_checkpoint, others))
+        for checkpoint in filter(None, (b, t, *more)):
+            check_base(checkpoint, ancestor)
         b = check_pair(b, t, family)
         ancestor = ancestor and check_pair(ancestor, t, family)
         more = tuple(check_pair(other, t, family) for other in more)
@@ -109,6 +113,21 @@ class CheckedPair:
             target.double(),
             self.base.read(name).double() if self.base and with_base else None,
             tuple(other.read(name).double() for other in self.others) if with_others else (),
+        )
+
+
+def check_base(checkpoint: Checkpoint, base: Checkpoint | None) -> None:
+    """Check that an adapter was trained on the base that is given, by the digests of their weights.
+
+    Raises:
+        InputError: it was not.
+    """
+    if checkpoint.adapter is None or base is None or checkpoint.folder == base.folder:
+        return
+    if weights_digest(checkpoint.folder) != weights_digest(base.given):
+        raise InputError(
+            f"{checkpoint.adapter}: trained on another base: {checkpoint.folder} by its configuration, "
+            f"{base.given} is given"
         )
 
 

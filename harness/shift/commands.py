@@ -42,7 +42,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from points24.harness.checkpoints.read import locate
+    from points24.harness.checkpoints.locate import locate
     from points24.harness.shift.inquiry import Inquiry, ShiftConfig
     from points24.harness.shift.report import finish
     from points24.harness.shift.shift import Shift

@@ -8,14 +8,12 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from points24.harness.checkpoints.read import read_config
+from points24.harness.checkpoints.opening import read_config
 from points24.harness.evaluation.engines.engine import FolderWeights
 from points24.harness.evaluation.engines.hf import build
 from points24.harness.recovery.arguments import device_of
 from points24.harness.shift.references import Tokens
 from points24.tasks.errors import InputError
-
-ADAPTER = "adapter_config.json"
 
 
 def load_model(folder: Path, dtype: str, device: str, device_map: str | None) -> Any:
@@ -30,35 +28,21 @@ def load_model(folder: Path, dtype: str, device: str, device_map: str | None) ->
     Raises:
         InputError: it cannot be loaded.
     """
-    is_adapter = (folder / ADAPTER).exists()
-    if not is_adapter:
-        read_config(folder)
+    read_config(folder)
     where: dict[str, Any] = {} if device_map is None else {"device_map": device_map}
     try:
-        if is_adapter:
-            model = _merged(folder, dtype, where)
-        elif where:
+        weights = FolderWeights(folder)
+        if where:
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, trust_remote_code=False, **where
+                weights.folder, dtype=dtype, trust_remote_code=False, **where
             )
         else:
-            model = build(FolderWeights(folder), dtype)
+            model = build(weights, dtype)
         if not where:
             model = model.to(device_of(device))
     except (OSError, ValueError, RuntimeError) as e:
         raise InputError(f"cannot be loaded: {' '.join(str(e).split())[:200]}") from e
     return model.eval()
-
-
-def _merged(folder: Path, dtype: str, where: dict[str, Any]) -> Any:
-    try:
-        from peft import AutoPeftModelForCausalLM
-    except ModuleNotFoundError as e:
-        raise InputError("an adapter, but peft is not installed: pip install 'points24[train]'") from e
-    model: Any = AutoPeftModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, trust_remote_code=False, **where
-    )
-    return model.merge_and_unload()
 
 
 def load_tokenizer(folder: Path, *, chat: bool) -> Any:

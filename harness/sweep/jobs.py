@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from points24.harness.checkpoints.digest import BESIDE, weights_digest
-from points24.harness.checkpoints.read import locate, read_config
+from points24.harness.checkpoints.locate import locate
+from points24.harness.checkpoints.opening import read_config
 from points24.harness.evaluation.engines import SERVERS
 from points24.harness.evaluation.score import asked
 from points24.harness.files import sha256
@@ -153,6 +154,7 @@ def _sweep(config: SweepConfig) -> Iterable[Job]:
             for seed in config.seeds or [None]:
                 model = f"{recipe.name}_of_{of}_in_{into}"
                 what = {"model": model, "content": content, "recipe": recipe.describe()}
+                what |= {"family": [config.layer_prefix, *config.split]} if config.split else {}
                 key = _key(config, tasks, seed, what)
                 recovered.append(Job(key, model, None, pair, number, seed))
     yield from _stored(config, stored)

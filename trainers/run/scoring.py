@@ -15,7 +15,7 @@ from transformers.trainer_callback import CallbackHandler, PrinterCallback, Prog
 
 from points24.harness.analysis.formats import percent
 from points24.harness.checkpoints.digest import weights_digest
-from points24.harness.checkpoints.read import locate
+from points24.harness.checkpoints.locate import locate
 from points24.harness.evaluation.engines.engine import EngineConfig, FolderWeights
 from points24.harness.evaluation.engines.hf import HF
 from points24.harness.evaluation.random_state import undisturbed_random_state

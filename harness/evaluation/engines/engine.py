@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ from lm_eval.api.model import LM
 from torch import Tensor
 
 from points24.harness.checkpoints.digest import weights_digest
-from points24.harness.checkpoints.read import open_checkpoint
+from points24.harness.checkpoints.locate import is_adapter
+from points24.harness.checkpoints.opening import open_checkpoint
+from points24.harness.checkpoints.write import Copy, check_space
 from points24.tasks.errors import InputError
 
 
@@ -61,16 +64,22 @@ class ModelWeights(Tensors, Protocol):
 
 
 class FolderWeights:
-    """A checkpoint on disk."""
+    """A checkpoint on disk; an adapter is merged into a folder that lasts as long as this."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder = self._given = folder
+        if is_adapter(folder):
+            self._scratch = tempfile.TemporaryDirectory(prefix="points24-merged-")
+            self.folder = Path(self._scratch.name) / folder.name
+            checkpoint = open_checkpoint(folder)
+            check_space(checkpoint, self.folder, [None])
+            Copy(checkpoint, self.folder)
         self._digest: str | None = None
 
     @property
     def digest(self) -> str | None:
         """SHA-256 over the weights; None for a folder without weights."""
-        self._digest = self._digest or weights_digest(self.folder)
+        self._digest = self._digest or weights_digest(self._given)
         return self._digest
 
     def as_folder(self, scratch: Path) -> Path:

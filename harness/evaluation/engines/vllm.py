@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from points24.harness.checkpoints.digest import BESIDE
-from points24.harness.checkpoints.read import open_checkpoint
+from points24.harness.checkpoints.opening import open_checkpoint
 from points24.harness.evaluation.engines import canary
 from points24.harness.evaluation.engines.engine import (
     Engine,

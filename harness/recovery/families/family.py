@@ -35,7 +35,6 @@ _GROUPS: dict[str, str] = {
     **dict.fromkeys(MLP, "mlp"),
 }
 """Module -> its group. Experts' matrices belong to the group `experts` as well."""
-_CONTAINERS = re.compile(r"^(?:(?:model|language_model|transformer|gpt_neox|backbone)\.)+")
 
 
 @dataclass(frozen=True)
@@ -142,10 +141,6 @@ class Family:
         _, path = found
         is_weight = tensor.endswith(".weight") or ("experts" in path.split(".") and "bias" not in path)
         return is_weight and self._known(path) is None and not any(_ends(path, end) for end in self.kept)
-
-    def plain_name(self, tensor: str) -> str:
-        """A tensor's name without its containers, which depend on how a model was saved."""
-        return _CONTAINERS.sub("", tensor).replace("vision_tower.vision_model.", "vision_tower.")
 
     def _inside(self, tensor: str) -> tuple[int, str] | None:
         """The layer of a tensor, and the path in it."""

@@ -99,7 +99,7 @@ def test_killed_in_the_middle_of_a_tensor_that_tensor_is_written_again(pair, tmp
 @pytest.mark.parametrize(
     ("flags", "differs"),
     [
-        (("--layers", "0"), "recipe"),
+        (("--layers", "0"), "recipe and matrices"),
         (("--dtype", "float32"), "dtype"),
         (("--source", "target"), "source"),
     ],

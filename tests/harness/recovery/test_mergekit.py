@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from points24.harness.checkpoints.read import read_config
+from points24.harness.checkpoints.opening import read_config
 from points24.harness.recovery.elsewhere import mergekit_recipe
 from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.layers import recover

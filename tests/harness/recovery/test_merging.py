@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from points24.harness.checkpoints.read import read_config
+from points24.harness.checkpoints.opening import read_config
 from points24.harness.cli import main
 from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.layers import recover

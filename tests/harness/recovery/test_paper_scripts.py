@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from points24.harness.checkpoints.digest import weights_digest
-from points24.harness.checkpoints.read import read_config
+from points24.harness.checkpoints.opening import read_config
 from points24.harness.cli import main
 from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.recipe import recipes_of

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from points24.harness.checkpoints.digest import weights_digest
-from points24.harness.checkpoints.read import read_config
+from points24.harness.checkpoints.opening import read_config
 from points24.harness.checkpoints.write import Copy
 from points24.harness.cli import main
 from points24.harness.files import sha256

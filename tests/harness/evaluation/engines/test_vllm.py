@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, LlamaForCausalLM
 
-from points24.harness.checkpoints.read import read_config
+from points24.harness.checkpoints.opening import read_config
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.evaluation.engines import open_engine

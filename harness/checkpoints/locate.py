@@ -1,0 +1,77 @@
+"""Where checkpoints are: folders, models of the hub, and the base of an adapter. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from points24.tasks.errors import InputError
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+def locate(name: str) -> Path:
+    """A checkpoint's folder, downloaded if the name is the hub's ``owner/name`` or ``owner/name@revision``.
+
+    Raises:
+        InputError: neither a folder nor an available model of the hub.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    repo, _, revision = name.partition("@")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo) or folder.exists():
+        raise InputError(f"{name}: expected a folder or a model of the hub")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        pickled = ["*.bin", "*.pth", "*.pt"]
+        return Path(snapshot_download(repo, revision=revision or None, ignore_patterns=pickled))
+    except (HFValidationError, OSError) as e:
+        raise InputError(
+            f"{name}: no such folder, and not available from the hub ({str(e).splitlines()[0]})"
+        ) from e
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter, and no whole model."""
+    return (folder / ADAPTER_CONFIG).is_file() and not any(folder.glob("model*.safetensors*"))
+
+
+def base_of(folder: Path) -> Path:
+    """The folder of an adapter's base, as its configuration names it.
+
+    Raises:
+        InputError: it names none, or that is not to be found.
+    """
+    config = read_adapter_config(folder)
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{folder}: an adapter without its base: base_model_name_or_path is {name!r}")
+    if (folder / name).is_dir():  # given from the adapter's folder
+        return (folder / name).resolve()
+    try:
+        base = locate(f"{name}@{revision}" if revision and not Path(name).exists() else name)
+    except InputError as e:
+        raise InputError(
+            f"{folder}: an adapter without its base {name!r}, which {ADAPTER_CONFIG} names ({e})"
+        ) from e
+    if is_adapter(base):
+        raise InputError(f"{folder}: an adapter whose base {base} is an adapter; expected a whole model")
+    return base
+
+
+def read_adapter_config(folder: Path) -> Mapping[str, Any]:
+    """Raises: InputError: it is missing or damaged."""
+    try:
+        found = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))
+    except (OSError, ValueError) as e:
+        raise InputError(f"{folder / ADAPTER_CONFIG}: cannot be read as JSON") from e
+    if not isinstance(found, dict):
+        raise InputError(f"{folder / ADAPTER_CONFIG}: expected an object, found {type(found).__name__}")
+    return found
