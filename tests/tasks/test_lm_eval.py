@@ -87,7 +87,9 @@ def evaluate(lm, tasks, metadata=None, **kwargs) -> Any:
 class Reasoner(Player):
     """Its chat template opens thinking, as some do; it never closes it."""
 
-    tokenizer_name = "reasoner"
+    @property
+    def tokenizer_name(self):
+        return "reasoner"
 
     def chat_template(self, chat_template=False):
         return "a template"
