@@ -72,10 +72,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise InputError(f"{out}: {e.strerror}") from e
     try:
         yield partial
-        for path in (*partial.rglob("*"), partial):
-            _flush(path)
+        flush_tree(partial)
         partial.rename(out)
-        _flush(out.parent)
+        flush(out.parent)
     except OSError as e:
         raise InputError(f"{out}: {e.strerror or e}") from e
     finally:
@@ -111,7 +110,14 @@ def discard_partial(path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
+def flush_tree(folder: Path) -> None:
+    """Bring a folder and all that is below it to the disk."""
+    for path in (*folder.rglob("*"), folder):
+        flush(path)
+
+
+def flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -20,7 +20,7 @@ from points24.harness.analysis.statistics import holm
 from points24.harness.records.record import Record
 from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
-from points24.tasks.verdict import FILTERS
+from points24.tasks.verdict import EXTRACTIONS
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def curves(records: Sequence[Record]) -> tuple[list[Curve], list[str]]:
         parents = {record.parent for record in own if record.parent}
         protocols = set(map(protocol_of, own))
         starts = [r for r in records if is_one_of(r, parents) and protocol_of(r) in protocols]
-        for name in FILTERS:
+        for name in EXTRACTIONS:
             if any((r.hand_set, r.filter) == ("ood", name) for r in own):
                 try:
                     found.append(curve([*starts, *own], name))
@@ -98,8 +98,8 @@ def flipped(a: Record, b: Record) -> tuple[list[Deal], list[Deal]]:
 
 
 def _order(protocol: Protocol) -> tuple[str, ...]:
-    strict_first = "01"[protocol.filter == FILTERS[1]]
-    parts = protocol._replace(filter=strict_first)
+    place = list(EXTRACTIONS).index(protocol.filter) if protocol.filter else 0
+    parts = protocol._replace(filter=str(place))
     return tuple(f"{part:>12}" if isinstance(part, int) else str(part or "") for part in parts)
 
 

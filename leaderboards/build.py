@@ -15,13 +15,15 @@ from filelock import FileLock
 
 from points24.harness.analysis.curve import Curve
 from points24.harness.analysis.recovery import Recovery, recoveries
-from points24.harness.experiment.manifest import MANIFEST, read_manifest
+from points24.harness.experiment.manifest import MANIFEST, read_manifest, read_shifts
 from points24.harness.experiment.measures import Reproduction, reproduction_of
 from points24.harness.records.store import LOCK, read_records
 from points24.leaderboards import figures
 from points24.leaderboards.aggregate import Table, curves, tables
 from points24.leaderboards.figures import FIGURES, Plot
 from points24.leaderboards.output import writing
+from points24.leaderboards.paper import PaperTable, paper_tables
+from points24.leaderboards.render import paper
 from points24.leaderboards.render.page import page
 from points24.leaderboards.render.readme import Link, readme
 from points24.leaderboards.render.tables import TABLES, table_csv, table_latex
@@ -38,6 +40,8 @@ class Contents(NamedTuple):
     """What a leaderboard folder holds."""
 
     tables: list[Table]
+    of_paper: list[PaperTable]
+    """The paper's protocol, reported beside measured."""
     curves: list[Curve]
     recoveries: list[Recovery]
     reproductions: dict[str, Reproduction]
@@ -55,7 +59,8 @@ def contents(home: Path) -> Contents:
     found = read_records(home / RECORDS) if (home / RECORDS).is_dir() else []
     folders = sorted(path.parent for path in (home / REPRODUCTION).glob(f"*/{MANIFEST}"))
     made = {
-        each.name: reproduction_of(read_manifest(each / MANIFEST), read_records(each)) for each in folders
+        each.name: reproduction_of(read_manifest(each / MANIFEST), read_records(each), read_shifts(each))
+        for each in folders
     }
     if not found and not made:
         raise InputError(
@@ -66,7 +71,7 @@ def contents(home: Path) -> Contents:
             f"{home / REPRODUCTION / taken[0]}: the report {taken[0]}.md is another's; rename it"
         )
     drawn, refused = curves(found)
-    return Contents(tables(found), drawn, recoveries(found), made, refused)
+    return Contents(tables(found), paper_tables(found), drawn, recoveries(found), made, refused)
 
 
 def texts(found: Contents) -> dict[str, bytes]:
@@ -79,7 +84,10 @@ def texts(found: Contents) -> dict[str, bytes]:
         files[f"{name}.md"] = reproduction.markdown(name, each)
         reports.append(Link(f"{name}.md", f"{name}: the paper's experiment, finding by finding"))
     if found.tables:
-        files[PAGE] = page(found.tables)
+        files[PAGE] = page(found.tables, found.of_paper)
+    for each in found.of_paper:
+        files[f"{TABLES}/{paper.slug(each)}.csv"] = paper.table_csv(each)
+        files[f"{TABLES}/{paper.slug(each)}.tex"] = paper.table_latex(each)
     for table in found.tables:
         files[f"{TABLES}/{table.protocol.slug}.csv"] = table_csv(table)
         files[f"{TABLES}/{table.protocol.slug}.tex"] = table_latex(table)
@@ -88,7 +96,7 @@ def texts(found: Contents) -> dict[str, bytes]:
         for each in found.curves
         for name in figures.curve_figures([each])
     ]
-    files[README] = readme(found.tables, reports, of_curves)
+    files[README] = readme(found.tables, reports, of_curves, found.of_paper)
     return {name: text.encode() for name, text in files.items()}
 
 

@@ -188,6 +188,10 @@ def _plot_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("folder", metavar="RUN", type=Path, help="output_dir of a training run, with records/")
     sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: RUN/curve.svg)")
     sub.add_argument("--filter", choices=FILTERS, default=FILTERS[0], help=f"(default: {FILTERS[0]})")
+    about = "what the checkpoints of points24 shift believe, step by step, as SVG"
+    sub = _subcommand(subcommands, "shift", _plot_shift, about)
+    sub.add_argument("folder", metavar="DIR", type=Path, help="output of points24 shift")
+    sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: DIR/shift.svg)")
     about = "what recovered checkpoints regain: recovery.md and its figures"
     sub = _subcommand(subcommands, "recovery", _plot_recovery, about)
     a_folder = "a folder with records/, or one of records"
@@ -202,17 +206,46 @@ def _plot_curve(args: argparse.Namespace) -> int:
     from points24.harness.records.store import read_records
     from points24.leaderboards.figures import Plot, write_figures
 
-    path = args.output or args.folder / "curve.svg"
-    if path.suffix != ".svg":
-        raise InputError(f"--output: expected a file that ends in .svg, found {path}")
+    path = _svg(args.output or args.folder / "curve.svg")
     found = curve(read_records(args.folder / "records"), args.filter)
     print(*write_figures({path: Plot("curve", found)}))
     return _DONE
 
 
+def _plot_shift(args: argparse.Namespace) -> int:
+    from points24.harness.analysis.foretelling import foretellings, shifts_of
+    from points24.harness.analysis.shift_summaries import foretelling_sentence
+    from points24.harness.records.shift import read_shift_records
+    from points24.harness.records.store import read_records
+    from points24.leaderboards.figures import SHIFT, Plot, write_figures
+
+    path = _svg(args.output or args.folder / "shift.svg")
+    store = args.folder / "records"
+    scores = read_records(store) if store.is_dir() else []
+    found = shifts_of(read_shift_records(args.folder / "shift.jsonl"), scores)
+    if not found.runs:
+        raise InputError(
+            f"{args.folder}: no run with shift records and scores of points24_ood at two steps or more; "
+            "points24 shift takes the scores from records/ beside the checkpoints"
+        )
+    print(foretelling_sentence(foretellings(found.runs), found.runs))
+    print(*write_figures({path: Plot(SHIFT, found)}))
+    return _DONE
+
+
+def _svg(path: Path) -> Path:
+    if path.suffix != ".svg":
+        raise InputError(f"--output: expected a file that ends in .svg, found {path}")
+    return path
+
+
 def _plot_recovery(args: argparse.Namespace) -> int:
     from points24.harness.analysis.recovery import missing_references, recoveries
-    from points24.harness.analysis.summaries import recovery_sentence, recovery_summary, recovery_title
+    from points24.harness.analysis.recovery_summaries import (
+        recovery_sentence,
+        recovery_summary,
+        recovery_title,
+    )
     from points24.harness.records.store import read_records
     from points24.leaderboards.reports.recovery import write_recovery_report
 

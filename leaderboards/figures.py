@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from points24.harness.analysis.curve import Curve
+from points24.harness.analysis.foretelling import Shifts
 from points24.harness.analysis.recovery import Recovery
 from points24.harness.experiment.measures import Reproduction
 from points24.leaderboards.reports import recovery_series
@@ -16,7 +17,7 @@ from points24.tasks.errors import InputError
 
 FIGURES = "figures"
 """The subfolder of a report that holds its figures."""
-OVERVIEW, DRIFT, RECOVERIES = "overview", "drift", "recoveries"
+OVERVIEW, DRIFT, FRONT, RECOVERIES, SHIFT = "overview", "drift", "recipes_front", "recoveries", "shift"
 _NEEDED = ("matplotlib", "adjustText")
 
 
@@ -25,7 +26,7 @@ class Plot(NamedTuple):
 
     kind: str
     """``curve``; ``ranks``, ``layers`` or ``front`` of a recovery; one of the above of a reproduction."""
-    of: Curve | Recovery | Reproduction
+    of: Curve | Recovery | Reproduction | Shifts
 
 
 def curve_figures(curves: Iterable[Curve]) -> dict[str, Plot]:
@@ -52,7 +53,9 @@ def reproduction_figures(name: str, found: Reproduction) -> dict[str, Plot]:
     if found.drift_pairs():
         kinds.append(DRIFT)
     if any(found.recoveries):
-        kinds.append(RECOVERIES)
+        kinds += [FRONT, RECOVERIES]
+    if found.shifts.runs:
+        kinds.append(SHIFT)
     return {f"{name}_{kind}.svg": Plot(kind, found) for kind in kinds}
 
 
@@ -81,9 +84,9 @@ def write_figures(plots: Mapping[Path, Plot]) -> list[Path]:
         raise InputError(f"{name} is not installed: pip install 'points24[plots]'")
     from points24.leaderboards.render.curves import curve_figure
     from points24.leaderboards.render.drawing import save
-    from points24.leaderboards.reports import recovery_plots, reproduction_plots
+    from points24.leaderboards.reports import recovery_plots, reproduction_plots, shift_plots
 
-    draw = {"curve": curve_figure} | recovery_plots.DRAW | reproduction_plots.DRAW
+    draw = {"curve": curve_figure, SHIFT: shift_plots.draw} | recovery_plots.DRAW | reproduction_plots.DRAW
     for path, plot in plots.items():
         save(draw[plot.kind], plot.of, path)
     return list(plots)

@@ -13,7 +13,8 @@ from typing import Any
 
 from points24.tasks.cards import TARGET, Deal, Rule
 from points24.tasks.hand_sets import hand_set, held_out_numbers
-from points24.tasks.prompts import Template, json_reply
+from points24.tasks.prompts import Template
+from points24.tasks.protocols.protocol import Protocol
 from points24.tasks.solver import solutions
 
 SOLUTIONS = ("random", "shortest", "all")
@@ -46,9 +47,9 @@ def prompt_row(deal: Deal, wording: Template, chat: bool) -> dict[str, Any]:
     return {"prompt": [{"role": "user", "content": text}] if chat else text}
 
 
-def completion_row(deal: Deal, formula: str, chat: bool) -> dict[str, Any]:
-    """TRL's ``completion`` column: the reply that the prompt asks for."""
-    reply = json_reply(deal, formula)
+def completion_row(deal: Deal, formula: str, asked: Protocol, chat: bool) -> dict[str, Any]:
+    """TRL's ``completion`` column: the reply that the protocol asks for."""
+    reply = asked.reply(deal, formula)
     return {"completion": [{"role": "assistant", "content": reply}] if chat else reply}
 
 

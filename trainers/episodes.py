@@ -12,7 +12,6 @@ from trl.trainer.utils import pad
 
 from points24.tasks.cards import Deal
 from points24.tasks.verdict import Verdict
-from points24.trainers.rewards import Rewards
 
 
 @dataclass
@@ -25,6 +24,7 @@ class Episode:
         log_probs: the sampler's, 0 in messages; empty if the sampler gives none.
         turn_ends: position of the last token of each reply.
         verdicts: of each reply.
+        rewards: of each reply.
     """
 
     deal: Deal
@@ -34,11 +34,15 @@ class Episode:
     log_probs: list[float] = field(default_factory=list)
     turn_ends: list[int] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
 
-    def add_reply(self, tokens: list[int], log_probs: list[float] | None, verdict: Verdict) -> None:
+    def add_reply(
+        self, tokens: list[int], log_probs: list[float] | None, verdict: Verdict, reward: float
+    ) -> None:
         self._append(tokens, 1, log_probs or [])
         self.turn_ends.append(len(self.tokens) - 1)
         self.verdicts.append(verdict)
+        self.rewards.append(reward)
 
     def add_message(self, tokens: list[int]) -> None:
         self._append(tokens, 0, [0.0] * len(tokens) if self.log_probs else [])
@@ -64,13 +68,12 @@ def collate(episodes: Sequence[Episode], pad_token: Any, device: torch.device) -
     }
 
 
-def reward_tensors(episodes: Sequence[Episode], table: Rewards, mask: Tensor) -> tuple[Tensor, Tensor]:
+def reward_tensors(episodes: Sequence[Episode], mask: Tensor) -> tuple[Tensor, Tensor]:
     """The rewards, each at the last token of its reply, and a mask of these tokens; shaped like `mask`."""
     earned = torch.zeros(mask.shape, device=mask.device)
     turn_ends = torch.zeros_like(mask)
     for row, episode in enumerate(episodes):
-        values = [table[verdict] for verdict in episode.verdicts]
-        earned[row, episode.turn_ends] = torch.tensor(values, device=mask.device)
+        earned[row, episode.turn_ends] = torch.tensor(episode.rewards, device=mask.device)
         turn_ends[row, episode.turn_ends] = True
     return earned, turn_ends
 

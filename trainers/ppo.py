@@ -1,17 +1,20 @@
-"""Proximal policy optimisation with verdicts as rewards and a learned critic, on TRL's GRPOTrainer.
+"""Proximal policy optimisation with a verifier's rewards and a learned critic, on TRL's GRPOTrainer.
 
 TRL dropped its own PPO in 1.13. GRPOTrainer provides everything but the algorithm: model and reference, LoRA,
 generation by transformers or vLLM, the buffer of rollouts and its replay, distributed training. PPOTrainer
 replaces two of its methods: the one that generates and scores completions, and the loss. The maths is in
 `ppo_math`.
 
-An episode is one deal, in up to `max_turns` replies; between two replies the verifier says what is wrong.
-Each reply is rewarded for its verdict, at its last token. The critic is a linear layer on the last hidden
-state and shares the model with the policy.
+An episode is one deal, in up to `max_turns` replies; between two replies the protocol's verifier says what is
+wrong. Each reply is rewarded at its last token. The critic is a linear layer on the last hidden state and
+shares the model with the policy.
 
-Departures from the paper's PPO (arXiv:2508.16546): one ratio and one advantage per token instead of per
-turn; discounts within a turn apart from those between turns; a linear value head instead of an MLP. The
-load-balancing loss of mixtures of experts is not added.
+Departures from the PPO of arXiv:2508.16546, as its repository has it: one ratio and one advantage per token
+instead of per reply (where tokens before "formula" weigh half, and a ratio above 10 is always clipped);
+discounts within a reply apart from those between replies; a linear value head instead of an MLP; whole
+episodes instead of a fixed number of replies. After five failed replies it samples a sixth, pays −1 for it
+unread, and discounts on into the next deal; here an episode ends with its last reply. The load-balancing loss
+of mixtures of experts is not added.
 """
 
 from __future__ import annotations
@@ -29,21 +32,20 @@ from torch import Tensor, nn
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from points24.tasks.cards import Deal, Rule
-from points24.tasks.prompts import template
-from points24.tasks.revision import verify
+from points24.tasks.protocols.protocol import Protocol
 from points24.tasks.verdict import Verdict
 from points24.trainers import ppo_math
 from points24.trainers.deals import deals, prompt_row
 from points24.trainers.episodes import Episode, collate, padded, reward_tensors
 from points24.trainers.ppo_config import PPOConfig
-from points24.trainers.rewards import Rewards, rewards
+from points24.trainers.rewards import Reward, rewards
 from points24.trainers.run.folder import VALUE_HEAD
 from points24.trainers.run.run import train_run
 from points24.trainers.turns import message_tokens
 
 
 class PPOTrainer(GRPOTrainer):
-    """Plays deals, scores the replies by their verdicts, and learns from every token chosen."""
+    """Plays deals, rewards the replies, and learns from every token chosen."""
 
     _tag_names: ClassVar = ["trl", "ppo"]
     _name = "PPO"
@@ -53,9 +55,11 @@ class PPOTrainer(GRPOTrainer):
     processing_class: Any
     chat_template_kwargs: Any
 
-    def __init__(self, model: Any, args: PPOConfig, rule: Rule, table: Rewards, **kwargs: Any):
+    def __init__(
+        self, model: Any, args: PPOConfig, rule: Rule, protocol: Protocol, reward: Reward, **kwargs: Any
+    ):
         super().__init__(model, reward_funcs=[_rewarded_here], args=args, **kwargs)
-        self.rule, self.table = rule, table
+        self.rule, self.protocol, self.reward = rule, protocol, reward
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         hidden, dtype = base.config.get_text_config().hidden_size, next(base.parameters()).dtype
         # Part of the model, so that the optimiser, DDP and FSDP see it, but not of its weights files.
@@ -97,11 +101,12 @@ class PPOTrainer(GRPOTrainer):
             texts = self.processing_class.batch_decode(replies, skip_special_tokens=True)
             still = []
             for i, episode in enumerate(alive):
-                judgement, message = verify(episode.deal, texts[i])
-                episode.add_reply(replies[i], log_probs and log_probs[i], judgement.verdict)
-                if message is not None and turn + 1 < self.args.max_turns:
+                found = self.protocol.verify(episode.deal, texts[i])
+                reward = self.reward(episode.deal, found.judgement)
+                episode.add_reply(replies[i], log_probs and log_probs[i], found.judgement.verdict, reward)
+                if found.message is not None and turn + 1 < self.args.max_turns:
                     tokens = message_tokens(
-                        self.processing_class, self.eos_token_ids, replies[i], message,
+                        self.processing_class, self.eos_token_ids, replies[i], found.message,
                         **self.chat_template_kwargs,
                     )  # fmt: skip
                     episode.add_message(tokens)
@@ -117,7 +122,7 @@ class PPOTrainer(GRPOTrainer):
         episodes = self._play(inputs)
         batch = collate(episodes, self._tokenizer.pad_token_id, device)
         mask = batch["mask"]
-        earned, turn_ends = reward_tensors(episodes, self.table, mask)
+        earned, turn_ends = reward_tensors(episodes, mask)
         with torch.no_grad():
             log_probs, _, values = self._forward(self.model, batch, args.per_device_train_batch_size)
             if args.beta:
@@ -273,15 +278,15 @@ def _rewarded_here(**_: Any) -> list[float | None]:
 
 def build_trainer(config: PPOConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> PPOTrainer:
     """The trainer on the deals that the run will play."""
-    wording = template(config.template)
     rows = [
-        prompt_row(deal, wording, config.apply_chat_template) | {"cards": list(deal.cards)}
+        prompt_row(deal, config.wording, config.apply_chat_template) | {"cards": list(deal.cards)}
         for deal in islice(deals(config.parsed_rule, config.seed), config.deals_to_play)
     ]
     return PPOTrainer(
         model,
         config,
         config.parsed_rule,
+        config.asked,
         rewards(config.rewards),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

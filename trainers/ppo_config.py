@@ -30,8 +30,9 @@ class PPOConfig(RunConfig, GRPOConfig):
     shuffle_dataset: bool | None = False
     ddp_find_unused_parameters: bool | None = False  # DDP does not see the value head in the model's outputs
 
-    rewards: str | dict[str, float] = "paper"
-    """The name of a table in `points24.trainers.rewards.TABLES`, or a reward for every verdict."""
+    rewards: str | dict[str, float] = "verdict"
+    """``paper``: what the paper's environment adds up; ``verdict`` or ``sparse``: see
+    `points24.trainers.rewards.TABLES`; or a reward for every verdict."""
     max_turns: int = 1
     """Attempts at a deal; each after the first follows a message of the verifier."""
     gamma: float = 1.0

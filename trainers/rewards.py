@@ -1,41 +1,47 @@
-"""The reward of each verdict."""
+"""What PPO pays for a reply."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
-from points24.tasks.verdict import Verdict
+from points24.tasks.protocols.protocol import read_protocol
+from points24.tasks.protocols.verifiers.paper import examine_formula
+from points24.tasks.verdict import Judgement, Verdict
 
-Rewards = dict[Verdict, float]
+Reward = Callable[[Deal, Judgement], float]
+"""The reward of a reply, from its deal and its judgement under the run's protocol."""
 
-TABLES: dict[str, Rewards] = {
-    # arXiv:2508.16546 and its environment: correct +5, no solution −1, wrong numbers −2, illegal −3. Its +1
-    # for a partial formula has no counterpart here, where a reply is one whole formula.
-    "paper": {
-        Verdict.CORRECT: 5.0,
-        Verdict.WRONG_RULE: -2.0,
-        Verdict.WRONG_VALUE: -1.0,
-        Verdict.WRONG_NUMBERS: -2.0,
-        Verdict.ILLEGAL: -3.0,
-        Verdict.NO_ANSWER: -3.0,
-    },
+TABLES: dict[str, dict[Verdict, float]] = {
+    "verdict": {Verdict(name): value for name, value in read_protocol("points24").rewards.items()},
     "sparse": dict.fromkeys(Verdict, 0.0) | {Verdict.CORRECT: 1.0},
 }
-"""``paper`` has the paper's values; ``sparse`` is 1 for a correct formula and 0 otherwise."""
+"""``verdict`` has the values of arXiv:2508.16546, one per verdict (older records name it ``paper``);
+``sparse`` is 1 for a correct formula and 0 otherwise."""
+
+PAPER = "paper"
+"""What the paper's environment pays: the rewards of all that its verifier finds in a formula, added up."""
 
 
-def rewards(table: str | Mapping[str, float]) -> Rewards:
-    """A table by its name, or a custom one, which has to name every verdict.
+def rewards(given: str | Mapping[str, float]) -> Reward:
+    """The reward of a name, or of a custom table, which has to name every verdict.
 
     Raises:
         InputError: unknown name, unknown verdict, a verdict that is missing, or a reward that is not finite.
     """
-    if isinstance(table, str):
-        if table not in TABLES:
-            raise InputError(f"rewards: expected {' or '.join(TABLES)} or a table, found {table!r}")
-        return TABLES[table]
+    if given == PAPER:
+        pay = read_protocol(PAPER).reward
+        return lambda deal, judgement: pay(examine_formula(deal, judgement.formula))
+    table = TABLES.get(given) if isinstance(given, str) else _checked(given)
+    if table is None:
+        names = " or ".join((PAPER, *TABLES))
+        raise InputError(f"rewards: expected {names} or a table, found {given!r}")
+    return lambda _, judgement: table[judgement.verdict]
+
+
+def _checked(table: Mapping[str, float]) -> dict[Verdict, float]:
     verdicts = [verdict.value for verdict in Verdict]
     if unknown := sorted(map(str, table.keys() - set(verdicts))):
         raise InputError(f"rewards: unknown verdict {', '.join(unknown)}; allowed: {', '.join(verdicts)}")

@@ -17,7 +17,6 @@ from trl.trainer import sft_config
 from trl.trainer.sft_trainer import SFTTrainer
 
 from points24.tasks.errors import InputError
-from points24.tasks.prompts import template
 from points24.trainers.deals import SOLUTIONS, completion_row, examples, prompt_row
 from points24.trainers.run.config import RunConfig, at_least_1
 from points24.trainers.run.run import train_run
@@ -60,9 +59,12 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
 
 def build_trainer(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> SFTTrainer:
     """TRL's trainer on the rows that the config describes."""
-    wording, chat = template(config.template), config.apply_chat_template
+    wording, asked, chat = config.wording, config.asked, config.apply_chat_template
     drawn = islice(examples(config.parsed_rule, config.solutions, config.seed), config.rows)
-    rows = [prompt_row(deal, wording, chat) | completion_row(deal, formula, chat) for deal, formula in drawn]
+    rows = [
+        prompt_row(deal, wording, chat) | completion_row(deal, formula, asked, chat)
+        for deal, formula in drawn
+    ]
     return SFTTrainer(
         model,
         args=config,

@@ -83,7 +83,7 @@ QUANTITIES = (
     Quantity("weights change", "‖ΔW‖ / ‖W‖", 1),
     Quantity("weights values", "change of singular values", 1),
     Quantity("weights misalignment", "rotation of singular vectors", 1),
-    Quantity("weights sparsity", "unchanged weights", -1),
+    Quantity("weights unchanged", "unchanged weights", -1),
 )
 
 
@@ -97,6 +97,13 @@ class Trajectory:
     """OOD accuracy, strict."""
     quantities: dict[str, tuple[Point, ...]]
     """`Quantity.key` -> its values; only what is known at every step."""
+
+
+class Shifts(NamedTuple):
+    """Runs, and the shift records that they are made from."""
+
+    runs: list[Trajectory]
+    records: list[ShiftRecord]
 
 
 class Correlation(NamedTuple):
@@ -131,6 +138,12 @@ class Foretelling:
     """With the loss to come, of the ranks among the runs at each step."""
     turns: tuple[Turn, ...]
     """Of each run; empty where the quantity has no intervals."""
+
+
+def shifts_of(records: Iterable[ShiftRecord], scores: Iterable[Record]) -> Shifts:
+    """Shift records with the runs that they and some scores make."""
+    every = list(records)
+    return Shifts(trajectories(every, scores), every)
 
 
 def trajectories(shifts: Iterable[ShiftRecord], records: Iterable[Record]) -> list[Trajectory]:

@@ -2,7 +2,8 @@
 
 Pure: records in, values out. A record is of a recovered checkpoint if its recipe names a method, a source and
 a target. Source and target need records of the same protocol and decoding. ID and OOD are the hand sets `id`
-and `ood`.
+and `ood`. Recipes are compared by the harmonic mean of what they recover and retain (`retention` defines
+both), and the best one is measured on deals that did not pick it (`picking`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from points24.harness.analysis.comparison import (
     Difference,
@@ -20,11 +24,12 @@ from points24.harness.analysis.comparison import (
     difference,
     hands_of,
     protocol_of,
-    recovered_share,
     score_of,
 )
 from points24.harness.analysis.curve import is_one_of
-from points24.harness.analysis.statistics import Interval, holm
+from points24.harness.analysis.picking import cross_picks, joined, merits_of
+from points24.harness.analysis.retention import Outcomes, Scales, Share, Shares, bits_of
+from points24.harness.analysis.statistics import holm
 from points24.harness.records.record import Record
 from points24.harness.recovery.recipe import Recipe
 from points24.tasks.errors import InputError
@@ -53,14 +58,32 @@ class Recovered:
     ood_gain: Difference
     """Against the target. `p_holm` is adjusted over both gains of every recovered checkpoint of the pair."""
     id_gain: Difference | None
-    recovered: float | None
-    """The recovered share of the target's loss on OOD: 0 at the target, 1 at the source. None if the target
-    lost nothing."""
-    interval: Interval | None
-    """Fieller's 95 % interval of `recovered`; None where it is unbounded."""
+    shares: Shares
+    """What it recovers of the target's loss on OOD, and retains of its gain on ID."""
     on_front: bool = False
     """Whether nothing else of the pair, source and target included, is as good on both ID and OOD and better
     on one."""
+
+    @property
+    def outcomes(self) -> Outcomes:
+        return Outcomes(bits_of(self.ood.record), bits_of(self.id.record) if self.id else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """The best of several recipes, picked on each half of the deals and measured on the other."""
+
+    among: int
+    """How many recipes it was picked from."""
+    halves: tuple[Recovered, Recovered]
+    """What is measured at even places, and at odd ones; often the same."""
+    outcomes: Outcomes
+    shares: Shares
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of `halves`: one if they are the same."""
+        return list(dict.fromkeys(each.recipe.label for each in self.halves))
 
 
 @dataclass(frozen=True)
@@ -73,8 +96,11 @@ class Recovery:
     """That of the OOD records."""
     decoding: str
     """As JSON."""
+    scales: Scales
+    """What the shares of the checkpoints are measured by."""
     checkpoints: tuple[Recovered, ...]
-    """Best OOD accuracy first, then best ID accuracy, then by label."""
+    """The highest harmonic mean first (or recovered share, where none is retained), then by OOD and ID
+    accuracy, then by label."""
 
     @property
     def filter(self) -> str:
@@ -86,13 +112,40 @@ class Recovery:
         return difference(self.source.ood.record, self.target.ood.record)
 
     @property
-    def best(self) -> Recovered | None:
-        """The best by OOD accuracy that is no baseline."""
-        return next((r for r in self.checkpoints if not r.recipe.method.is_baseline), None)
+    def gained(self) -> Difference | None:
+        """Target against source on ID."""
+        if self.source.id is None or self.target.id is None:
+            return None
+        return difference(self.target.id.record, self.source.id.record)
 
     @property
-    def best_baseline(self) -> Recovered | None:
-        return next((r for r in self.checkpoints if r.recipe.method.is_baseline), None)
+    def spectral(self) -> list[Recovered]:
+        """The checkpoints of methods that are no baseline."""
+        return [r for r in self.checkpoints if not r.recipe.method.is_baseline]
+
+    @property
+    def baselines(self) -> list[Recovered]:
+        return [r for r in self.checkpoints if r.recipe.method.is_baseline]
+
+    @cached_property
+    def best(self) -> Picked | None:
+        """The best of all recipes: see `pick`."""
+        return self.pick(self.checkpoints)
+
+    def pick(self, checkpoints: Sequence[Recovered]) -> Picked | None:
+        """The best of some checkpoints; None where the shares are not defined on a half of the deals.
+
+        Where something is retained, checkpoints that were not scored on ID are left out.
+        """
+        chosen = [r for r in checkpoints if r.id or self.scales.id is None]
+        chosen.sort(key=lambda r: (r.recipe.label, r.ood.record.key))  # not by merit: equals stay equal
+        each = [r.outcomes for r in chosen]
+        merits = merits_of(self.scales, each)
+        if merits is None:
+            return None
+        even, odd = cross_picks(merits[np.newaxis])[0]
+        outcomes = joined(each[even], each[odd])
+        return Picked(len(chosen), (chosen[even], chosen[odd]), outcomes, self.scales.shares(outcomes))
 
 
 def recipe_of(record: Record) -> Recipe:
@@ -138,19 +191,13 @@ def missing_references(records: Iterable[Record]) -> list[str]:
     )
 
 
-def against_baseline(found: Recovery) -> Difference | None:
-    """The best spectral recovery against the best baseline on OOD; None where either is missing.
+def against_baseline(found: Recovery) -> Share | None:
+    """How far the best spectral recipe leads the best baseline, both as `Recovery.pick` measures them.
 
-    The same deals picked both, which favours the one ahead. So `p_holm` is adjusted over the tests of all of
-    its kind (spectral, or baselines) against the other: each of them might have been the best.
+    None where either is missing. Below 0 the baseline leads.
     """
-    best, baseline = found.best, found.best_baseline
-    if best is None or baseline is None:
-        return None
-    other, kind = (baseline, False) if best.ood.record.k >= baseline.ood.record.k else (best, True)
-    rivals = [r.ood.record for r in found.checkpoints if r.recipe.method.is_baseline is kind]
-    adjusted = holm([difference(rival, other.ood.record).p for rival in rivals])
-    return difference(best.ood.record, baseline.ood.record)._replace(p_holm=adjusted[0])  # the best is first
+    best, baseline = found.pick(found.spectral), found.pick(found.baselines)
+    return best and baseline and found.scales.lead(best.outcomes, baseline.outcomes)
 
 
 def _scored(records: Iterable[Record]) -> list[Record]:
@@ -203,27 +250,34 @@ def _recovery(
     source, target = reference(names[0], of_source), reference(names[1], of_target)
     ids = {_identity(record): record for record in of_id if record.recipe}
     newest = {_identity(record): record for record in made}
-    found = [_recovered(record, ids.get(key), source, target) for key, record in newest.items()]
-    found.sort(
-        key=lambda r: (-r.ood.record.k, -(r.id.record.k if r.id else 0), r.recipe.label, r.ood.record.key)
-    )
+    ends = (source.id.record, target.id.record) if source.id and target.id else None
+    scales = Scales.of((source.ood.record, target.ood.record), ends)
+    found = [_recovered(record, ids.get(key), target, scales) for key, record in newest.items()]
+    found.sort(key=lambda r: _rank(r, scales))
     on_front = _front([source, target, *found])
     source, target = replace(source, on_front=on_front[0]), replace(target, on_front=on_front[1])
     found = [replace(r, on_front=on) for r, on in zip(_adjusted(found), on_front[2:], strict=True)]
-    return Recovery(source, target, protocol_of(of_target), _decoding(of_target), tuple(found))
+    return Recovery(source, target, protocol_of(of_target), _decoding(of_target), scales, tuple(found))
 
 
-def _recovered(ood: Record, of_id: Record | None, source: Reference, target: Reference) -> Recovered:
-    share = recovered_share(ood, source.ood.record, target.ood.record)
+def _recovered(ood: Record, of_id: Record | None, target: Reference, scales: Scales) -> Recovered:
+    of_id = of_id if target.id else None
     return Recovered(
         recipe=recipe_of(ood),
         ood=score_of(ood),
-        id=score_of(of_id) if of_id and target.id else None,
+        id=of_id and score_of(of_id),
         ood_gain=difference(ood, target.ood.record),
         id_gain=difference(of_id, target.id.record) if of_id and target.id else None,
-        recovered=share and share[0],
-        interval=share and share[1],
+        shares=scales.shares(Outcomes(bits_of(ood), bits_of(of_id) if of_id else None)),
     )
+
+
+def _rank(found: Recovered, scales: Scales) -> tuple[Any, ...]:
+    """What a recovery's checkpoints are sorted by."""
+    merit = scales.merit(found.outcomes)
+    accuracy = found.ood.record.k, found.id.record.k if found.id else 0
+    known = found.id is not None or scales.id is None
+    return not known, -(merit or 0), *(-k for k in accuracy), found.recipe.label, found.ood.record.key
 
 
 def _adjusted(found: Sequence[Recovered]) -> list[Recovered]:

@@ -131,7 +131,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     files, shard_of = _weight_files(folder)
     tensors: dict[str, StoredTensor] = {}
     for file in files:
-        for name, stored in _read_header(folder / file).items():
+        for name, stored in read_header(folder / file).items():
             if name in tensors:
                 raise InputError(f"{folder}: {name} is in both {tensors[name].file} and {file}")
             if stored.dtype not in _TYPES or _QUANTISED_NAMES.search(name):
@@ -162,7 +162,7 @@ def _weight_files(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     raise InputError(f"{folder}: expected {SINGLE} or {INDEX}, {found}")
 
 
-def _read_header(path: Path) -> dict[str, StoredTensor]:
+def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of one safetensors file, in order of their place in it."""
     try:
         size = path.stat().st_size

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from points24.harness.checkpoints.read import FLOATS, INDEX, RECORD, Checkpoint, StoredTensor
-from points24.harness.files import sha256
+from points24.harness.checkpoints.read import FLOATS, INDEX, RECORD, Checkpoint, StoredTensor, read_header
+from points24.harness.files import flush, sha256
 from points24.tasks.errors import InputError
 
 _STALE = (".bin", ".pt", ".pth", ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx")
@@ -52,24 +52,28 @@ def size_of_copy(target: Checkpoint, dtype: str | None = None) -> int:
 class Copy:
     """A copy of a target checkpoint under construction."""
 
-    def __init__(self, target: Checkpoint, folder: Path, dtype: str | None = None):
-        """Copy every file; with a dtype (F32, …), convert every floating-point tensor to it."""
+    def __init__(self, target: Checkpoint, folder: Path, dtype: str | None = None, *, is_there: bool = False):
+        """Copy every file, unless that is done; with a dtype (F32, …), convert floating-point tensors."""
         self.folder = folder
         self._target = target
         self._dtype = dtype
+        if not is_there:
+            self._fill()
+        headers = [read_header(folder / file) for file in target.files]
+        self._place = {name: stored for header in headers for name, stored in header.items()}
+
+    def _fill(self) -> None:
+        target, folder = self._target, self.folder
         folder.mkdir(exist_ok=True)
-        skipped = {*left_out(target), RECORD, *(target.files if dtype else ())}
+        skipped = {*left_out(target), RECORD, *(target.files if self._dtype else ())}
         for name in _visible_files(target.folder):
             if name not in skipped:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(target.folder / name, folder / name)
-        if dtype is None:
-            self._place = {name: (stored.file, stored.start) for name, stored in target.tensors.items()}
-        else:
-            self._place = {}
+        if self._dtype is not None:
             for file in target.files:
-                self._convert(file, dtype)
-            self._describe(dtype)
+                self._convert(file, self._dtype)
+            self._describe(self._dtype)
 
     def dtype(self, name: str) -> torch.dtype:
         """The dtype in which a tensor of the copy is stored."""
@@ -84,16 +88,20 @@ class Copy:
             starts: (count,), the element of the flat tensor at which each row starts; None replaces the whole
                 tensor.
         """
-        file, place = self._place[name]
+        place = self._place[name]
         content = _bytes(rows)
         elements = [0] if starts is None else starts.tolist()
         if starts is not None and bool((starts.diff() == rows.shape[1]).all()):
             elements = elements[:1]  # contiguous rows are written as one
         width = len(content) // len(elements)
-        with (self.folder / file).open("r+b") as stream:
+        with (self.folder / place.file).open("r+b") as stream:
             for i, element in enumerate(elements):
-                stream.seek(place + element * rows.itemsize)
+                stream.seek(place.start + element * rows.itemsize)
                 stream.write(content[i * width : (i + 1) * width])
+
+    def flush(self, name: str) -> None:
+        """Bring what was written of a tensor to the disk."""
+        flush(self.folder / self._place[name].file)
 
     def finish(self, record: dict[str, Any], card: str) -> None:
         """Add recovery.json with the weights' digests, and the model card; copy the target's permissions."""
@@ -112,7 +120,6 @@ class Copy:
             stream.write(header_of_copy(self._target, file, dtype))
             for name, stored in self._target.tensors.items():
                 if stored.file == file:
-                    self._place[name] = (file, stream.tell())
                     stream.write(_bytes(in_dtype(self._target.read(name), dtype)))
 
     def _describe(self, dtype: str) -> None:

@@ -57,7 +57,6 @@ reproduce = Command("the paper's whole experiment: SFT, PPO, drift, recovery, re
 
 
 _KINDS = ("sft", "sweep")
-_COLUMNS = ("checkpoint", "ID", "OOD", "recovered %")
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,12 +70,8 @@ def _demo(args: argparse.Namespace) -> int:
 
     from points24.harness.analysis.curve import curve, forgetting
     from points24.harness.analysis.recovery import recoveries
-    from points24.harness.analysis.summaries import (
-        curve_sentence,
-        curve_table,
-        recovery_sentence,
-        recovery_table,
-    )
+    from points24.harness.analysis.recovery_summaries import SHARES, recovery_sentence, recovery_table
+    from points24.harness.analysis.summaries import curve_sentence, curve_table
     from points24.harness.records.store import read_records
     from points24.tasks.verdict import STRICT
 
@@ -89,7 +84,8 @@ def _demo(args: argparse.Namespace) -> int:
     print(f"Fine-tuning {experiment.config.base} on hands where J, Q and K count as 10:\n")
     print(tabulate(curve_table(found), headers="keys", tablefmt="github", disable_numparse=True))
     print(f"\n{curve_sentence(forgetting(found))}\n\nRecovered without training:\n")
-    rows = [{column: row[column] for column in _COLUMNS} for row in recovery_table(recovery)]
+    columns = ("checkpoint", *SHARES.values(), "ID", "OOD")
+    rows = [{column: row[column] for column in columns} for row in recovery_table(recovery)]
     print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
     print(f"\n{recovery_sentence(recovery)}")
     return 0

@@ -39,6 +39,9 @@ class ReproduceConfig:
     """Of SFT and PPO; each seed is a run of the whole experiment."""
     num_threads: int | None = None
     """CPU threads of every stage; None: torch's choice. Models depend on it, by the last bits of sums."""
+    reverse: list[dict[str, Any]] = field(default_factory=list)
+    """The reverse ablation: a grid, as that of a sweep, of what each final PPO checkpoint gets from the final
+    SFT checkpoint; empty for none."""
     sft: dict[str, Any] = field(default_factory=dict)
     """Replaces settings of the section sft."""
     ppo: dict[str, Any] = field(default_factory=dict)

@@ -6,88 +6,41 @@ follow-up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from statistics import fmean
 
 from points24.harness.analysis.curve import Curve
+from points24.harness.analysis.retention import Shares, bits_of
+from points24.harness.experiment.loss_finding import loss_finding
 from points24.harness.experiment.manifest import STARTS, Drift, Seed
 from points24.harness.experiment.measures import Measure, Reproduction, drift_of, gain_of, ratio_of
-from points24.harness.experiment.values import Value, accuracy, at_picks, bits, gain_of_bits, peak_picks
+from points24.harness.experiment.values import (
+    Value,
+    accuracy,
+    at_picks,
+    gain,
+    gain_of_bits,
+    peak_picks,
+    share_values,
+)
+from points24.harness.experiment.verdicts import FAILS, Claim, Finding, above_zero, recovers
 from points24.tasks.verdict import FLEXIBLE, STRICT
-
-HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
-
-CLAIMED, AT_LEAST = 0.7, 0.5
-"""Of the lost OOD accuracy: the least share that the paper reports as recovered, and the bound that the
-intervals must exceed."""
 
 DIRECTIONS, VALUES = "directions, all ranks", "values, all ranks"
 TOP_RANKS, FIRST_LAYERS = "directions, top 20% of ranks", "directions, all ranks, first 25% of layers"
+SCRIPT_LAYERS = "paper-scripts, directions, top 4096 ranks, first 25% of layers"
+"""What the paper's script for layers does: it copies whole matrices, and for Llama the embeddings and the
+output layer as well."""
 BASELINES = ("interpolate 0.5", "reset, first 25% of layers")
-RECIPES = (DIRECTIONS, TOP_RANKS, FIRST_LAYERS, VALUES, *BASELINES)
+RECIPES = (DIRECTIONS, TOP_RANKS, FIRST_LAYERS, SCRIPT_LAYERS, VALUES, *BASELINES)
 """Labels of the recipes that the findings need; a sweep may have more."""
-
-ABOVE_RULE = (
-    "A number is above a bound if each of its 95 % intervals lies above it, and not above it if each ends at "
-    "the bound or below. It has two intervals, over the seeds and over the deals; with one seed, or where "
-    "all seeds agree exactly, the one over the deals alone. A claim that needs several numbers above a bound "
-    "holds if all are, does not hold if one is not, and is inconclusive otherwise, or where a number is "
-    "missing."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One claim with its verdict."""
-
-    label: str
-    """``2a``."""
-    what: str
-    """The claim in a few words."""
-    paper: str
-    """What the paper reports, in a few words."""
-    rule: str
-    """When the claim holds."""
-    verdict: str
-    decides: tuple[Measure, ...]
-    """The measures that the rule speaks of."""
-    context: tuple[Measure, ...]
-    """Further measures, which do not decide."""
-    caveat: Measure | None = None
-    """A measure of the context that qualifies the verdict and is shown beside it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One finding of the paper: one or two claims."""
-
-    title: str
-    paper: str
-    """What the paper says, in our words."""
-    source: str
-    claims: tuple[Claim, ...]
-    note: str
-    """How to read its numbers."""
 
 
 def findings(found: Reproduction) -> list[Finding]:
     """The paper's findings in its order, after the setting that they all start from."""
-    return [_forgetting(found), _restored(found), _directions(found), _subspaces(found), _starts(found)]
-
-
-def above_zero(measures: Sequence[Measure]) -> str:
-    """The verdict on a claim that all are above 0."""
-    if all(measure.is_above(0) for measure in measures):
-        return HOLDS
-    return FAILS if any(measure.is_not_above(0) for measure in measures) else OPEN
-
-
-def recovers(share: Measure) -> str:
-    """The verdict on a claim that 70 % or more of a loss is recovered."""
-    if share.mean is not None and share.mean >= CLAIMED and share.is_above(AT_LEAST):
-        return HOLDS
-    return FAILS if share.is_not_above(CLAIMED) else OPEN
+    shown = [loss_finding(found)] if found.shifts.runs else []
+    others = (_restored, _directions, _subspaces, _starts)
+    return [_forgetting(found), *shown, *(each(found) for each in others)]
 
 
 def _forgetting(found: Reproduction) -> Finding:
@@ -193,11 +146,35 @@ def _directions(found: Reproduction) -> Finding:
         "the spectrum",
         paper="OOD accuracy depends on the directions of singular vectors, not on singular values; they turn "
         "most at the largest and the smallest singular values, and hardly in between.",
-        source="arXiv:2508.16546, abstract, second finding",
-        claims=(directions, ends),
+        source="arXiv:2508.16546, abstract, second finding; for 2c arXiv:2509.12235 and its script for Qwen",
+        claims=(directions, ends, _reverse(found)),
         note="Misalignment: 1 − |cosine| of right singular vectors of equal rank, mean over the matrices, "
         "less what rounding to bf16 alone gives. Vectors whose singular values lie close together turn into "
-        "each other easily, anywhere in the spectrum. Drift has no deals: with one seed 2b is inconclusive.",
+        "each other easily, anywhere in the spectrum. Drift has no deals: with one seed 2b is inconclusive. "
+        "Undone: what the final PPO checkpoint loses if it gets the directions, or the values, of the final "
+        "SFT checkpoint (2c). Where PPO ends no better than SFT, there is nothing to undo.",
+    )
+
+
+def _reverse(found: Reproduction) -> Claim:
+    undone = {label: _undone(found, "middle", label) for label in (DIRECTIONS, VALUES)}
+    deciding = (
+        undone[DIRECTIONS],
+        undone[DIRECTIONS].minus(undone[VALUES], "OOD undone, middle start: directions − values"),
+    )
+    return Claim(
+        label="2c",
+        what="directions of SFT undo RL",
+        paper="SFT's directions put into the RL-tuned model lower its accuracy",
+        rule="the final PPO checkpoint from the middle start is more accurate on OOD than with the final SFT "
+        "checkpoint's directions (all ranks), and loses more by these than by its singular values",
+        verdict=above_zero(deciding),
+        decides=deciding,
+        context=(
+            undone[VALUES],
+            *(_undone(found, start, DIRECTIONS) for start in found.starts if start != "middle"),
+            *(_undone(found, start, DIRECTIONS, "id") for start in found.starts),
+        ),
     )
 
 
@@ -211,7 +188,7 @@ def _subspaces(found: Reproduction) -> Finding:
         share = _recovered(found, recipe)
         return Claim(
             label=label,
-            what=f"{what} recover 70–80 %",
+            what=what,
             paper="70–80 % recovered",
             rule=rule,
             verdict=recovers(share),
@@ -226,13 +203,21 @@ def _subspaces(found: Reproduction) -> Finding:
         "the layers, recovers 70 to 80 % of the OOD accuracy, without training.",
         source="arXiv:2508.16546, abstract, third finding",
         claims=(
-            claim("3a", "the top 20 % of ranks", TOP_RANKS),
-            claim("3b", "the first 25 % of layers", FIRST_LAYERS, *baselines),
+            claim("3a", "directions of the top 20 % of ranks recover 70–80 %", TOP_RANKS),
+            claim("3b", "directions in the first 25 % of layers recover 70–80 %", FIRST_LAYERS),
+            claim(
+                "3c",
+                "the first 25 % of layers, copied as the paper's script does, recover 70–80 %",
+                SCRIPT_LAYERS,
+                *baselines,
+            ),
         ),
         note="Recovered: the share of the OOD accuracy lost between the best OOD checkpoint and the final "
         "one of SFT that a recovered checkpoint regains. ID: against the final SFT checkpoint, what the "
-        "recipe costs there. Baselines, which need no factors: the two checkpoints averaged, and whole "
-        "layers copied back.",
+        "recipe costs there. 3b tests what the abstract says, 3c what the script for layers does: with 4096 "
+        "ranks asked for, it takes every matrix of these layers from the source, values included, and for "
+        "Llama the embeddings and the output layer too. Baselines, which need no factors: the two "
+        "checkpoints averaged, and whole layers copied back.",
     )
 
 
@@ -268,10 +253,22 @@ def _starts(found: Reproduction) -> Finding:
     )
 
 
-def of_recipe(found: Reproduction, label: str) -> tuple[Measure, Measure, Measure]:
-    """A recipe's OOD accuracy, the recovered share, and its ID accuracy less that of SFT final."""
-    ood = found.over_seeds("OOD", "percent", lambda place, _: accuracy(found.score(place, label, "ood")))
-    return ood, _recovered(found, label), _id_cost(found, label)
+def of_recipe(found: Reproduction, label: str) -> tuple[Measure, ...]:
+    """A recipe's recovered and retained share, their harmonic mean, and its OOD and ID accuracy."""
+
+    def share(name: str) -> Measure:
+        def of(place: int, _: Seed) -> Value | None:
+            made = found.recovered(place, label)
+            return share_values(made.shares)[name] if made else None
+
+        return found.over_seeds(name, "percent", of)
+
+    def scored(hand_set: str) -> Measure:
+        return found.over_seeds(
+            hand_set, "percent", lambda place, _: accuracy(found.score(place, label, hand_set))
+        )
+
+    return *map(share, Shares._fields), scored("ood"), scored("id")
 
 
 def _recovered(found: Reproduction, label: str) -> Measure:
@@ -282,13 +279,25 @@ def _id_cost(found: Reproduction, label: str) -> Measure:
     return gain_of(found, f"ID, {label}", label, "SFT final", "id")
 
 
+def _undone(found: Reproduction, start: str, label: str, hand_set: str = "ood") -> Measure:
+    """Accuracy of the final PPO checkpoint less that of itself with a part of the final SFT checkpoint."""
+
+    def of(place: int, seed: Seed) -> Value | None:
+        made = found.recovered(place, label, reverse=start)
+        score = made and (made.ood if hand_set == "ood" else made.id)
+        return gain(found.get(seed.ppo[start].final, hand_set), score.record) if score else None
+
+    title = "OOD" if hand_set == "ood" else "ID"
+    return found.over_seeds(f"{title} undone, {start} start, {label}", "points", of)
+
+
 def _peak(found: Reproduction, name: str, filter_: str, *, final: bool = False) -> Measure:
     """OOD accuracy at the strict peak less that at step 0 or, with `final`, at the final step."""
 
     def of(place: int, _: Seed) -> Value:
         strict, records = found.curves[place][STRICT], found.curves[place][filter_].ood
         return gain_of_bits(
-            at_picks(records, peak_picks(strict)), bits(records[strict.final if final else 0])
+            at_picks(records, peak_picks(strict)), bits_of(records[strict.final if final else 0])
         )
 
     return found.over_seeds(name, "points", of)

@@ -1,13 +1,14 @@
 """The manifest of a reproduction: which checkpoint played which part, and what its records do not say.
 
 A reproduction is a folder that `write_reproduction` makes: ``manifest.json``, one JSON object with the fields
-of `Manifest`, and the records of each seed, ``seed-N.jsonl``.
+of `Manifest`, the records of each seed, ``seed-N.jsonl``, and its shift records, ``shift/seed-N.jsonl``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from points24.harness.experiment.stages import DRIFT_FROM, Experiment
 from points24.harness.files import write_json, write_text
 from points24.harness.records.ingest import model_name
 from points24.harness.records.record import Text, one_of
+from points24.harness.records.shift import ShiftRecord, read_shift_records
 from points24.harness.records.store import read_records
 from points24.tasks.errors import InputError
 from points24.tasks.validation import STRICT_CONFIG, errors_in_one_line
@@ -28,6 +30,8 @@ from points24.tasks.validation import STRICT_CONFIG, errors_in_one_line
 SCHEMA = 2
 """Goes up whenever a field is added, removed or changes its meaning."""
 MANIFEST = "manifest.json"
+SHIFTS = "shift"
+"""The subfolder of the shift records."""
 STARTS = ("early", "middle", "late")
 """The SFT checkpoints that PPO starts from."""
 TENTHS = 10
@@ -163,7 +167,26 @@ def write_reproduction(experiment: Experiment, folder: Path) -> None:
         seen |= found.keys()
     for path in set(folder.glob("seed-*.jsonl")) - written.keys():
         path.unlink()
+    _write_shifts(experiment, folder / SHIFTS)
     write_json(folder / MANIFEST, asdict(experiment_manifest(experiment)), indent=1)
+
+
+def _write_shifts(experiment: Experiment, folder: Path) -> None:
+    """Write the shift records of every seed, in place of older ones; those of the base are shared."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    seen: set[str] = set()
+    for seed in experiment.config.seeds:
+        made = experiment.shift_folder(seed) / "shift.jsonl"
+        lines = [record.line() for record in read_shift_records(made)] if made.exists() else []
+        write_text(folder / f"seed-{seed}.jsonl", "".join(f"{line}\n" for line in lines if line not in seen))
+        seen |= {*lines}
+
+
+def read_shifts(folder: Path) -> list[ShiftRecord]:
+    """The shift records of a reproduction, seed by seed; none where there are none."""
+    files = sorted((folder / SHIFTS).glob("seed-*.jsonl"))
+    return [record for file in files for record in read_shift_records(file)]
 
 
 def experiment_manifest(experiment: Experiment) -> Manifest:

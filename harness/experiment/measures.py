@@ -13,11 +13,13 @@ import numpy as np
 
 from points24.harness.analysis.comparison import protocol_of
 from points24.harness.analysis.curve import Curve, curve, is_one_of, run_of
+from points24.harness.analysis.foretelling import Shifts, shifts_of
 from points24.harness.analysis.recovery import Recovered, Recovery, recoveries
 from points24.harness.analysis.statistics import Interval
 from points24.harness.experiment.manifest import STARTS, Drift, Manifest, Seed
 from points24.harness.experiment.values import Value, gain, less, ratio, spread_interval
 from points24.harness.records.record import Record
+from points24.harness.records.shift import ShiftRecord
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import FILTERS, FLEXIBLE, STRICT
 
@@ -98,6 +100,10 @@ class Reproduction:
     """For each seed: filter -> SFT curve, with the base as step 0."""
     recoveries: tuple[Recovery | None, ...]
     """For each seed: the checkpoints recovered from the best OOD checkpoint into the final one, strict."""
+    reverses: tuple[dict[str, Recovery], ...]
+    """For each seed: start -> the final PPO checkpoint with parts of the final SFT checkpoint, strict."""
+    shifts: Shifts
+    """Of the SFT runs; empty where they were not measured."""
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
@@ -140,18 +146,31 @@ class Reproduction:
         score = checkpoint and (checkpoint.ood if hand_set == "ood" else checkpoint.id)
         return score and score.record
 
-    def recovered(self, place: int, label: str) -> Recovered | None:
-        """A seed's recovered checkpoint by the label of its recipe."""
-        found = self.recoveries[place]
+    def recovered(self, place: int, label: str, reverse: str | None = None) -> Recovered | None:
+        """A seed's recovered checkpoint by the label of its recipe, or one of the reverse of a start."""
+        found = self.recoveries[place] if reverse is None else self.reverses[place].get(reverse)
         return next((r for r in found.checkpoints if r.recipe.label == label), None) if found else None
 
     def recipes(self) -> list[str]:
-        """The labels of all recipes, the best mean of OOD accuracy over the seeds first."""
-        shares: dict[str, list[float]] = {}
+        """The labels of all recipes: kind by kind, and the best mean over the seeds first.
+
+        By harmonic mean, or recovered share where nothing is retained, then by OOD accuracy. The kind with
+        the best recipe comes first.
+        """
+        means: dict[str, list[tuple[float, float]]] = {}
+        kinds: dict[str, str] = {}
         for each in self.recoveries:
             for checkpoint in each.checkpoints if each else ():
-                shares.setdefault(checkpoint.recipe.label, []).append(checkpoint.ood.share)
-        return sorted(shares, key=lambda label: (-fmean(shares[label]), label))
+                label, shares = checkpoint.recipe.label, checkpoint.shares
+                merit = shares.harmonic or shares.recovered
+                means.setdefault(label, []).append((merit.value if merit else 0, checkpoint.ood.share))
+                kinds[label] = checkpoint.recipe.method.kind
+        rank = {
+            label: (*(-fmean(values) for values in zip(*each, strict=True)), label)
+            for label, each in means.items()
+        }
+        best = {kind: min(rank[label] for label in rank if kinds[label] == kind) for kind in kinds.values()}
+        return sorted(rank, key=lambda label: (best[kinds[label]], rank[label]))
 
     def over_seeds(
         self, name: str, unit: str, value: Callable[[int, Seed], Value | None], seeds: int | None = None
@@ -187,7 +206,9 @@ class Reproduction:
         return every
 
 
-def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproduction:
+def reproduction_of(
+    manifest: Manifest, records: Iterable[Record], shifts: Iterable[ShiftRecord] = ()
+) -> Reproduction:
     """The records that a manifest speaks of.
 
     Where a checkpoint has several, the record of its own run counts, which names its stage, and of these the
@@ -204,8 +225,23 @@ def reproduction_of(manifest: Manifest, records: Iterable[Record]) -> Reproducti
     own = [r for r in own if protocols.get((r.hand_set, r.filter)) == protocol_of(r)]
     chosen = {(r.model, r.hand_set, r.filter or ""): r for r in own}
     found = {(r.label, r.hand_set, r.filter or ""): r for r in chosen.values()} | chosen
-    pairs = recoveries(own)
-    made = Reproduction(manifest, found, (), tuple(_recovery(pairs, seed) for seed in manifest.seeds))
+    pairs = recoveries([r for r in own if r.filter == STRICT])
+    strict = {(each.source.name, each.target.name): each for each in reversed(pairs)}
+    made = Reproduction(
+        manifest,
+        found,
+        (),
+        tuple(strict.get((seed.best_ood, seed.final)) for seed in manifest.seeds),
+        tuple(
+            {
+                start: strict[ends]
+                for start, run in seed.ppo.items()
+                if (ends := (seed.final, run.final)) in strict
+            }
+            for seed in manifest.seeds
+        ),
+        shifts_of(shifts, own),
+    )
     for seed in manifest.seeds:
         _check(made, seed)
     played = list(chosen.values())
@@ -237,11 +273,6 @@ def _curve(own: Sequence[Record], seed: Seed, base: str, name: str) -> Curve:
         shown = ", ".join(sorted(parents)) or "none"
         raise InputError(f"reproduction: {seed.sft}: expected the parent {base}, found {shown}")
     return curve([*start, *run], name)
-
-
-def _recovery(pairs: Sequence[Recovery], seed: Seed) -> Recovery | None:
-    pair = (seed.best_ood, seed.final)
-    return next((r for r in pairs if (r.source.name, r.target.name, r.filter) == (*pair, STRICT)), None)
 
 
 def gain_of(found: Reproduction, name: str, part: str, other: str, hand_set: str = "ood") -> Measure:

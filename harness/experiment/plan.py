@@ -32,8 +32,11 @@ def plan_text(experiment: Experiment, folder: Path) -> str:
     runs = {"sft": seeds} | ({"ppo": seeds * starts} if starts else {})
     found = {trainer: _dry_run(experiment, trainer) for trainer in runs}
     recipes, models = len(recipes_in(sweep["grid"])), starts + 3  # of 2x2: base, best OOD and final of SFT
-    scored = [
-        ("sweep", seeds * (recipes + 2), deals_of(sweep.get("tasks", TASKS), limit)),
+    of_sweep = deals_of(sweep.get("tasks", TASKS), limit)
+    scored = [("sweep", seeds * (recipes + 2), of_sweep)]
+    if config.reverse:
+        scored.append(("reverse", seeds * starts * (len(recipes_in(config.reverse)) + 2), of_sweep))
+    scored += [
         ("2x2", seeds * models, deals_of(TWO_BY_TWO, limit)),
     ]
     stages = [stage for seed in config.seeds for stage in experiment.stages(seed)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from points24.harness.checkpoints.shipped import model_folder, shipped
 from points24.harness.config import override
 from points24.harness.experiment.config import SET_BY_STAGE, ReproduceConfig, Settings, read_config
+from points24.harness.sweep.grid import recipes_in
 
 TWO_BY_TWO = ("points24_face_id", "points24_plain_ood")
 """The two of the four 2x2 tasks (hands × rule) that SFT and PPO do not score."""
@@ -37,7 +39,7 @@ class Stage:
 
     @property
     def kind(self) -> str:
-        """sft, ppo, drift, sweep or 2x2."""
+        """sft, ppo, drift, sweep, reverse, 2x2 or shift."""
         return self.name.partition("-")[0]
 
 
@@ -77,7 +79,11 @@ class Experiment:
             partial = self.out / f"{name}.partial"
             found.append(Stage(name, lambda f=first, n=name: self._drift(f, n, seed), partial))
         found.append(Stage(f"sweep-{seed}", lambda: self._sweep(seed)))
+        for start in self.config.ppo_from if self.config.reverse else ():
+            name = f"reverse-{start}-{seed}"
+            found.append(Stage(name, lambda n=name, s=start: self._reverse(n, s, seed)))
         found.append(Stage(f"2x2-{seed}", lambda: self._two_by_two(seed)))
+        found.append(Stage(f"shift-{seed}", lambda: self._shift(seed)))
         return found
 
     def done(self, stage: str) -> Path:
@@ -117,11 +123,49 @@ class Experiment:
         folders = map(str, self.drift_folders(first, seed))
         return ["points24", "drift", *folders, "-o", str(self.out / name)]
 
+    def _shift(self, seed: int) -> list[str]:
+        checkpoints = self.checkpoints(seed) or [self.out / f"sft-{seed}" / "checkpoint-*"]
+        command = ["points24", "shift", self.base, *map(str, checkpoints)]
+        command += ["-o", str(self.shift_folder(seed))]
+        command += ["--drift", str(self.out / f"drift-{DRIFT_FROM[0]}-{seed}" / "drift.json")]
+        scoring = self.settings["sweep"]
+        given = {
+            "dtype": scoring.get("model_args", {}).get("dtype"),
+            "limit": scoring.get("limit"),
+            "template": scoring.get("metadata", {}).get("template"),
+        }
+        for name, value in given.items():
+            command += [f"--{name}", str(value)] if value else []
+        return command + ["--apply_chat_template"] * bool(scoring.get("apply_chat_template"))
+
+    def shift_folder(self, seed: int) -> Path:
+        """What `points24 shift` has measured on the SFT run."""
+        return self.out / f"shift-{seed}"
+
     def _sweep(self, seed: int) -> list[str]:
-        run = f"sft-{seed}"
-        pair = {"source": str(self.marked(run, "best-ood")), "target": str(self.marked(run, "final"))}
+        """From the best OOD checkpoint of SFT into the final one; others are those between."""
+        source, target = (self.marked(f"sft-{seed}", mark) for mark in ("best-ood", "final"))
+        pair: dict[str, Any] = {"source": str(source), "target": str(target)}
+        methods = [recipe.method for recipe in recipes_in(self.settings["sweep"].get("grid", []))]
+        if any(method.needs_base for method in methods):
+            pair["base"] = self.base
+        if any(method.needs_others for method in methods):
+            run = self.checkpoints(seed)
+            first, last = (run.index(end) if end in run else 0 for end in (source, target))
+            pair["others"] = [str(folder) for folder in run[first + 1 : last]]
+        return self._recover(f"sweep-{seed}", pair)
+
+    def _reverse(self, name: str, start: str, seed: int) -> list[str]:
+        """From the final SFT checkpoint into the final PPO one."""
+        pair = {
+            "source": str(self.marked(f"sft-{seed}", "final")),
+            "target": str(self.marked(f"ppo-{start}-{seed}", "final")),
+        }
+        return [*self._recover(name, pair), override("grid", self.config.reverse)]
+
+    def _recover(self, name: str, pair: Mapping[str, Any]) -> list[str]:
         command = ["points24", "sweep", self.file, *self._overrides("sweep")]
-        return [*command, f"output_dir={self.out / f'sweep-{seed}'}", override("pairs", [pair])]
+        return [*command, f"output_dir={self.out / name}", override("pairs", [pair])]
 
     def _two_by_two(self, seed: int) -> list[str]:
         run = f"sft-{seed}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from points24.harness.analysis.comparison import difference, hands_of, interval_of, recovered_share
 from points24.harness.analysis.curve import Curve
+from points24.harness.analysis.retention import Share, Shares, bits_of
 from points24.harness.analysis.statistics import Interval, Paired, paired_interval, t_interval, wilson
 from points24.harness.records.record import Record
 from points24.tasks.cards import has_face
@@ -36,6 +36,16 @@ class Value:
     """Whether this is a ratio whose denominator may be 0: then it is not defined, and must not be shown."""
 
 
+def value_of(share: Share | None, *, is_bounded: bool = False) -> Value | None:
+    """A share of what is recovered or retained; `is_bounded` if it lies in 0 … 1 by definition."""
+    return share and Value(share.value, share.interval, is_unbounded=not (share.interval or is_bounded))
+
+
+def share_values(shares: Shares) -> dict[str, Value | None]:
+    """Field of `Shares` -> its value."""
+    return {name: value_of(share, is_bounded=name == "harmonic") for name, share in shares._asdict().items()}
+
+
 def spread_interval(values: Sequence[float]) -> Interval | None:
     """Student's interval of the mean; None for equal values, which say nothing about their spread."""
     if not values or max(values) - min(values) < _ROUNDING:
@@ -43,19 +53,9 @@ def spread_interval(values: Sequence[float]) -> Interval | None:
     return t_interval(values)
 
 
-@lru_cache(maxsize=1024)
-def _bits(outcomes: str) -> Deals:
-    return np.array([float(bit) for bit in outcomes])
-
-
-def bits(record: Record) -> Deals:
-    """0 or 1 per deal."""
-    return _bits(record.outcomes or "")
-
-
 def accuracy(record: Record | None) -> Value | None:
     """With Wilson's interval."""
-    return record and Value(record.k / record.n, interval_of(record), bits(record))
+    return record and Value(record.k / record.n, interval_of(record), bits_of(record))
 
 
 def verdict_share(record: Record | None, verdict: Verdict) -> Value | None:
@@ -71,7 +71,7 @@ def gain(a: Record | None, b: Record | None) -> Value | None:
     if a is None or b is None:
         return None
     found = difference(a, b)
-    return Value(found.share, found.interval, bits(a) - bits(b))
+    return Value(found.share, found.interval, bits_of(a) - bits_of(b))
 
 
 def gain_of_bits(a: Deals, b: Deals) -> Value:
@@ -107,7 +107,7 @@ def ratio(checkpoint: Record | None, source: Record | None, target: Record | Non
     if found is None:
         return None
     share, interval = found
-    gains, losses = bits(checkpoint) - bits(target), bits(source) - bits(target)
+    gains, losses = bits_of(checkpoint) - bits_of(target), bits_of(source) - bits_of(target)
     deals = share + (gains - share * losses) / losses.mean()
     return Value(share, interval, deals, is_unbounded=interval is None)
 
@@ -121,14 +121,14 @@ def peak_picks(found: Curve) -> tuple[int, int]:
     steps = [step for step in found.ood if step]
 
     def best(half: int) -> int:
-        return max(steps, key=lambda step: bits(found.ood[step])[half::2].sum())
+        return max(steps, key=lambda step: bits_of(found.ood[step])[half::2].sum())
 
     return best(1), best(0)
 
 
 def at_picks(records: dict[int, Record], picks: tuple[int, int]) -> Deals:
     """Outcomes per deal, of one step at even places and of another at odd ones."""
-    even, odd = (bits(records[step]) for step in picks)
+    even, odd = (bits_of(records[step]) for step in picks)
     return np.where(np.arange(len(even)) % 2 == 0, even, odd)
 
 
@@ -137,7 +137,7 @@ def plain_hands(record: Record | None) -> Value | None:
     hands = record and hands_of(record)
     if record is None or hands is None:
         return None
-    plain = [bit for bit, deal in zip(bits(record), hands.deals, strict=False) if not has_face(deal.cards)]
+    plain = [bit for bit, deal in zip(bits_of(record), hands.deals, strict=False) if not has_face(deal.cards)]
     if not plain:
         return None
     return Value(sum(plain) / len(plain), wilson(sum(plain), len(plain)), np.array(plain))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from points24.harness.cli import Command
 from points24.harness.records.provenance import command_line, versions
-from points24.harness.recovery.arguments import add_shared, device_of
+from points24.harness.recovery.arguments import add_shared, add_workers, device_of, workers_of
 from points24.harness.recovery.methods import DEFAULT, all_settings, methods
 from points24.harness.recovery.recipe import Recipe, check_needs, recipes_of
 from points24.tasks.errors import InputError
@@ -52,6 +52,7 @@ def _recover_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print what would change and the bytes it takes"
     )
+    add_workers(parser)
     add_shared(parser)
 
 
@@ -74,10 +75,12 @@ def _recover(args: argparse.Namespace) -> int:
 
     from points24.harness.checkpoints.read import locate, read_config
     from points24.harness.recovery.card import findings
+    from points24.harness.recovery.layers import recover
     from points24.harness.recovery.plan import family_for
-    from points24.harness.recovery.recover import CheckedPair, recover
+    from points24.harness.recovery.recover import CheckedPair
+    from points24.harness.recovery.unfinished import UnfinishedError
 
-    device = device_of(args.device)
+    device, workers = device_of(args.device), workers_of(args)
     source, target = locate(args.source), locate(args.target)
     family = family_for(read_config(target), args.layer_prefix, recipes)
     if args.dry_run:
@@ -100,7 +103,11 @@ def _recover(args: argparse.Namespace) -> int:
         "device": device.type,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    reports = recover(pair, out, record, DTYPES.get(args.dtype), device)
+    try:
+        reports = recover(pair, out, record, dtype=DTYPES.get(args.dtype), device=device, workers=workers)
+    except UnfinishedError as e:
+        print(f"points24: {e}; the same command goes on with them", file=sys.stderr)
+        return 1
     for recipe, report in zip(recipes, reports, strict=True):
         folder = out if len(recipes) == 1 else out / recipe.name
         if args.json:

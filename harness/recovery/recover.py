@@ -1,4 +1,4 @@
-"""Recovered checkpoints from a source and a target, one pair of tensors in memory at a time.
+"""What recipes make of a tensor of the target, given the source's: one pair of tensors in memory at a time.
 
 Any number of recipes is followed at once. Factorising a matrix pair takes most of the time, so all recipes
 share the factors, and recipes that make the same cut of a matrix share the result.
@@ -14,13 +14,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from points24.harness.checkpoints.read import Checkpoint, open_checkpoint
-from points24.harness.checkpoints.write import Copy, check_space, left_out
-from points24.harness.files import new_folder
+from points24.harness.checkpoints.write import left_out
 from points24.harness.recovery.architecture import Family
-from points24.harness.recovery.card import model_card
 from points24.harness.recovery.combine import combined, facts_about
 from points24.harness.recovery.methods.method import Method, UpdateFilter, Versions
 from points24.harness.recovery.plan import Plan, check_pair, make_plan
@@ -120,40 +117,6 @@ def _refuse_same(*folders: Path) -> None:
         if folder in seen:
             raise InputError(f"others: {folder} counts twice; expected checkpoints that differ")
         seen.add(folder)
-
-
-def recover(
-    pair: CheckedPair, out: Path, record: dict[str, Any], dtype: str | None, device: torch.device
-) -> list[dict]:
-    """Write every recipe's checkpoint: `out`, which must not exist, or a folder below it for each of several.
-
-    Each folder's record takes over `record`, which says where this comes from. `dtype` is the output's (F32,
-    ...); None keeps the target's.
-
-    Returns:
-        What was done and what to know about it, one report for each recipe; the folders carry them too.
-
-    Raises:
-        InputError: NaN or Inf in a weight, or `out` cannot be written (no room on the disk, say). Nothing is
-            left behind.
-    """
-    recipes = pair.plan.recipes
-    for checkpoint in (pair.source, pair.target):
-        if out.resolve().is_relative_to(checkpoint.folder):
-            raise InputError(f"{out} lies inside {checkpoint.folder}; choose another output folder")
-    dtypes = [recipe.method.dtype or dtype for recipe in recipes]
-    check_space(pair.target, out, dtypes)
-    reports = [new_report(pair, recipe) for recipe in recipes]
-    with new_folder(out) as partial:
-        folders = [partial] if len(recipes) == 1 else [partial / recipe.name for recipe in recipes]
-        copies = [Copy(pair.target, *where) for where in zip(folders, dtypes, strict=True)]
-        names = [n for n in pair.target.tensors if n in pair.plan.matrices or n in pair.plan.whole]
-        for name in tqdm(names, "recover", unit="tensor", disable=None):
-            change(pair, name, dict(enumerate(copies)), dict(enumerate(reports)), device=device)
-        for copy, report in zip(copies, reports, strict=True):
-            report["summary"] = summary(report)
-            copy.finish(record | report, model_card(record, report))
-    return reports
 
 
 def change(  # noqa: PLR0913 — a pair, a part of it, and how

@@ -43,8 +43,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from points24.harness.checkpoints.read import locate
+    from points24.harness.shift.inquiry import Inquiry, ShiftConfig
     from points24.harness.shift.report import finish
-    from points24.harness.shift.shift import Shift, ShiftConfig
+    from points24.harness.shift.shift import Shift
     from points24.harness.shift.weights import weights_of
 
     names = ("memorised", "template", "apply_chat_template", "limit", "dtype", "batch_size")
@@ -58,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
             found.append((name, locate(name)))
         except InputError as e:
             failed[name] = str(e)
-    outcome = Shift(base, config, args.output).run(found)
+    outcome = Shift(Inquiry(base, config), args.output).run(found)
     failed |= outcome.failed
     print(finish(outcome.records, [folder for _, folder in found], weights, args.output, as_json=args.json))
     for name, why in sorted(failed.items()):

@@ -15,12 +15,14 @@ from points24.harness.recovery.arguments import device_of
 from points24.harness.shift.references import Tokens
 from points24.tasks.errors import InputError
 
+ADAPTER = "adapter_config.json"
+
 
 def load_model(folder: Path, dtype: str, device: str, device_map: str | None) -> Any:
     """A model ready for forward passes; code that a checkpoint brings is never run.
 
     Args:
-        folder: a model folder.
+        folder: a model folder, or one with a LoRA adapter, which is merged into the model that it names.
         dtype: ``auto`` (as stored), ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto``, ``cpu`` or ``cuda``.
         device_map: as in transformers, for models over several GPUs; None puts it on one device.
@@ -28,17 +30,35 @@ def load_model(folder: Path, dtype: str, device: str, device_map: str | None) ->
     Raises:
         InputError: it cannot be loaded.
     """
-    read_config(folder)
+    is_adapter = (folder / ADAPTER).exists()
+    if not is_adapter:
+        read_config(folder)
+    where: dict[str, Any] = {} if device_map is None else {"device_map": device_map}
     try:
-        if device_map is not None:
+        if is_adapter:
+            model = _merged(folder, dtype, where)
+        elif where:
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, device_map=device_map, trust_remote_code=False
+                folder, dtype=dtype, trust_remote_code=False, **where
             )
         else:
-            model = build(FolderWeights(folder), dtype).to(device_of(device))
+            model = build(FolderWeights(folder), dtype)
+        if not where:
+            model = model.to(device_of(device))
     except (OSError, ValueError, RuntimeError) as e:
         raise InputError(f"cannot be loaded: {' '.join(str(e).split())[:200]}") from e
     return model.eval()
+
+
+def _merged(folder: Path, dtype: str, where: dict[str, Any]) -> Any:
+    try:
+        from peft import AutoPeftModelForCausalLM
+    except ModuleNotFoundError as e:
+        raise InputError("an adapter, but peft is not installed: pip install 'points24[train]'") from e
+    model: Any = AutoPeftModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, trust_remote_code=False, **where
+    )
+    return model.merge_and_unload()
 
 
 def load_tokenizer(folder: Path, *, chat: bool) -> Any:

@@ -16,13 +16,13 @@ from points24.harness.records.shift import ShiftRecord
 from points24.harness.records.store import read_records
 from points24.harness.shift.weights import Weights
 
-RECORDS, REPORT = "shift.jsonl", "shift.md"
+RECORDS, REPORT, SCORES = "shift.jsonl", "shift.md", "records/scores.jsonl"
 
 
 def finish(
     records: Sequence[ShiftRecord], folders: Sequence[Path], weights: Weights, out: Path, *, as_json: bool
 ) -> str:
-    """Write ``shift.jsonl`` and ``shift.md``, and return what to print.
+    """Write ``shift.jsonl``, ``shift.md`` and the runs' scores, and return what to print.
 
     Args:
         records: of the base and the checkpoints, in the order in which they are shown.
@@ -34,8 +34,12 @@ def finish(
     known = [replace(each, weights=dict(_weights(each, weights))) for each in records]
     lines = [record.line() for record in known]
     write_text(out / RECORDS, "".join(f"{line}\n" for line in lines))
-    report = _report(known, _scores(folders))
+    scores = _scores(folders)
+    report = _report(known, scores)
     write_text(out / REPORT, report)
+    if scores:
+        (out / SCORES).parent.mkdir(exist_ok=True)
+        write_text(out / SCORES, "".join(f"{score.line()}\n" for score in scores))
     return "\n".join(lines) if as_json else f"{report}\n{out / REPORT}"
 
 

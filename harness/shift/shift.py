@@ -2,62 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from points24.harness.checkpoints.digest import weights_digest
-from points24.harness.files import json_lines, write_json
+from points24.harness.files import write_json
 from points24.harness.records.ingest import model_name
 from points24.harness.records.provenance import command_line, versions
-from points24.harness.records.shift import SCHEMA, Layer, ShiftRecord, shift_record_of
-from points24.harness.shift.beliefs import Beliefs, Material, beliefs, material
+from points24.harness.records.shift import Layer, ShiftRecord, shift_record_of
+from points24.harness.shift.beliefs import Beliefs, beliefs
 from points24.harness.shift.geometry import Plane, covariance, linear_cka, plane
-from points24.harness.shift.models import check_context, check_same_tokens, load_model, load_tokenizer
+from points24.harness.shift.inquiry import Answer, Inquiry
 from points24.harness.shift.passes import Base
-from points24.harness.shift.references import asked, prompt_text
 from points24.harness.shift.samples import SEED, Sampling, samples
-from points24.tasks.cards import parse_rule
 from points24.tasks.errors import InputError
-from points24.tasks.lm_eval.files import task_version
-from points24.tasks.prompts import template
 
 TRAINING_LOG = "log.jsonl"
 """Beside the checkpoints of a run of points24 train."""
 _STEP = re.compile(r"checkpoint-(\d+)$")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShiftConfig:
-    """What is asked, and how models are run."""
-
-    tasks: tuple[str, ...] = ("points24_id", "points24_ood")
-    memorised: str = "id"
-    """The rule that other tasks are weighed against: the one of the training."""
-    template: str | None = None
-    apply_chat_template: bool = False
-    limit: int | None = None
-    """Only the first deals of each task."""
-    dtype: str = "auto"
-    batch_size: int = 64
-    device: str = "auto"
-    device_map: str | None = None
-    sample_tokens: int = 128
-    """Where the base's own samples are cut off."""
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "limit", "sample_tokens"):
-            if (found := getattr(self, name)) is not None and found < 1:
-                raise InputError(f"{name}: expected at least 1, found {found}")
-        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            raise InputError(f"tasks: expected different ones, found {', '.join(self.tasks) or 'none'}")
 
 
 @dataclass(frozen=True)
@@ -73,34 +42,13 @@ class Shift:
 
     checkpoints/<key>.json   a checkpoint that is done: its records, and a value per deal of every quantity
     samples/<key>.json       the base's own samples
-    shift.jsonl, shift.md    the records and the tables of the last command: see `report`
+    shift.jsonl, shift.md    the records and the tables of the last command, and records/ the scores of the
+                             runs that the checkpoints belong to: see `report`
     """
 
-    def __init__(self, base: Path, config: ShiftConfig, out: Path):
-        """Read what the tasks ask.
-
-        Raises:
-            InputError: an unknown task, a bad template or rule, or a base without (fitting) tokenizer.
-        """
-        self.base, self.config, self.out = base, config, out
-        self.tokenizer = load_tokenizer(base, chat=config.apply_chat_template)
-        self.memorised = parse_rule(config.memorised)
-        self.wording = template(config.template)
-        self.texts = [
-            material(
-                asked(
-                    task,
-                    wording=self.wording,
-                    chat=config.apply_chat_template,
-                    limit=config.limit,
-                    memorised=self.memorised,
-                ),
-                self.tokenizer,
-                _note,
-            )
-            for task in config.tasks
-        ]
-        self.base_digest = weights_digest(base)
+    def __init__(self, inquiry: Inquiry, out: Path):
+        self.inquiry, self.out = inquiry, out
+        self.base, self.config, self.texts = inquiry.base, inquiry.config, inquiry.texts
         self._base: Base | None = None
         self._planes: list[Plane | None] | None = None
 
@@ -130,9 +78,7 @@ class Shift:
         """Load the base and draw its samples, or read them."""
         name = str(self.base)
         try:
-            model = load_model(self.base, self.config.dtype, self.config.device, self.config.device_map)
-            for texts in self.texts:
-                check_context(model, texts.right + texts.rival)
+            model = self.inquiry.load(self.base)
         except InputError as e:
             raise InputError(f"{name}: {e}") from e
         self._base = Base(model)
@@ -142,7 +88,7 @@ class Shift:
         ]
 
     def _samples(self, model: Any) -> dict[str, list[list[int]]]:
-        file = self.out / "samples" / f"{self._key(None)[:16]}.json"
+        file = self.out / "samples" / f"{self.inquiry.key(None)[:16]}.json"
         if file.exists():
             return json.loads(file.read_text("utf-8"))
         found = {}
@@ -153,7 +99,7 @@ class Shift:
                 room = self.config.sample_tokens
                 if holds is not None:
                     room = min(room, holds - max(map(len, texts.prompts)))
-                how = Sampling(self.tokenizer.eos_token_id, room, self.config.batch_size)
+                how = Sampling(self.inquiry.tokenizer.eos_token_id, room, self.config.batch_size)
                 found[texts.what.task] = samples(model, texts.prompts, how, bar.update)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, found, indent=0)
@@ -163,7 +109,8 @@ class Shift:
         """Measure one checkpoint and keep it; why it failed, if it did."""
         bar.set_description(model_name(str(folder)))
         try:
-            model = self._model(folder)
+            known = self._base.model if self._base and folder == self.base else None
+            model = known or self.inquiry.load(folder)
             found = {
                 texts.what.task: beliefs(
                     model,
@@ -179,7 +126,11 @@ class Shift:
                 raise InputError(f"{folder}: {e}") from e
             return str(e)
         layers = self._layers(found)
-        records = [self._record(folder, model, texts, found, layers) for texts in self.texts]
+        how = {"seed": SEED, "max_new_tokens": self.config.sample_tokens}
+        records = []
+        for place, (task, each) in enumerate(found.items()):
+            answer = Answer(each.estimates(), tuple(layers[task]), how)
+            records.append(self.inquiry.record(folder, str(model.dtype), place, answer))
         kept = {
             "command": command_line(),
             "versions": versions(),
@@ -196,27 +147,13 @@ class Shift:
         write_json(file, kept, indent=0)
         return None
 
-    def _model(self, folder: Path) -> Any:
-        if folder == self.base and self._base is not None:
-            return self._base.model
-        chat = self.config.apply_chat_template
-        tokenizer = load_tokenizer(folder, chat=chat)
-        firsts = [prompt_text(texts.deals[0], texts.what, self.tokenizer) for texts in self.texts]
-        check_same_tokens(tokenizer, self.tokenizer, firsts)
-        if chat and [prompt_text(texts.deals[0], texts.what, tokenizer) for texts in self.texts] != firsts:
-            raise InputError("its chat template makes other prompts than the base's")
-        model = load_model(folder, self.config.dtype, self.config.device, self.config.device_map)
-        for texts in self.texts:
-            check_context(model, texts.sequences)
-        return model
-
     def _layers(self, found: dict[str, Beliefs]) -> dict[str, list[Layer]]:
         """Task -> its hidden states, layer by layer."""
         if self._planes is None:
             self._planes = self._base_planes(found)
         return {
             texts.what.task: [
-                _layer(number, ours, theirs, where, is_ood=texts.what.hands.rule != self.memorised)
+                _layer(number, ours, theirs, where, is_ood=texts.what.hands.rule != self.inquiry.memorised)
                 for number, (ours, theirs, where) in enumerate(
                     zip(
                         found[texts.what.task].states,
@@ -233,60 +170,16 @@ class Shift:
     def _base_planes(self, found: dict[str, Beliefs]) -> list[Plane | None]:
         sides: dict[bool, tuple[Any, ...]] = {}
         for texts in self.texts:
-            sides.setdefault(texts.what.hands.rule == self.memorised, found[texts.what.task].base_states)
+            sides.setdefault(
+                texts.what.hands.rule == self.inquiry.memorised, found[texts.what.task].base_states
+            )
         if len(sides) < 2:
             return [None] * len(next(iter(sides.values())))
         return [plane(of_id, of_ood) for of_id, of_ood in zip(sides[True], sides[False], strict=True)]
 
-    def _record(
-        self,
-        folder: Path,
-        model: Any,
-        texts: Material,
-        found: dict[str, Beliefs],
-        layers: dict[str, list[Layer]],
-    ) -> ShiftRecord:
-        what, config = texts.what, self.config
-        step = _STEP.search(folder.name)
-        return ShiftRecord(
-            model=model_name(str(folder)),
-            step=0 if folder == self.base else step and int(step[1]),
-            weights_sha256=self.base_digest if folder == self.base else weights_digest(folder),
-            base=model_name(str(self.base)),
-            base_sha256=self.base_digest,
-            task=what.task,
-            task_version=task_version(what.task),
-            rule=what.hands.rule.name,
-            rival=what.rival.name,
-            hand_set_digest=what.hands.digest,
-            template_digest=self.wording.digest,
-            chat_template_digest=self._chat_digest(),
-            dtype=str(model.dtype).removeprefix("torch."),
-            n=len(texts.deals),
-            n_rival=len(texts.with_rival),
-            samples={"seed": SEED, "max_new_tokens": config.sample_tokens},
-            measures=found[what.task].estimates(),
-            layers=tuple(layers[what.task]),
-            training_loss=step and _training_loss(folder.parent / TRAINING_LOG, int(step[1])),
-            weights={},
-        )
-
-    def _chat_digest(self) -> str | None:
-        if not self.config.apply_chat_template:
-            return None
-        return hashlib.sha256(str(self.tokenizer.chat_template).encode()).hexdigest()
-
     def _file(self, folder: Path) -> Path:
-        key = self._key(weights_digest(folder), model_name(str(folder)))
+        key = self.inquiry.key(weights_digest(folder), model_name(str(folder)))
         return self.out / "checkpoints" / f"{key[:16]}.json"
-
-    def _key(self, *of_checkpoint: str | None) -> str:
-        """A digest over all that a result depends on; the batch size changes rounding alone."""
-        config = replace(self.config, batch_size=1, device="auto", device_map=None, template=None)
-        hands = [(texts.what.hands.digest, texts.what.rival.name) for texts in self.texts]
-        versions_ = [task_version(task) for task in config.tasks]
-        parts = (SCHEMA, repr(config), hands, versions_, self.wording.digest, self._chat_digest())
-        return hashlib.sha256(repr((parts, self.base_digest, of_checkpoint)).encode()).hexdigest()
 
 
 def _layer(number: int, ours: Any, theirs: Any, where: Plane | None, *, is_ood: bool) -> Layer:
@@ -301,15 +194,3 @@ def _layer(number: int, ours: Any, theirs: Any, where: Plane | None, *, is_ood: 
 
 def _read(file: Path) -> list[ShiftRecord]:
     return [shift_record_of(row) for row in json.loads(file.read_text("utf-8"))["records"]]
-
-
-def _note(line: str) -> None:
-    print(f"points24: {line}", file=sys.stderr)
-
-
-def _training_loss(log: Path, step: int) -> float | None:
-    """The last training loss that was logged up to a step; None where there is none."""
-    if not log.is_file():
-        return None
-    rows = [row for _, row in json_lines(log, dict) if row.get("step", 0) <= step and "loss" in row]
-    return rows[-1]["loss"] if rows else None

@@ -12,6 +12,8 @@ from points24.tasks.errors import InputError
 
 Weights = Mapping[str, Mapping[str, float]]
 """Name of a checkpoint, as the report gives it -> name in `WEIGHTS` -> its mean over the matrices."""
+_PLAIN = ("change", "values", "unchanged")
+"""Those that a report has under the same name for each matrix, where it has them."""
 
 
 def weights_of(reports: Iterable[Path]) -> dict[str, dict[str, float]]:
@@ -39,6 +41,3 @@ def _means(rows: Iterable[Mapping[str, Any]], step: int) -> dict[str, float]:
     turned = [fmean(row["floor"]["alignment"]) - fmean(row["alignment"]) for row in mine]
     means = {name: fmean(values) for name, values in known.items() if values}
     return means | ({"misalignment": fmean(turned)} if turned else {})
-
-
-_PLAIN = ("change", "values", "sparsity")

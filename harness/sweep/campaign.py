@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from points24.harness.executors.workers import Workers
 from points24.harness.files import write_text
 from points24.harness.records.record import Record
 from points24.harness.records.store import add_records
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
-from points24.harness.sweep.executors import execute
 from points24.harness.sweep.jobs import Job, jobs_of, shares_of
 from points24.harness.sweep.run import Results, is_full, keep_jobs, no_room, run_jobs
 from points24.tasks.errors import InputError
@@ -71,7 +71,8 @@ def _conducted(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> 
             break
         if attempt:
             print(f"points24: trying {len(todo)} jobs again", file=sys.stderr)
-        execute(run_jobs, config, shares_of(todo, config.workers))
+        workers = Workers(config.executor, config.workers, config.executor_args)
+        workers.execute(run_jobs, config, shares_of(todo, config.workers), results.folder / "slurm")
     return _gathered(config, results, jobs)
 
 

@@ -14,7 +14,8 @@ from points24.harness.analysis.comparison import Difference, Protocol
 from points24.harness.analysis.statistics import Interval
 from points24.harness.records.record import Record
 from points24.leaderboards.aggregate import Row, Table
-from points24.leaderboards.render import wording
+from points24.leaderboards.paper import PaperTable
+from points24.leaderboards.render import paper, wording
 from points24.tasks.verdict import Verdict
 
 _PAGE = Path(__file__).resolve().parent / "page_parts"
@@ -61,7 +62,7 @@ class Frame(NamedTuple):
         return round(self.bottom - share * (self.bottom - self.top), 1)
 
 
-def page(tables: Sequence[Table]) -> str:
+def page(tables: Sequence[Table], of_paper: Sequence[PaperTable] = ()) -> str:
     """The whole page."""
     environment = Environment(
         loader=FileSystemLoader(_PAGE),
@@ -70,6 +71,7 @@ def page(tables: Sequence[Table]) -> str:
     )
     view = {
         "panels": list(_panels(tables)),
+        "paper": {"heading": paper.HEADING, "facts": paper.FACTS, "tables": list(map(paper.view, of_paper))},
         "tables": [_table(table) for table in tables],
         "legend": [(verdict.value, about) for verdict, about in _LEGEND.items()],
         "notes": wording.notes(),
@@ -136,7 +138,7 @@ def _row(row: Row, cells: list[tuple[Column, str, float | str]], rows: int) -> d
         "parts": [
             {"name": verdict.value, "percent": _css(share)} for verdict, share in shares.items() if share
         ],
-        "provenance": wording.provenance(row),
+        "provenance": wording.provenance(row.record),
     }
 
 

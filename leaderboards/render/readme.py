@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from points24.leaderboards.aggregate import Table
-from points24.leaderboards.render import wording
+from points24.leaderboards.paper import PaperTable
+from points24.leaderboards.render import paper, wording
 from points24.leaderboards.render.tables import TABLES, escape, markdown_section
 
 
@@ -17,7 +18,12 @@ class Link(NamedTuple):
     about: str
 
 
-def readme(tables: Sequence[Table], reports: Iterable[Link], curves: Iterable[Link]) -> str:
+def readme(
+    tables: Sequence[Table],
+    reports: Iterable[Link],
+    curves: Iterable[Link],
+    of_paper: Sequence[PaperTable] = (),
+) -> str:
     """The final checkpoints of every table, and links to the whole tables, the reports and the curves."""
     links = [f"- [{escape(about)}]({path})" for path, about in reports]
     if tables:
@@ -38,6 +44,8 @@ def readme(tables: Sequence[Table], reports: Iterable[Link], curves: Iterable[Li
             "The tables below show final checkpoints, best first; *vs best* is the difference from the best "
             "row of the whole table. " + " ".join((wording.ONE_PROTOCOL, wording.INTERVALS))
         )
+    if of_paper:
+        parts.append(paper.markdown_section(of_paper))
     for status, heading in (("measured", "Measured"), ("reported", "Reported")):
         group = [table for table in tables if table.protocol.status == status]
         if group:

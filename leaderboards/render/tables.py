@@ -41,6 +41,8 @@ def table_csv(table: Table) -> str:
         + [f"{name}_{what}" for name in ("parent", "best") for what in ("diff", "low", "high", "p", "p_holm")]
         + ["standing", "weights_sha256", "date", "source", "record"]
     )
+    # Papers have protocols of their own.
+    protocol = table.protocol if table.protocol.status == "measured" else table.protocol._replace(protocol="")
     for row in table.rows:
         record = row.record
         differences = [
@@ -49,7 +51,7 @@ def table_csv(table: Table) -> str:
             for value in ([""] * 5 if d is None else [d.share, *d.interval, d.p, d.p_holm])
         ]
         cells = [
-            *table.protocol,
+            *protocol,
             *(record.model, record.stage, record.checkpoint, record.step, record.parent),
             *(record.k, row.share, *row.interval, row.weighted),
             *(record.verdicts and record.verdicts.get(verdict.value, 0) for verdict in _WRONG),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from points24.harness.analysis import formats
 from points24.harness.analysis.comparison import Difference, Protocol
 from points24.harness.analysis.statistics import deals_needed, paired_deals_needed
+from points24.harness.records.record import Record
 from points24.leaderboards.aggregate import Row
 from points24.tasks.hand_sets import HAND_SETS
+from points24.tasks.protocols.protocol import DEFAULT
 
 
 def against(found: Difference | None) -> tuple[str, str]:
@@ -42,11 +44,13 @@ def facts(protocol: Protocol) -> list[tuple[str, str]]:
     digests = [
         ("hand set digest", protocol.hand_set_digest),
         ("template digest", protocol.template_digest),
+        ("protocol digest", protocol.protocol_digest),
     ]
     return [
         ("deals", f"{protocol.n:,} of hand set {protocol.hand_set} ({about})"),
         ("rule", f"{protocol.rule}, target {protocol.target}"),
         ("protocol", attempts(protocol.attempts)),
+        *([("asked in", f"protocol {protocol.protocol}")] if protocol.protocol != DEFAULT else []),
         *([("task version", protocol.task_version)] if protocol.task_version else []),
         *([("examples in the prompt", str(protocol.num_fewshot))] if protocol.num_fewshot else []),
         *((name, digest[:12]) for name, digest in digests if digest),
@@ -79,9 +83,8 @@ def notes() -> list[str]:
     ]
 
 
-def provenance(row: Row) -> list[tuple[str, str]]:
-    """Where a row's figure comes from, as names and values; unknown ones are left out."""
-    record = row.record
+def provenance(record: Record) -> list[tuple[str, str]]:
+    """Where a figure comes from, as names and values; unknown ones are left out."""
     decoding = ", ".join(f"{key}={value}" for key, value in (record.decoding or {}).items())
     recipe = ", ".join(f"{key}={value}" for key, value in (record.recipe or {}).items())
     packages = ", ".join(f"{name} {number}" for name, number in (record.versions or {}).items())

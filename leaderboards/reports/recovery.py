@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from points24.harness.analysis.recovery import Recovery
-from points24.harness.analysis.summaries import recovery_sentence, recovery_table, recovery_title
+from points24.harness.analysis.recovery_summaries import recovery_sentence, recovery_table, recovery_title
 from points24.leaderboards.figures import FIGURES, recovery_figures, write_figures
 from points24.leaderboards.output import writing
 from points24.leaderboards.render import wording
@@ -18,10 +18,15 @@ _ABOUT = (
     "OOD and ID: correct/played, accuracy in percent and its 95 % interval (Wilson's).",
     "Gains over the target are in percentage points, on the same deals, with Tango's 95 % interval; p is of "
     "the exact McNemar test, and in brackets after Holm over all gains of a table.",
-    "recovered: the share of the OOD accuracy that the target lost and the recovered checkpoint regains, "
-    "(recovered checkpoint − target) / (source − target), with Fieller's 95 % interval. The interval is "
-    "unbounded where these deals hardly distinguish target and source. The best recipe is picked by the same "
-    "deals, which flatters it.",
+    "recovered: the share of the OOD accuracy that the target lost which is back, (recovered checkpoint − "
+    "target) / (source − target). retained: the share of the ID accuracy that the target gained which is "
+    "kept, (recovered checkpoint − source) / (target − source). Both have Fieller's 95 % interval, which is "
+    "unbounded where these deals hardly tell target and source apart.",
+    "harmonic mean: of recovered and retained, each clipped to 0 … 100 % before; its 95 % interval is a "
+    "bootstrap over the hands. Source and target have a harmonic mean of 0: neither of them is a recovery. "
+    "The table is sorted by it; where recipes are many, those of one kind stand together.",
+    "The sentence names the best recipe by that mean. Each half of the deals (at even, at odd places) "
+    "measures the recipe that is best on the other half: one that is only lucky gains nothing by it.",
     "front: x where no other row is as good on both ID and OOD and better on one.",
 )
 

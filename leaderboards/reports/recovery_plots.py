@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from points24.harness.analysis.comparison import Score
 from points24.harness.analysis.recovery import Recovered, Recovery, Reference
-from points24.harness.analysis.summaries import recovery_title
+from points24.harness.analysis.recovery_summaries import recovery_title
 from points24.leaderboards.render.drawing import (
     INK,
     SIDES,
@@ -24,9 +23,9 @@ from points24.leaderboards.render.drawing import (
     look_of,
     sample,
 )
+from points24.leaderboards.reports.front import FrontPoint, front_figure
 from points24.leaderboards.reports.recovery_series import (
     Series,
-    kind_order,
     layers_series,
     ranks_series,
     weight_series,
@@ -36,11 +35,8 @@ _FILLS = ("full", "left", "right", "none")
 """How markers are filled: one series for each variant of a kind."""
 _STROKES = {"tail": "--", "last": "--", "top + tail": "-."}
 _ENDS = {"source": SOURCE_STROKE, "target": TARGET_STROKE}
-_SHADE, _SHADE_EDGE = "#f0f1f3", "#9aa0a6"
 _DODGE, _SPREAD = 3.0, 14.0
 """Points (1/72 inch) between the series at one x, so that intervals stay visible; and between all of them."""
-_NAMED_UP_TO = 24
-"""With more checkpoints than this, the front names only source, target and what lies on it."""
 _CROWDED = 10
 """Shares below this percentage crowd at the start of an axis, which then shows their square roots."""
 _TICKS = (0, 1, 5, 10, 20, 50, 100)
@@ -177,85 +173,32 @@ def _arms(score: Score) -> list[float]:
     return [100 * (score.share - score.interval.low), 100 * (score.interval.high - score.share)]
 
 
-# -- the Pareto front ------------------------------------------------------------------------------------
-
-
-def front_figure(found: Recovery) -> Figure:
+def pareto_figure(found: Recovery) -> Figure:
     """ID against OOD accuracy with 95 % intervals, and the Pareto front."""
-    points: list[tuple[Reference | Recovered, str, str]] = [
+    ends: list[tuple[Reference | Recovered, str, str]] = [
         (found.source, "source", "source"),
         (found.target, "target", "target"),
-        *((r, r.recipe.method.kind, r.recipe.short) for r in found.checkpoints),
     ]
-    points = [point for point in points if point[0].id]
-    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(recovery_title(found), fontsize=9)
-    for point, kind, _ in points:
-        _cross(axes, point, kind)
-    axes.set(xlabel="ID accuracy, %", ylabel="OOD accuracy, %")
-    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-    _draw_front(axes, sorted(_place(point) for point, *_ in points if point.on_front))
-    kinds = sorted(dict.fromkeys(kind for _, kind, _ in points), key=kind_order)
-    handles: list[Any] = [
-        sample(kind, color=look_of(kind).colour, marker=look_of(kind).marker, ls="") for kind in kinds
+    made = [(r, r.recipe.method.kind, r.recipe.short) for r in found.checkpoints]
+    points = [
+        FrontPoint(
+            kind,
+            name,
+            100 * each.id.share,
+            100 * each.ood.share,
+            each.on_front,
+            _arms(each.id),
+            _arms(each.ood),
+        )
+        for each, kind, name in [*ends, *made]
+        if each.id
     ]
-    handles += [
-        sample("not on the front", color=_SHADE_EDGE, marker="o", mfc="white", ls=""),
-        Patch(fc=_SHADE, ec=_SHADE_EDGE, ls="--", label="below the Pareto front"),
-    ]
-    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
-    names = [
-        axes.text(*_place(point), name, color=look_of(kind).colour, fontsize=8)
-        for point, kind, name in points
-        if len(points) <= _NAMED_UP_TO or point.on_front or isinstance(point, Reference)
-    ]
-    figure.draw_without_rendering()  # fixes the panel's place, by which names are moved apart
-    xs, ys = zip(*(_place(point) for point, *_ in points), strict=True)
-    # A limit of iterations, where the default is one of time, gives the same figure on every run.
-    adjust_text(
-        names, list(xs), list(ys), ax=axes, iter_lim=500, expand=(1.4, 1.7), force_text=(0.3, 0.5),
-        arrowprops={"arrowstyle": "-", "lw": 0.5, "color": _SHADE_EDGE},
-    )  # fmt: skip
-    return figure
-
-
-def _place(point: Reference | Recovered) -> tuple[float, float]:
-    """ID and OOD accuracy, in percent."""
-    return 100 * point.id.share if point.id else 0.0, 100 * point.ood.share
-
-
-def _cross(axes: Axes, point: Reference | Recovered, kind: str) -> None:
-    """A point with its interval in both directions; hollow where it is not on the front."""
-    if point.id is None:
-        return
-    look = look_of(kind)
-    axes.errorbar(
-        *([value] for value in _place(point)),
-        xerr=np.transpose([_arms(point.id)]),
-        yerr=np.transpose([_arms(point.ood)]),
-        marker=look.marker, ms=9 if look.marker == "*" else 6,
-        color=look.colour, ecolor=(look.colour, 0.45), elinewidth=1,
-        mfc=look.colour if point.on_front else "white",
-    )  # fmt: skip
-
-
-def _draw_front(axes: Axes, front: Sequence[tuple[float, float]]) -> None:
-    """Shade what the front (ID, OOD; by ID) dominates, and draw its edge as stairs."""
-    (left, right), bottom = axes.get_xlim(), axes.get_ylim()[0]
-    xs = [left, *(x for x, _ in front)]
-    ys = [front[0][1], *(y for _, y in front)]
-    axes.fill_between(xs, ys, bottom, step="pre", color=_SHADE, lw=0, zorder=0)
-    axes.plot(
-        [*xs, xs[-1]], [*ys, bottom], color=_SHADE_EDGE, lw=1, ls="--", drawstyle="steps-pre", zorder=0.5
-    )
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom=bottom)
+    return front_figure(recovery_title(found), points)
 
 
 DRAW: dict[str, Callable[[Any], Figure]] = {
     "ranks": ranks_figure,
     "layers": layers_figure,
-    "front": front_figure,
+    "front": pareto_figure,
 }
 """By the kind of a `Plot`."""

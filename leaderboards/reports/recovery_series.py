@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from points24.harness.analysis.recovery import Recovered, Recovery
 from points24.harness.recovery.recipe import Recipe
 
-KINDS = ("directions", "values", "both", "reset", "interpolate", "task-arithmetic")
+KINDS = (
+    *("directions", "values", "both", "paper-scripts", "delta-rank", "dg-hard", "reset", "interpolate"),
+    *("slerp", "lines", "soup", "task-arithmetic", "ties", "dare", "della"),
+)
 """What a recipe restores, or a baseline's method, in the order of a legend."""
 _ENDS = ("top", "first", "tail", "last", "top + tail", "")
 """Of the spectrum or of the layers, in the order of a legend."""

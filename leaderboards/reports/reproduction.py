@@ -5,27 +5,44 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from points24.harness.analysis import formats
-from points24.harness.analysis.statistics import Interval
-from points24.harness.experiment.findings import ABOVE_RULE, Claim, Finding, findings, of_recipe
+from points24.harness.experiment.findings import findings
 from points24.harness.experiment.manifest import Seed
 from points24.harness.experiment.measures import Measure, Reproduction
 from points24.harness.experiment.values import Value, accuracy, plain_hands, verdict_share
+from points24.harness.experiment.verdicts import ABOVE_RULE, Claim, Finding
 from points24.harness.records.record import Record
-from points24.leaderboards.figures import DRIFT, FIGURES, OVERVIEW, RECOVERIES, reproduction_figures
+from points24.leaderboards.figures import (
+    DRIFT,
+    FIGURES,
+    FRONT,
+    OVERVIEW,
+    RECOVERIES,
+    SHIFT,
+    reproduction_figures,
+)
 from points24.leaderboards.render.tables import escape, markdown_table
+from points24.leaderboards.reports import recipes, shift
+from points24.leaderboards.reports.measure_cells import (
+    UNITS,
+    accuracy_cell,
+    bounded_cell,
+    bounds_cell,
+    mean_cell,
+    value_cell,
+)
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _ALT = {
     OVERVIEW: "ID and OOD accuracy (strict-match and flexible-extract) and the share of wrong_rule over the "
     "SFT steps, with the final checkpoints of PPO and the recovered ones",
     DRIFT: "misalignment of singular vectors by tenth of the spectrum, and over the SFT steps",
-    RECOVERIES: "OOD and ID accuracy of every recovered checkpoint",
+    FRONT: "ID against OOD accuracy of every recipe, with the Pareto front",
+    RECOVERIES: "OOD and ID accuracy and the harmonic mean of every recipe",
+    SHIFT: "accuracy, rule preference, losses and divergence from the base over the SFT steps, and the "
+    "hidden states of the last prompt token",
 }
-_FIGURE_OF = {"2a": DRIFT, "3a": RECOVERIES}
+_FIGURE_OF = {"2a": DRIFT}
 """The label of a finding's first claim -> the figure that belongs to the finding."""
-_UNITS = {"points": "points", "percent": "%", "number": ""}
-_UNKNOWN, _UNDEFINED = "not measured", "not defined"
 _Column = tuple[Callable[[str], Record | None], Callable[[Record | None], Value | None]]
 """Model -> the record to read, and record -> the number to show."""
 
@@ -66,8 +83,15 @@ def markdown(name: str, found: Reproduction) -> str:
     ]
     for each in every:
         parts += [*_section(each), *figure(_FIGURE_OF.get(each.claims[0].label))]
-    parts += _checkpoints(found)
-    parts += ["## Limits", "\n".join(f"- {line}" for line in _LIMITS), *_appendix(every, found)]
+    parts += shift.section(found.shifts, figure(SHIFT))
+    parts += [*recipes.best(found), *figure(FRONT), *_checkpoints(found)]
+    parts += [
+        "## Limits",
+        "\n".join(f"- {line}" for line in _LIMITS),
+        *_appendix(every, found),
+        *figure(RECOVERIES),
+        *_run_time(found),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -111,7 +135,7 @@ def _key_figures(claim: Claim) -> str:
     """The first deciding number that leaves the claim open or contradicts it, else the first; the caveat."""
     key = next((m for m in claim.decides if not m.is_above(0)), claim.decides[0])
     caveat = claim.caveat if claim.caveat and claim.caveat.mean is not None else None
-    return "; ".join(f"{escape(m.name)}: {_mean(m, with_unit=True)}" for m in (key, caveat) if m)
+    return "; ".join(f"{escape(m.name)}: {mean_cell(m, with_unit=True)}" for m in (key, caveat) if m)
 
 
 def _section(found: Finding) -> list[str]:
@@ -125,13 +149,15 @@ def _means(claim: Claim) -> str:
     """The measures that have a mean over the seeds; the deciding ones in bold, defined or not."""
     shown = [m for m in (*claim.decides, *claim.context) if m in claim.decides or m.mean is not None]
     if all(len(measure.values) == 1 for measure in shown):
-        return markdown_table(["", "over the deals"], [[_name(m, claim), _mean(m)] for m in shown])
-    rows = [[_name(m, claim), _with_bounds(m, m.over_seeds), _bounds(m.over_deals, m.unit)] for m in shown]
+        return markdown_table(["", "over the deals"], [[_name(m, claim), mean_cell(m)] for m in shown])
+    rows = [
+        [_name(m, claim), bounded_cell(m, m.over_seeds), bounds_cell(m.over_deals, m.unit)] for m in shown
+    ]
     return markdown_table(["", "mean, over the seeds", "over the deals"], rows)
 
 
 def _name(measure: Measure, claim: Claim) -> str:
-    name = escape(measure.name) + (f", {_UNITS[measure.unit]}" if _UNITS[measure.unit] else "")
+    name = escape(measure.name) + (f", {UNITS[measure.unit]}" if UNITS[measure.unit] else "")
     return f"**{name}**" if measure in claim.decides else name
 
 
@@ -188,7 +214,7 @@ def _parts_table(found: Reproduction, columns: Mapping[str, _Column]) -> str:
         )
 
     rows = [
-        [part, *(_accuracy(measured(part, column)) for column in columns.values())]
+        [part, *(accuracy_cell(measured(part, column)) for column in columns.values())]
         for part in found.parts(found.seeds[0])
     ]
     return markdown_table(["", *columns], rows)
@@ -221,27 +247,15 @@ def _appendix(every: Sequence[Finding], found: Reproduction) -> list[str]:
         parts.append("### Seeds")
         for claim in claims:
             parts += [f"**{claim.label}** {claim.what}", _by_seed(claim, found.seeds)]
-    return [*parts, *_recipes(found), *_run_time(found)]
+    return [*parts, *recipes.every(found)]
 
 
 def _by_seed(claim: Claim, seeds: Sequence[Seed]) -> str:
     rows = [
-        [_name(measure, claim), *(_cell(value, measure.unit) for value in measure.values)]
+        [_name(measure, claim), *(value_cell(value, measure.unit) for value in measure.values)]
         for measure in (*claim.decides, *claim.context)
     ]
     return markdown_table(["", *(f"seed {seed.seed}" for seed in seeds)], rows)
-
-
-def _recipes(found: Reproduction) -> list[str]:
-    if not (labels := found.recipes()):
-        return []
-    every = [(label, *of_recipe(found, label)) for label in labels]
-    rows = [[escape(name), _accuracy(ood), _mean(share), _mean(of_id)] for name, ood, share, of_id in every]
-    return [
-        "### Every recipe",
-        "The best on OOD first. The same deals rank and measure them, which flatters the first a little.",
-        markdown_table(["", "OOD, %", "recovered, %", "ID against SFT final, points"], rows),
-    ]
 
 
 def _run_time(found: Reproduction) -> list[str]:
@@ -256,53 +270,6 @@ def _run_time(found: Reproduction) -> list[str]:
         f"On {escape(found.manifest.machine)}: {duration(whole / seeds)} a seed, {duration(whole)} in all.",
         markdown_table(["stage", "a seed"], rows),
     ]
-
-
-# -- cells -----------------------------------------------------------------------------------------------
-
-
-def _accuracy(measure: Measure) -> str:
-    """An accuracy's mean and interval, which lies within 0 and 100 %."""
-    if measure.mean is None:
-        return ""
-    bounds = measure.interval and Interval(max(0.0, measure.interval.low), min(1.0, measure.interval.high))
-    return _cell(Value(measure.mean, bounds), "percent")
-
-
-def _mean(measure: Measure, *, with_unit: bool = False) -> str:
-    """The mean with one interval: over the seeds, or if that is not defined over the deals."""
-    return _with_bounds(measure, measure.interval, with_unit=with_unit)
-
-
-def _with_bounds(measure: Measure, interval: Interval | None, *, with_unit: bool = False) -> str:
-    if measure.mean is None:
-        is_measured = any(value is not None for value in measure.values)
-        return _UNDEFINED if is_measured else _UNKNOWN
-    unit = _UNITS[measure.unit] if with_unit else ""
-    parts = _number(measure.mean, measure.unit), unit, _bounds(interval, measure.unit)
-    return " ".join(filter(None, parts))
-
-
-def _cell(value: Value | None, unit: str) -> str:
-    if value is None:
-        return ""
-    if value.is_unbounded:
-        return _UNDEFINED
-    return " ".join(filter(None, (_number(value.share, unit), _bounds(value.interval, unit))))
-
-
-def _bounds(found: Interval | None, unit: str) -> str:
-    """An interval; none of zero width, which would claim a certainty that a finite sample cannot give."""
-    if found is None or found.low == found.high:
-        return ""
-    return escape(f"[{_number(found.low, unit)}, {_number(found.high, unit)}]")
-
-
-def _number(share: float, unit: str) -> str:
-    if unit == "points":
-        return formats.points(share)
-    text = f"{share:+.3f}" if unit == "number" else formats.percent(share)
-    return text.lstrip("+-") if float(text) == 0 else text.replace("-", formats.MINUS)
 
 
 def duration(seconds: float) -> str:

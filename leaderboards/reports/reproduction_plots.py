@@ -19,7 +19,7 @@ from points24.harness.experiment.findings import RECIPES
 from points24.harness.experiment.manifest import TENTHS, Drift
 from points24.harness.experiment.measures import Reproduction
 from points24.harness.records.record import Record
-from points24.leaderboards.figures import DRIFT, OVERVIEW, RECOVERIES
+from points24.leaderboards.figures import DRIFT, FRONT, OVERVIEW, RECOVERIES
 from points24.leaderboards.render.drawing import (
     COLOURS,
     DASHED,
@@ -35,6 +35,7 @@ from points24.leaderboards.render.drawing import (
     sample,
     scale_steps,
 )
+from points24.leaderboards.reports.front import FrontPoint, front_figure, on_front
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _FAINT, _THIN, _BOLD = 0.4, 0.8, 2.0
@@ -44,6 +45,8 @@ _RULES = {
     "ood": "OOD: J, Q, K = 11, 12, 13, as the prompt says",
 }
 _ENDS = {"best OOD": SOURCE_STROKE, "SFT final": TARGET_STROKE}
+_MEAN = "mean"
+"""What has a side beside the hand sets: the harmonic mean."""
 _BESIDE = 13
 """Points (1/72 inch) between a start of PPO and its final checkpoint: room for an arrow."""
 _GRID: dict[str, Any] = {"color": "#e9ebee", "lw": 0.7, "zorder": 0}
@@ -81,8 +84,8 @@ def _mean(seeds: Sequence[Points]) -> tuple[list[int], list[float]]:
     return common, [fmean(each[step] for each in seeds) for step in common]
 
 
-def _marks(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: str, *, upright: bool) -> None:
-    """The accuracies of each recipe, a column (upright) or a row each: a small mark per seed, a large mean.
+def _marks(axes: Axes, found: Reproduction, recipes: Sequence[str], side: str, *, upright: bool) -> None:
+    """What `_shares` gives of each recipe, a column (upright) or a row each: small marks are seeds.
 
     Rows also show the mean's 95 % interval. Lines mark the best OOD and the final SFT checkpoint's mean.
     """
@@ -93,7 +96,7 @@ def _marks(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: st
 
     for place, label in enumerate(recipes):
         checkpoints = _recovered(found, label)
-        if not (shares := _shares(checkpoints, hand_set)):
+        if not (shares := _shares(checkpoints, side)):
             continue
         look = look_of(checkpoints[0].recipe.method.kind)
         if not upright and (interval := t_interval(shares)):
@@ -102,8 +105,8 @@ def _marks(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: st
         if len(shares) > 1:
             plot(shares, place, look.marker, ms=3.5, color=look.colour, alpha=0.5, mew=0, zorder=3)
         plot([fmean(shares)], place, look.marker, ms=7, color=look.colour, mec="white", mew=0.8, zorder=4)
-    for what, stroke in _ENDS.items():
-        mean = fmean(_percent(found.get(found.parts(seed)[what], hand_set)) for seed in found.seeds)
+    for what, stroke in _ENDS.items() if side != _MEAN else ():
+        mean = fmean(_percent(found.get(found.parts(seed)[what], side)) for seed in found.seeds)
         (axes.axhline if upright else axes.axvline)(mean, color=INK, lw=1, ls=stroke, zorder=1)
 
 
@@ -136,8 +139,11 @@ def _recovered(found: Reproduction, label: str) -> list[Recovered]:
     return [each for each in every if each is not None]
 
 
-def _shares(checkpoints: Iterable[Recovered], hand_set: str) -> list[float]:
-    scores = [each.ood if hand_set == "ood" else each.id for each in checkpoints]
+def _shares(checkpoints: Iterable[Recovered], side: str) -> list[float]:
+    """Accuracy on hand set id or ood, or the harmonic mean (`_MEAN`), in percent."""
+    if side == _MEAN:
+        return [100 * each.shares.harmonic.value for each in checkpoints if each.shares.harmonic]
+    scores = [each.ood if side == "ood" else each.id for each in checkpoints]
     return [100 * score.share for score in scores if score is not None]
 
 
@@ -215,7 +221,10 @@ def _beside(axes: Axes, found: Reproduction, recipes: Sequence[str], hand_set: s
 
 def _name_recipes(axes: Axes, recipes: Sequence[str]) -> None:
     """The recipes' names below a panel, in the empty cell under it."""
-    names = [label.replace("all ranks, ", "").replace(", ", "\n") for label in recipes]
+    names = [
+        label.replace("all ranks, ", "").replace("directions, top 4096 ranks, ", "").replace(", ", "\n")
+        for label in recipes
+    ]
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7.5)
     axes.tick_params(labelbottom=True)
     for text in axes.get_xticklabels():
@@ -275,17 +284,47 @@ def _drift_over_steps(axes: Axes, found: Reproduction) -> None:
     axes.legend(handles=handles, loc="upper left", fontsize=8)
 
 
+def recipes_front_figure(found: Reproduction) -> Figure:
+    """ID against OOD accuracy of every recipe, means over the seeds, with the Pareto front."""
+
+    def mean(part: str) -> tuple[float, float]:
+        models = [found.parts(seed)[part] for seed in found.seeds]
+        return fmean(_percent(found.get(m, "id")) for m in models), fmean(
+            _percent(found.get(m, "ood")) for m in models
+        )
+
+    named = {"source": ("source", *mean("best OOD")), "target": ("target", *mean("SFT final"))}
+    kinds = dict(zip(named, named, strict=True))
+    for label in found.recipes():
+        checkpoints = _recovered(found, label)
+        if of_id := _shares(checkpoints, "id"):
+            recipe = checkpoints[0].recipe
+            kinds[label] = recipe.method.kind
+            named[label] = (
+                f"{recipe.method.kind} {recipe.short}",
+                fmean(of_id),
+                fmean(_shares(checkpoints, "ood")),
+            )
+    fronts = on_front([(x, y) for _, x, y in named.values()])
+    points = [
+        FrontPoint(kinds[key], name, x, y, on)
+        for (key, (name, x, y)), on in zip(named.items(), fronts, strict=True)
+    ]
+    over = f", mean of {len(found.seeds)} seeds" if len(found.seeds) > 1 else ""
+    return front_figure(f"SFT final recovered from best OOD, strict-match{over}", points)
+
+
 def recoveries_figure(found: Reproduction) -> Figure:
-    """OOD and ID accuracy of every recipe: a mark per seed, the mean, its 95 % interval over the seeds."""
+    """OOD and ID accuracy and the harmonic mean of every recipe: seeds, their mean, its 95 % interval."""
     labels = found.recipes()[::-1]
-    figure = Figure(figsize=(7.6, 1.4 + 0.26 * len(labels)), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, (hand_set, title) in zip(panels, SIDES.items(), strict=True):
-        _marks(axes, found, labels, hand_set, upright=False)
+    figure = Figure(figsize=(8.8, 1.4 + 0.22 * len(labels)), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, (side, title) in zip(panels, {**SIDES, _MEAN: "harmonic mean"}.items(), strict=True):
+        _marks(axes, found, labels, side, upright=False)
         shown = [float(x) for line in axes.lines for x in np.ravel(np.asarray(line.get_xdata(), float))]
-        axes.set_xlim(*limits(shown, from_zero=hand_set == "ood"))
-        heading(axes, title, COLOURS[hand_set])
-        axes.set_xlabel("accuracy, %")
+        axes.set_xlim(*limits(shown, from_zero=side != "id"))
+        heading(axes, title, COLOURS.get(side, INK))
+        axes.set_xlabel("%" if side == _MEAN else "accuracy, %")
         axes.grid(axis="y", **_GRID)
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(len(labels)), labels, fontsize=8)
@@ -301,6 +340,7 @@ def recoveries_figure(found: Reproduction) -> Figure:
 DRAW: dict[str, Callable[[Any], Figure]] = {
     OVERVIEW: overview_figure,
     DRIFT: drift_figure,
+    FRONT: recipes_front_figure,
     RECOVERIES: recoveries_figure,
 }
 """By the kind of a `Plot`."""

@@ -123,18 +123,20 @@ def test_every_formula_is_right(rule, policy):
 def test_prompt_and_completion_are_what_lm_eval_asks_and_takes_as_correct(rule):
     seen = hand_set("id_seen", parse_rule(rule))
     hands = replace(seen, deals=seen.deals[:50], weights=seen.weights[:50])
-    for doc in documents(hands, read_protocol("points24"), template()):
+    asked = read_protocol("points24")
+    for doc in documents(hands, asked, template()):
         deal = Deal(tuple(doc["cards"]), parse_rule(rule))
         assert prompt_row(deal, template(), chat=False) == {"prompt": doc["prompt"]}
         assert prompt_row(deal, template(), chat=True) == {
             "prompt": [{"role": "user", "content": doc["prompt"]}]
         }
         formula = solutions(deal.values, 24)[-1]
-        reply = completion_row(deal, formula, chat=False)["completion"]
-        assert completion_row(deal, formula, chat=True) == {
+        reply = completion_row(deal, formula, asked, chat=False)["completion"]
+        assert completion_row(deal, formula, asked, chat=True) == {
             "completion": [{"role": "assistant", "content": reply}]
         }
         (judged,) = StrictMatch().apply([[reply]], [doc])
         assert json.loads(judged)["verdict"] == "correct"
         assert json.loads(judged)["formula"] == formula
-        assert completion_row(deal, solutions(deal.values, 24)[0], chat=False)["completion"] == doc["reply"]
+        shown = solutions(deal.values, 24)[0]
+        assert completion_row(deal, shown, asked, chat=False)["completion"] == doc["reply"]

@@ -5,9 +5,7 @@ from torch.nn.functional import log_softmax
 
 from points24.harness.config import configured
 from points24.tasks.errors import InputError
-from points24.tasks.feedback import feedback
 from points24.tasks.prompts import template
-from points24.tasks.revision import verify
 from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers import ppo
 from points24.trainers.ppo import build_trainer
@@ -111,7 +109,7 @@ def test_rewards_stand_at_the_last_token_of_each_reply(trainer):
         row = made.train_dataset[i]
         deal = ppo.Deal(tuple(row["cards"]), made.rule)
         expected = torch.zeros(len(tokens))
-        expected[-1] = TABLES["paper"][judge_reply(deal, reply).verdict]
+        expected[-1] = TABLES["verdict"][judge_reply(deal, reply).verdict]
         assert torch.equal(batch["returns"][i][batch["mask"][i]], expected)
 
 
@@ -123,17 +121,18 @@ def test_the_verifiers_messages_are_read_but_not_learned(trainer):
     for episode in episodes:
         assert all(verdict is not Verdict.CORRECT for verdict in episode.verdicts[:-1])
         assert len(episode.verdicts) == 3 or episode.verdicts[-1] is Verdict.CORRECT
-        judgement = judge_reply(episode.deal, "")
+        message = ""
         starts = [0, *(end + 1 for end in episode.turn_ends)]
         for start, end, verdict in zip(starts, episode.turn_ends, episode.verdicts, strict=False):
             span = list(zip(episode.tokens[start : end + 1], episode.chosen[start : end + 1], strict=True))
             told = made.processing_class.decode([t for t, chosen in span if not chosen])
-            assert told == ("" if start == 0 else feedback(judgement))
+            assert told == message
             reply = made.processing_class.decode(
                 [t for t, chosen in span if chosen], skip_special_tokens=True
             )
-            judgement = judge_reply(episode.deal, reply)
-            assert judgement.verdict is verdict
+            found = made.protocol.verify(episode.deal, reply)
+            message = found.message
+            assert found.judgement.verdict is verdict
 
 
 def test_a_dialogue_in_training_is_that_of_the_revision_tasks(trainer):
@@ -151,7 +150,7 @@ def test_a_dialogue_in_training_is_that_of_the_revision_tasks(trainer):
             sent = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
             assert read == sent
             reply = tokenizer.decode(episode.tokens[first : end + 1], skip_special_tokens=True)
-            _, message = verify(episode.deal, reply)
+            message = made.protocol.verify(episode.deal, reply).message
             told = [{"role": "assistant", "content": reply}, {"role": "user", "content": message}]
             messages, first, turns = messages + told, end + 1, turns + 1
         assert message is None or len(episode.turn_ends) == 3
@@ -211,7 +210,7 @@ def test_the_critic_of_a_ppo_parent_is_kept(tmp_path, trainer):
     [
         ({"max_turns": 2}, "max_turns: several attempts need apply_chat_template: true"),
         ({"max_turns": 0}, "max_turns: expected at least 1, found 0"),
-        ({"rewards": "odd"}, "rewards: expected paper or sparse or a table, found 'odd'"),
+        ({"rewards": "odd"}, "rewards: expected paper or verdict or sparse or a table, found 'odd'"),
         ({"rewards": {"correct": 1}}, "rewards: no reward for wrong_rule, wrong_value"),
         ({"lam": 1.5}, "lam: expected 0 to 1, found 1.5"),
         ({"max_steps": -1}, "max_steps: expected at least 1, found -1"),

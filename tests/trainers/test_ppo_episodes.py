@@ -15,9 +15,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from points24.harness.checkpoints.shipped import model_folder
 from points24.tasks.cards import RULES, Deal
-from points24.tasks.feedback import feedback
 from points24.tasks.prompts import json_reply, template
-from points24.tasks.verdict import Verdict, judge_reply
+from points24.tasks.protocols.protocol import read_protocol
+from points24.tasks.verdict import Verdict
 from points24.trainers.deals import prompt_row
 from points24.trainers.episodes import Episode
 from points24.trainers.ppo import PPOTrainer
@@ -95,7 +95,7 @@ def chatty(chat_template: str) -> Any:
 def test_nanos_episode_is_the_whole_conversation(nano):
     question = template().render(DEAL)
     for reply in (MISS, CUT_OFF, json_reply(DEAL, "10*2+5-1"), json_reply(DEAL, "(13"), "no formula"):
-        text = feedback(judge_reply(DEAL, reply))
+        text = read_protocol("points24").verify(DEAL, reply).message or ""
         played = rendered(nano, question) + tokens_of(nano, reply) + [nano.eos_token_id]
         message = message_tokens(nano, [nano.eos_token_id], played, text)
         assert played + message == rendered(nano, question, reply, text)
@@ -148,21 +148,22 @@ def test_variables_of_the_template_are_passed_on():
 
 def test_an_episode_knows_who_wrote_each_token_and_where_replies_end():
     episode = Episode(DEAL, prompt=[1, 2])
-    episode.add_reply([3, 4], [-0.5, -0.25], Verdict.WRONG_VALUE)
+    episode.add_reply([3, 4], [-0.5, -0.25], Verdict.WRONG_VALUE, -1)
     episode.add_message([5, 6, 7])
-    episode.add_reply([8], [-0.125], Verdict.CORRECT)
+    episode.add_reply([8], [-0.125], Verdict.CORRECT, 5)
     assert episode.tokens == [3, 4, 5, 6, 7, 8]
     assert episode.chosen == [1, 1, 0, 0, 0, 1]
     assert episode.turn_ends == [1, 5]
     assert episode.log_probs == [-0.5, -0.25, 0, 0, 0, -0.125]
     assert episode.verdicts == [Verdict.WRONG_VALUE, Verdict.CORRECT]
+    assert episode.rewards == [-1, 5]
 
 
 def test_without_the_samplers_log_probs_an_episode_has_none():
     episode = Episode(DEAL, prompt=[1, 2])
-    episode.add_reply([3, 4], None, Verdict.WRONG_VALUE)
+    episode.add_reply([3, 4], None, Verdict.WRONG_VALUE, 0)
     episode.add_message([5])
-    episode.add_reply([6], None, Verdict.ILLEGAL)
+    episode.add_reply([6], None, Verdict.ILLEGAL, 0)
     assert (episode.log_probs, episode.turn_ends) == ([], [1, 3])
 
 
@@ -173,8 +174,9 @@ class Scripted(PPOTrainer):
     """A trainer without a model: replies, log-probabilities and values are given."""
 
     def __init__(
-        self, tokenizer: Any, script: list[list[str]], *, sampled: float | None = None, **settings: Any
-    ):
+        self, tokenizer: Any, script: list[list[str]], *, sampled: float | None = None,
+        protocol: str = "points24", pays: str = "verdict", **settings: Any,
+    ):  # fmt: skip
         """`script` has the replies of each turn, with ``</s>`` where they end of themselves."""
         defaults = {
             "max_turns": 2, "gamma": 1.0, "lam": 1.0, "turn_gamma": 0.5, "turn_lam": 1.0,
@@ -189,7 +191,7 @@ class Scripted(PPOTrainer):
         self.processing_class = self._tokenizer = tokenizer
         self.eos_token_ids = [tokenizer.eos_token_id]
         self.chat_template_kwargs = {}
-        self.rule, self.table = DEAL.rule, rewards("paper")
+        self.rule, self.protocol, self.reward = DEAL.rule, read_protocol(protocol), rewards(pays)
         self._metrics = {"train": defaultdict(list)}
         self._values = None
         self.current_gradient_accumulation_steps = 1
@@ -264,7 +266,7 @@ def scored(trainer: Scripted, value: float = 1.0, log_prob: float = -0.5) -> dic
 
 
 def test_returns_and_advantages_of_a_rollout_by_hand(nano):
-    # The paper's rewards: correct 5, wrong value -1, no answer -3; the later turn counts half, and with
+    # Rewards by verdict: correct 5, wrong value -1, no answer -3; the later turn counts half, and with
     # lambda 1 an advantage is the return less the value, which is 1 throughout.
     batch = scored(Scripted(nano, SCRIPT))
     by_turn = [(-1 + 0.5 * 5, 5), (5,), (-3 + 0.5 * -3, -3)]
@@ -284,6 +286,22 @@ def test_returns_and_advantages_of_a_rollout_by_hand(nano):
         assert batch["prompt_ids"][row][batch["prompt_mask"][row].bool()].tolist() == episode.prompt
     assert batch["num_items_in_batch"] == batch["mask"].sum()
     assert "correction" not in batch
+
+
+def test_under_the_papers_protocol_penalties_add_up_and_its_verifier_speaks(nano):
+    def reply(formula: str) -> str:
+        return "{\n  \"cards\": ['K', '5', 'A', '2'],\n  \"formula\": \"" + formula + '",\n}'
+
+    # 10 is not on the cards (-2) and the 13 is unused (-2); then the first numbers of a solution, but not the
+    # second (-1); then a solution, with the paper's "=24" (+5).
+    script = [[reply(formula) + "</s>"] for formula in ("10*2+5-1", "13+5*2-1", "13+5*2+1=24")]
+    trainer = Scripted(nano, script, max_turns=5, protocol="paper", pays="paper")
+    (episode,) = trainer._play(rows(1))
+    assert episode.rewards == [-4, -1, 5]
+    assert [verdict.value for verdict in episode.verdicts] == ["wrong_rule", "wrong_value", "correct"]
+    told = nano.decode([t for t, chosen in zip(episode.tokens, episode.chosen, strict=True) if not chosen])
+    asked = read_protocol("paper")
+    assert told == "".join(asked.verify(DEAL, reply(f)).message or "" for f in ("10*2+5-1", "13+5*2-1"))
 
 
 def test_a_rollout_is_logged_by_episode(nano):

@@ -25,7 +25,6 @@ from points24.harness.config import configured
 from points24.tasks.cards import TARGET
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
-from points24.tasks.prompts import template
 from points24.tasks.solver import solutions
 from points24.trainers.deals import completion_row, examples, prompt_row
 from points24.trainers.ppo_config import PPOConfig
@@ -188,7 +187,7 @@ def model_size(config: Any) -> Size:
 
 def _lengths(config: Any, tokenizer: Any) -> list[tuple[int, int]]:
     """(prompt, prompt and reply) of the run's first rows, in tokens."""
-    wording, chat = template(config.template), config.apply_chat_template
+    wording, asked, chat = config.wording, config.asked, config.apply_chat_template
 
     def count(text: Any, *, start_reply: bool = False) -> int:
         if not chat:
@@ -204,7 +203,9 @@ def _lengths(config: Any, tokenizer: Any) -> list[tuple[int, int]]:
     drawn = examples(config.parsed_rule, config.solutions, config.seed)
     for deal, formula in islice(drawn, min(_SAMPLE, config.rows)):
         prompt = prompt_row(deal, wording, chat)["prompt"]
-        whole = prompt + completion_row(deal, formula, chat)["completion"]  # texts, or lists of messages
+        whole = (
+            prompt + completion_row(deal, formula, asked, chat)["completion"]
+        )  # texts, or lists of messages
         rows.append((count(prompt, start_reply=True), count(whole) + ends))
     return rows
 

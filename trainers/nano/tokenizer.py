@@ -1,8 +1,8 @@
-"""The nano family's tokenizer, built from the built-in template.
+"""The nano family's tokenizer, built from the wording of one protocol.
 
 A prompt is mostly fixed wording. Numbers up to 99, card letters, operators and brackets are single tokens.
-Each piece of wording between two of them, in the built-in prompt and reply, is a single token as well. Any
-other text falls back to characters and bytes.
+Each piece of wording between two of them, in the protocol's prompt, reply and messages, is a single token as
+well. Any other text falls back to characters and bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from points24.tasks.cards import RANKS, RULES, Deal
-from points24.tasks.prompts import json_reply, template
+from points24.tasks.protocols.protocol import DEFAULT, Protocol, read_protocol
 
 SPECIAL = ("<pad>", "</s>", "<unk>")
 PAD_ID, EOS_ID, UNKNOWN_ID = range(len(SPECIAL))
@@ -29,15 +29,33 @@ _CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer, the same at each call. It pads on the left, as generation needs."""
+_DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])  # any deal: only the wording counts
+_MISSES = ("13+5*2-1", "2*5-1+13", "13+5*2", "10+5*2+4", "13*13", "13+5*", "5)*(2", "5 5", "x")
+"""Formulas for which a verifier has different things to say."""
+
+
+def wording(asked: Protocol) -> list[str]:
+    """Texts in which a protocol says all that it may say.
+
+    The messages of points24 are left out, since the shipped models' tokenizers do not have them.
+    """
+    replies = [asked.reply(_DEAL, formula) for formula in ("13+5*2+1", *_MISSES)]
+    said = [] if asked.name == DEFAULT else [asked.verify(_DEAL, text).message for text in (*replies, "")]
+    prompts = [asked.prompt.render(_DEAL.under(rule)) for rule in RULES.values()]
+    return [*prompts, replies[0], *filter(None, said)]
+
+
+def build_tokenizer(asked: Protocol | None = None) -> PreTrainedTokenizerFast:
+    """The tokenizer of a protocol, by default points24's, the same at each call.
+
+    It pads on the left, as generation needs.
+    """
     split = pre_tokenizers.Split(Regex(_ATOMS), behavior="isolated")
-    deal = Deal(("K", "5", "A", "2"), RULES["ood"])  # any deal: only the wording counts
-    texts = template().render(deal), json_reply(deal, "13+5*2+1")
-    wording = {piece for text in texts for piece, _ in split.pre_tokenize_str(text)}
+    texts = wording(asked or read_protocol(DEFAULT))
+    pieces = {piece for text in texts for piece, _ in split.pre_tokenize_str(text)}
     atoms = {*RANKS, *"+-*/()", *map(str, range(100))}
     characters = set(string.printable) - atoms
-    whole = sorted((wording | atoms) - characters)
+    whole = sorted((pieces | atoms) - characters)
     # Unigram takes the split with the highest total score: whole pieces first, then characters. Bytes are
     # left for characters outside the vocabulary.
     vocabulary = [(token, 0.0) for token in SPECIAL]

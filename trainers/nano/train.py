@@ -4,8 +4,9 @@ Tests, the demo and the experiment train and score a real model with it, without
 example draws what J, Q and K count as uniformly from 1 to 13 and states it in the prompt, so the model has to
 read the rule. Deals are drawn uniformly from 13 ranks; those without a solution or with held-out numbers are
 drawn again. The target is a reply with one of the deal's solutions, and the loss is on the reply alone. By
-default the reply is the JSON that the prompt asks for. `json_share` trains a base that plays the game but
-rarely keeps to that format: its other replies are three bare lines.
+default the reply has the format that the prompt asks for. `json_share` trains a base that plays the game but
+rarely keeps to that format: its other replies are three bare lines. A base for another protocol may start
+from a base that plays already, so that it has only the other wording to learn.
 
 All randomness follows from the seed and the step, so a resumed run takes the same batches as an uninterrupted
 one.
@@ -18,7 +19,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,21 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
+from points24.harness.checkpoints.shipped import model_folder, shipped
 from points24.harness.files import replacing
 from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
 from points24.tasks.errors import InputError
-from points24.tasks.hand_sets import HandSet, hand_set, held_out_numbers
-from points24.tasks.prompts import json_reply, template
+from points24.tasks.hand_sets import hand_set, held_out_numbers
+from points24.tasks.protocols.protocol import DEFAULT, Protocol, read_protocol
 from points24.tasks.solver import solutions
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict, judge_reply
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer
@@ -47,7 +56,7 @@ MAX_REPLY_TOKENS = 48
 def plain_reply(deal: Deal, formula: str) -> str:
     """What `json_reply` says, without the JSON: the cards, their numbers and the formula, on a line each.
 
-    Flexible extraction finds the formula, strict extraction does not. Apart from the first and the last token
+    Flexible extraction finds the formula, the others do not. Apart from the first and the last token
     it differs from the JSON only in the tokens of the wording, so SFT on JSON has only wording to teach.
     """
     return f"{', '.join(deal.cards)}\n{', '.join(map(str, deal.values))}\n{formula}"
@@ -60,6 +69,10 @@ class NanoConfig:
     output_dir: str
     """The folder that becomes the model."""
     seed: int = 0
+    protocol: str = DEFAULT
+    """How deals are asked and answered, as in `RunConfig`. The tokenizer is made for its wording."""
+    model_name_or_path: str | None = None
+    """A nano model of the same shape to start from. None: random weights."""
     json_share: float = 1.0
     """Share of the examples, 0 … 1, whose reply is the JSON that the prompt asks for; the others have
     `plain_reply`. At 0.1 the model knows the JSON, but greedy decoding does not choose it."""
@@ -80,14 +93,19 @@ class NanoConfig:
     max_grad_norm: float = 1.0
     bf16: bool = True
     """Run the forward pass under autocast; the weights are trained in float32 and saved in bfloat16."""
+    same_share: float = 0.0
+    """Share of the examples, 0 … 1, in which J, Q and K count as the same. A wording may say that in a way of
+    its own, and of random rules only one in 169 is such a one."""
     eval_steps: int = 100
     eval_deals: int = 200
     """Each evaluation plays this many deals of `id`, `id_heldout` and `ood`, the first of each."""
     save_steps: int = 100
 
     def __post_init__(self) -> None:
-        if not 0 <= self.json_share <= 1:
-            raise InputError(f"json_share: expected 0 to 1, found {self.json_share}")
+        read_protocol(self.protocol)
+        for name in ("json_share", "same_share"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise InputError(f"{name}: expected 0 to 1, found {share}")
         at_least_1(self, "max_steps", "per_device_train_batch_size", "eval_steps", "eval_deals", "save_steps")
         if self.hidden_size % (2 * self.num_attention_heads):
             raise InputError(
@@ -108,15 +126,12 @@ def train(config: NanoConfig) -> Path:
     run.claim({"config": settings}, config, last="tokenizer.json")
 
     torch.manual_seed(config.seed)
-    tokenizer = build_tokenizer()
+    asked = read_protocol(config.protocol)
+    tokenizer = build_tokenizer(asked)
     model = build_model(config, tokenizer)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=config.learning_rate,
-        betas=(0.9, config.adam_beta2),
-        weight_decay=config.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _lr_ratio(config, step))
+    if config.model_name_or_path is not None:
+        adopt(model, tokenizer, config.model_name_or_path)
+    optimizer, schedule = _optimizer(model, config)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     start = 0
     if state_file.exists():
@@ -127,7 +142,7 @@ def train(config: NanoConfig) -> Path:
     run.truncate_log(start)
 
     progress = tqdm(range(start, config.max_steps), "nano", config.max_steps, initial=start, unit="step")
-    extraction = STRICT if config.json_share == 1 else FLEXIBLE
+    extraction = asked.own_filter if config.json_share == 1 else FLEXIBLE
     began = time.perf_counter()
     for step in progress:
         loss = training_step(model, batch(config, step, tokenizer), config)
@@ -139,7 +154,7 @@ def train(config: NanoConfig) -> Path:
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if done % config.eval_steps == 0 or done == config.max_steps:
             scores = {
-                name: accuracy(model, tokenizer, hand_set(name), config.eval_deals, extraction)
+                name: accuracy(model, tokenizer, hand_set(name).deals[: config.eval_deals], extraction, asked)
                 for name in ("id", "id_heldout", "ood")
             }
             seconds = round(time.perf_counter() - began, 1)
@@ -154,6 +169,16 @@ def train(config: NanoConfig) -> Path:
     shutil.copymode(run.path / "config.json", run.path / "model.safetensors")  # safetensors writes mode 0600
     state_file.unlink(missing_ok=True)
     return run.path
+
+
+def _optimizer(model: torch.nn.Module, config: NanoConfig) -> tuple[Any, Any]:
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, config.adam_beta2),
+        weight_decay=config.weight_decay,
+    )
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _lr_ratio(config, step))
 
 
 def training_step(
@@ -190,25 +215,53 @@ def build_model(config: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> Llama
     return model
 
 
-def examples(seed: int, step: int, json_share: float = 1.0) -> Iterator[tuple[str, str]]:
-    """Endless (prompt, reply) pairs for one training step; see `NanoConfig.json_share`."""
+def adopt(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, parent: str) -> None:
+    """Take over a nano model's weights. Tokens that its tokenizer lacks keep their random ones.
+
+    Raises:
+        InputError: it has another shape.
+    """
+    folder = model_folder(parent) if parent in shipped() else Path(parent).expanduser()
+    theirs: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+        if (found := getattr(theirs.config, name, None)) != (wanted := getattr(model.config, name)):
+            raise InputError(f"model_name_or_path: {parent}: expected {name} {wanted}, found {found}")
+    known = AutoTokenizer.from_pretrained(folder).get_vocab()
+    shared = [(own, known[token]) for token, own in tokenizer.get_vocab().items() if token in known]
+    ours, weights = model.state_dict(), theirs.state_dict()
+    to, of = map(list, zip(*shared, strict=True))
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        ours[name][to] = weights[name][of]
+        weights[name] = ours[name]
+    model.load_state_dict(weights)
+
+
+def examples(
+    seed: int, step: int, json_share: float = 1.0, same_share: float = 0.0, asked: Protocol | None = None
+) -> Iterator[tuple[str, str]]:
+    """Endless (prompt, reply) pairs for one training step; the shares as in `NanoConfig`."""
+    asked = asked or read_protocol(DEFAULT)
     rng = random.Random(f"{seed}/{step}")
-    wording = random.Random(f"{seed}/{step}/reply")  # its own generator: the deals do not depend on the share
+    # Generators of their own, so that the deals do not depend on the shares.
+    wording, faces = (random.Random(f"{seed}/{step}/{name}") for name in ("reply", "faces"))
     held_out = held_out_numbers()
     while True:
         rule = Rule(*(rng.randint(1, 13) for _ in range(3)))
+        if faces.random() < same_share:
+            rule = Rule(rule.J, rule.J, rule.J)
         deal = Deal(tuple(rng.choice(RANKS) for _ in range(CARDS_PER_DEAL)), rule)
         formulas = solutions(deal.values, TARGET)
         if formulas and tuple(sorted(deal.values)) not in held_out:
-            render = json_reply if wording.random() < json_share else plain_reply
-            yield template().render(deal), render(deal, rng.choice(formulas))
+            render = asked.reply if wording.random() < json_share else plain_reply
+            yield asked.prompt.render(deal), render(deal, rng.choice(formulas))
 
 
 def batch(
     config: NanoConfig, step: int, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and labels, each (batch, longest), padded on the right."""
-    source = examples(config.seed, step, config.json_share)
+    asked = read_protocol(config.protocol)
+    source = examples(config.seed, step, config.json_share, config.same_share, asked)
     pairs = [next(source) for _ in range(config.per_device_train_batch_size)]
     prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
     replies = tokenizer([reply for _, reply in pairs]).input_ids
@@ -223,12 +276,16 @@ def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:
 
 @torch.inference_mode()
 def accuracy(
-    model: Any, tokenizer: PreTrainedTokenizerFast, hands: HandSet, n: int, extraction: str = STRICT
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    deals: Sequence[Deal],
+    extraction: str = STRICT,
+    asked: Protocol | None = None,
 ) -> float:
-    """Share of the first n deals solved with greedy decoding; `extraction` as in `judge_reply`."""
+    """Share of the deals solved with greedy decoding; `extraction` as in `judge_reply`."""
     model.eval()
-    deals = hands.deals[:n]
-    prompts = tokenizer([template().render(deal) for deal in deals], padding=True, return_tensors="pt")
+    asked = asked or read_protocol(DEFAULT)
+    prompts = tokenizer([asked.prompt.render(deal) for deal in deals], padding=True, return_tensors="pt")
     tokens = model.generate(**prompts, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False)
     replies = tokenizer.batch_decode(tokens[:, prompts.input_ids.shape[1] :], skip_special_tokens=True)
     verdicts = [

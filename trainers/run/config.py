@@ -10,7 +10,8 @@ from points24.harness.checkpoints.shipped import model_folder, shipped
 from points24.tasks.cards import Rule, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import task_names
-from points24.tasks.prompts import template
+from points24.tasks.prompts import Template, template
+from points24.tasks.protocols.protocol import DEFAULT, Protocol, read_protocol
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -64,8 +65,11 @@ class RunConfig:
     rule: str = "id"
     """The rule in training: ``id``, ``ood``, or a mapping such as ``J=5,Q=7,K=9``. The hands are those of
     `id_seen` with a solution under it; held-out numbers are never dealt."""
+    protocol: str = DEFAULT
+    """How deals are asked, answered and scored, and what the verifier says between attempts: ``points24``,
+    ``paper``, or the folder that `points24 protocol import` wrote."""
     template: str | None = None
-    """Path of a prompt template, for training and scoring; None takes the built-in one."""
+    """Path of a prompt template, for training and scoring; None takes the protocol's."""
     apply_chat_template: bool = False
     """Use the model's chat template in training and scoring, as lm-eval's flag of this name does."""
 
@@ -79,11 +83,15 @@ class RunConfig:
     checkpoints', name one dtype for all: rounding changes some replies."""
     score_limit: int | None = None
     """Score only this many deals of each task, the first ones."""
+    score_shift: bool = False
+    """Also measure what each checkpoint believes about the deals of points24_id and points24_ood: the losses
+    of the right replies and of the memorised rule's, and the rule preference; see `points24 shift`."""
 
     def check(self) -> None:
         """Raise `InputError` for a setting that no run can start with."""
         parse_rule(self.rule)
         template(self.template)
+        read_protocol(self.protocol)
         if self.dtype not in DTYPES:
             raise InputError(f"dtype: expected {' or '.join(DTYPES)}, found {self.dtype!r}")
         if self.score_dtype not in ("auto", *DTYPES):
@@ -107,6 +115,21 @@ class RunConfig:
         if folder.is_dir():
             return folder
         return model_folder(name) if name in shipped() else name
+
+    @property
+    def asked(self) -> Protocol:
+        return read_protocol(self.protocol)
+
+    @property
+    def wording(self) -> Template:
+        """The prompt: `template`, or else the protocol's."""
+        return template(self.template) if self.template else self.asked.prompt
+
+    @property
+    def score_metadata(self) -> dict[str, str]:
+        """lm-eval's ``--metadata`` for scoring: what differs from the tasks' own."""
+        changed = {"protocol": self.protocol} if self.protocol != DEFAULT else {}
+        return changed | ({"template": self.template} if self.template else {})
 
     @property
     def parsed_rule(self) -> Rule:

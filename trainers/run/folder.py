@@ -28,6 +28,7 @@ from points24.harness.records.provenance import command_line, versions
 from points24.harness.records.record import Record
 from points24.harness.records.store import read_records
 from points24.tasks.errors import InputError
+from points24.tasks.verdict import PAPER, STRICT
 from points24.trainers.run.config import defaults_of
 
 _COMPLETE = "complete"
@@ -158,9 +159,10 @@ class RunFolder:
         write_text(self.log, "".join(row for row in whole if json.loads(row)["step"] <= step))
 
     def curve(self) -> Curve | None:
-        """The curve so far; None if no checkpoint has an OOD score."""
+        """The curve so far, by the filter that the verifier goes by; None without an OOD score."""
         records = self.records()
-        return curve(records) if any(r.hand_set == "ood" and r.stage for r in records) else None
+        own = PAPER if any(r.filter == PAPER for r in records) else STRICT
+        return curve(records, own) if any(r.hand_set == "ood" and r.stage for r in records) else None
 
     def finish(self) -> None:
         """Write `curve.json`, mark the best OOD and the final checkpoint, remove the states."""
@@ -186,6 +188,7 @@ def parent_of(model: str | Path) -> dict[str, Any]:
 
 def _changed(before: dict[str, Any], now: dict[str, Any], config: object) -> list[str]:
     """What differs between two contents of `training.json`; a setting that is not given has its default."""
+    before = _in_todays_words(before, now)
 
     def stated(about: dict[str, Any]) -> dict[str, Any]:
         others = {key: value for key, value in about.items() if key not in ("config", "command", "versions")}
@@ -197,6 +200,15 @@ def _changed(before: dict[str, Any], now: dict[str, Any], config: object) -> lis
         for key in sorted((old.keys() | new.keys()) - _FREE_TO_CHANGE)
     }
     return [f"{key} was {was!r}, is {value!r}" for key, (was, value) in pairs.items() if was != value]
+
+
+def _in_todays_words(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The same, written before protocols had names: it was points24's, and `verdict` rewards were `paper`."""
+    if "protocol_digest" in before:
+        return before
+    config = before.get("config", {})
+    renamed = {"rewards": "verdict"} if config.get("rewards") == "paper" else {}
+    return before | {"config": config | renamed, "protocol_digest": now.get("protocol_digest")}
 
 
 def _save_merged(state: Path, folder: Path) -> None:

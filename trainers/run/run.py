@@ -52,6 +52,7 @@ def train_run(stage: str, config_class: type, build: Build, settings: dict[str, 
             "stage": stage,
             "parent": parent,
             "num_processes": processes.num_processes,
+            "protocol_digest": config.asked.digest,
             "config": {key: value for key, value in settings.items() if key != "output_dir"},
         }
         run.claim(about, config)

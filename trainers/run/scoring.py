@@ -18,10 +18,15 @@ from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.checkpoints.read import locate
 from points24.harness.evaluation.engines.engine import EngineConfig, FolderWeights
 from points24.harness.evaluation.engines.hf import HF
+from points24.harness.evaluation.random_state import undisturbed_random_state
 from points24.harness.evaluation.score import score
+from points24.harness.files import write_text
 from points24.harness.records.ingest import About
 from points24.harness.records.record import Record
-from points24.tasks.verdict import FILTERS, Verdict
+from points24.harness.records.shift import read_shift_records
+from points24.harness.shift.inquiry import Inquiry, ShiftConfig
+from points24.harness.shift.report import RECORDS as SHIFT
+from points24.tasks.verdict import Verdict
 from points24.trainers.run.config import RunConfig
 from points24.trainers.run.folder import RunFolder
 
@@ -41,6 +46,7 @@ class ScoreCheckpoints(TrainerCallback):
 
     def __init__(self, run: RunFolder, config: RunConfig, stage: str, parent: dict[str, Any]):
         self.run, self.config, self.stage, self.parent = run, config, stage, parent
+        self._inquiry: Inquiry | None = None
         self.loggers: CallbackHandler | None = None
         """The trainer's callbacks, which pass scores to tensorboard, trackio or wandb."""
 
@@ -50,7 +56,7 @@ class ScoreCheckpoints(TrainerCallback):
         """Drop log rows after the step that the run resumes from, and score the parent."""
         if state.is_world_process_zero:
             self.run.truncate_log(state.global_step)
-            self._log(self._score(self.config.parent, None, args.device), args, state, control)
+            self._log(self._scores(self.config.parent, None, args.device), args, state, control)
         PartialState().wait_for_everyone()
 
     def on_step_end(
@@ -79,9 +85,41 @@ class ScoreCheckpoints(TrainerCallback):
         PartialState().wait_for_everyone()  # each process saves its own random state
         if state.is_world_process_zero:
             folder = self.run.publish(state.global_step)
-            self._log(self._score(folder, state.global_step, args.device), args, state, control)
+            self._log(self._scores(folder, state.global_step, args.device), args, state, control)
             self.run.complete(state.global_step)
         PartialState().wait_for_everyone()
+
+    def _scores(self, model: str | Path, step: int | None, device: torch.device) -> dict[str, float]:
+        """What is logged of the parent or of a checkpoint."""
+        logs = _logged(self._score(model, step, device))
+        return logs | self._shift(locate(str(model)), device) if self.config.score_shift else logs
+
+    def _shift(self, folder: Path, device: torch.device) -> dict[str, float]:
+        """Measure the beliefs of a model, unless that is done, and add them to the run's `shift.jsonl`."""
+        known = read_shift_records(self.run.path / SHIFT) if (self.run.path / SHIFT).exists() else []
+        if self._inquiry is None:
+            config = ShiftConfig(
+                memorised=self.config.rule,
+                template=self.config.template,
+                apply_chat_template=self.config.apply_chat_template,
+                limit=self.config.score_limit,
+                dtype=self.config.score_dtype,
+                batch_size=self.config.score_batch_size,
+                device=device.type,
+            )
+            self._inquiry = Inquiry(locate(str(self.config.parent)), config)
+        digest = weights_digest(folder)
+        if any(record.weights_sha256 == digest for record in known):
+            return {}
+        with undisturbed_random_state():
+            new = self._inquiry.alone(folder)
+        kept = [record for record in known if record.model != new[0].model]
+        write_text(self.run.path / SHIFT, "".join(f"{record.line()}\n" for record in kept + new))
+        return {
+            f"shift/{record.task}/{name}": each.mean
+            for record in new
+            for name, each in record.measures.items()
+        }
 
     def _score(self, model: str | Path, step: int | None, device: torch.device) -> list[Record]:
         """New records of the parent (step None) or of a checkpoint; none if it has been scored already."""
@@ -112,24 +150,29 @@ class ScoreCheckpoints(TrainerCallback):
             batch_size=engine.batch_size,
             apply_chat_template=self.config.apply_chat_template,
             limit=self.config.score_limit,
-            metadata={"template": self.config.template} if self.config.template else None,
+            metadata=self.config.score_metadata,
         )
         self.run.put_records(records)
-        strict = (r for r in records if r.filter == FILTERS[0])
-        shown = ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
+        own = (r for r in records if r.filter == self.config.asked.own_filter)
+        shown = ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in own)
         tqdm.write(f"{about.model}: {shown}", sys.stderr)
         return records
 
     def _log(
-        self, records: list[Record], args: TrainingArguments, state: TrainerState, control: TrainerControl
+        self, logs: dict[str, float], args: TrainingArguments, state: TrainerState, control: TrainerControl
     ) -> None:
-        """Pass accuracies and shares of wrong_rule, by task and filter, to every logger."""
-        logs = {}
-        for record in records:
-            name = f"score/{record.task}/{record.filter}"
-            logs[name] = record.k / record.n
-            logs[f"{name}/wrong_rule"] = (record.verdicts or {}).get(Verdict.WRONG_RULE.value, 0) / record.n
+        """Pass scores to every logger."""
         printed = ProgressCallback, PrinterCallback  # `_score` has printed a summary
         for logger in self.loggers.callbacks if logs and self.loggers else ():
             if not isinstance(logger, printed):
                 logger.on_log(args, state, control, logs=logs)
+
+
+def _logged(records: list[Record]) -> dict[str, float]:
+    """Accuracies and shares of wrong_rule, by task and filter."""
+    logs = {}
+    for record in records:
+        name = f"score/{record.task}/{record.filter}"
+        logs[name] = record.k / record.n
+        logs[f"{name}/wrong_rule"] = (record.verdicts or {}).get(Verdict.WRONG_RULE.value, 0) / record.n
+    return logs

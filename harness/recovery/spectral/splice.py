@@ -73,6 +73,7 @@ def splice(
     height = chunk_rows(t)
     height *= max(1, _STRIP // max(1, len(cuts) * height * t.shape[1]))
     norms = torch.zeros(len(cuts), 2, dtype=torch.float64)
+    sums = list(_sums(source, target, cuts))
     for top in range(0, len(t), height):
         rows = slice(top, min(top + height, len(t)))
         # In the order of the original matrix, so that a result is in memory as it will be in a file.
@@ -81,7 +82,7 @@ def splice(
         # On the device until the strip's end: reading a number back would synchronise.
         squares = torch.zeros(len(cuts), 2, dtype=torch.float64, device=t.device)
         for (start, b_rows), (_, t_rows) in zip(row_chunks(b[rows]), row_chunks(t[rows]), strict=True):
-            for i, edit in _edits(b_rows, t_rows, source.factors, target.factors, cuts):
+            for i, edit in _edits(b_rows, t_rows, cuts, sums):
                 exact = t_rows + edit
                 rounded = (outputs[i].T if turned else outputs[i])[start : start + len(t_rows)]
                 rounded.copy_(exact)
@@ -94,44 +95,73 @@ def splice(
     return [Change(*pair) for pair in norms.sqrt_().tolist()]
 
 
-class _Side(NamedTuple):
-    """Rows of one matrix of a pair, and the weight of each of its ranks in the sum."""
+class _Terms:
+    """The terms of one matrix of a pair, one for each rank: w_i B q_i q_iᵀ, or likewise of T."""
 
-    rows: Tensor
-    factors: Factors
-    weight: Tensor
-    """(q,)"""
+    def __init__(self, factors: Factors, weight: Tensor, height: int):
+        """`weight`: (q,); `height`: rows of the whole matrix, which has q columns."""
+        self._factors, self._weight, self._height = factors, weight, height
+        self._squares: dict[Interval, Tensor] = {}
+        """Ranks -> Σ w_i q_i q_iᵀ, (q, q)."""
+        self._kept: Tensor | None = None
+        if factors.vectors.shape[1] == len(weight) and bool((weight * (weight + 1) == 0).all()):
+            self._kept = factors.vectors[:, weight == 0]
 
-    def add_to(self, total: Tensor, start: int, stop: int) -> None:
-        """Add the sum over some ranks: for B, Σ x_i B q_i q_iᵀ."""
-        vectors = self.factors.directions(start, stop)
-        total.addmm_((self.rows @ vectors).mul_(self.weight[start:stop]), vectors.T)
+    def add_to(self, total: Tensor, rows: Tensor, start: int, stop: int) -> None:
+        """Add the terms of some ranks, for some rows of the matrix: (count, q) each."""
+        ranks, wanted = len(self._weight), stop - start
+        if self._kept is not None and wanted == ranks:  # Σ q_i q_iᵀ is the identity
+            total.sub_(rows).addmm_(rows @ self._kept, self._kept.T)
+            return
+        vectors, weight = self._factors.directions(start, stop), self._weight[start:stop]
+        if 2 * self._height * wanted <= ranks * (self._height + wanted):
+            total.addmm_((rows @ vectors).mul_(weight), vectors.T)
+            return
+        if (start, stop) not in self._squares:
+            self._squares[start, stop] = (vectors * weight) @ vectors.T
+        total.addmm_(rows, self._squares[start, stop])
 
 
-def _edits(
-    b: Tensor, t: Tensor, fb: Factors, ft: Factors, cuts: Sequence[Cut]
-) -> Iterator[tuple[int, Tensor]]:
-    """(number of a cut, W' - T) for the same rows of B and T: (rows, q), valid until the next is drawn."""
+class _Sum(NamedTuple):
+    """Hard cuts whose edits are partial sums of the same terms."""
+
+    cuts: Mapping[int, Cut]
+    source: _Terms | None
+    target: _Terms
+
+
+def _sums(source: Factored, target: Factored, cuts: Sequence[Cut]) -> Iterator[_Sum]:
+    """The sums that the edits of these cuts, by their numbers, are parts of."""
+    fb, ft, height = source.factors, target.factors, max(target.matrix.shape)
+
+    def sum_of(numbers: Iterable[int], taper: Tensor | float, intervals: Interval | None = None) -> _Sum:
+        chosen = {i: cuts[i]._replace(intervals=(intervals,)) if intervals else cuts[i] for i in numbers}
+        of_source = None if restore == "values" else _Terms(fb, x * taper, height)
+        return _Sum(chosen, of_source, _Terms(ft, y * taper, height))
+
     for restore in RESTORE:
         x, y = _coefficients(restore, fb.values, ft.values)
-        sides = [_Side(t, ft, y)] if restore == "values" else [_Side(b, fb, x), _Side(t, ft, y)]
-        hard = {}
-        for i, cut in ((i, cut) for i, cut in enumerate(cuts) if cut.restore == restore):
+        mine = {i: cut for i, cut in enumerate(cuts) if cut.restore == restore}
+        hard = [i for i, cut in mine.items() if not cut.taper and not _is_all_of_source(cut, len(x))]
+        if hard:
+            yield sum_of(hard, 1.0)
+        for i, cut in mine.items():
             if cut.taper:
                 taper = x.new_tensor(weights(cut.intervals, len(x), cut.taper))
-                edit = torch.zeros_like(t)
-                for side in sides:
-                    side._replace(weight=side.weight * taper).add_to(edit, *_span(cut, len(x)))
-                yield i, edit
-            elif _is_all_of_source(cut, len(x)):
-                yield i, b - t  # exact, where the sum over the ranks would leave noise around zeros
-            else:
-                hard[i] = cut
-        yield from _hard_edits(sides, hard)
+                yield sum_of([i], taper, _span(cut, len(x)))
 
 
-def _hard_edits(sides: Sequence[_Side], cuts: Mapping[int, Cut]) -> Iterator[tuple[int, Tensor]]:
-    """The same for cuts without a taper that restore the same, in one running sum over the ranks.
+def _edits(b: Tensor, t: Tensor, cuts: Sequence[Cut], sums: Sequence[_Sum]) -> Iterator[tuple[int, Tensor]]:
+    """(number of a cut, W' - T) for the same rows of B and T: (count, q), valid until the next is drawn."""
+    for i, cut in enumerate(cuts):
+        if _is_all_of_source(cut, t.shape[1]):
+            yield i, b - t  # exact, where the sum over the ranks would leave noise around zeros
+    for each in sums:
+        yield from _partial_sums(b, t, each)
+
+
+def _partial_sums(b: Tensor, t: Tensor, total: _Sum) -> Iterator[tuple[int, Tensor]]:
+    """The same for the cuts of one sum, which runs over the ranks once.
 
     For example, cut 0 wants ranks 0-2 and 8-9, cut 1 wants ranks 0-4. Their intervals end at 0, 3, 5, 8, 10.
 
@@ -141,9 +171,10 @@ def _hard_edits(sides: Sequence[_Side], cuts: Mapping[int, Cut]) -> Iterator[tup
         5-7      S(0-4)         no cut wants these ranks, so they are not summed
         8-9      S(0-4, 8-9)    cut 0 is complete: S(0-4, 8-9) - S(0-4), from before rank 8, + S(0-2)
     """
+    cuts = total.cuts
     intervals = {interval for cut in cuts.values() for interval in cut.intervals}
     first = min((start for start, _ in intervals), default=0)
-    running = torch.zeros_like(sides[0].rows)  # over the ranks so far that any cut wants
+    running = torch.zeros_like(t)  # over the ranks so far that any cut wants
     before: dict[int, Tensor] = {}  # cut -> the running sum where its present interval began, unless zero
     earlier: dict[int, Tensor] = {}  # cut -> the sum over its complete intervals
     for start, stop in pairwise(sorted({end for interval in intervals for end in interval})):
@@ -151,8 +182,9 @@ def _hard_edits(sides: Sequence[_Side], cuts: Mapping[int, Cut]) -> Iterator[tup
             if start > first and any(start == begin for begin, _ in cut.intervals):
                 before[i] = running.clone()
         if any(begin <= start and stop <= end for begin, end in intervals):
-            for side in sides:
-                side.add_to(running, start, stop)
+            if total.source is not None:
+                total.source.add_to(running, b, start, stop)
+            total.target.add_to(running, t, start, stop)
         for i, cut in cuts.items():
             if any(stop == end for _, end in cut.intervals):
                 edit = running - before.pop(i) if i in before else running

@@ -41,7 +41,8 @@
     for (const board of boards) {
       let here = 0;
       for (const body of board.querySelectorAll("tbody")) {
-        const keep = matches(body) && (!status.value || board.dataset.status === status.value);
+        const own = body.dataset.status ?? board.dataset.status;
+        const keep = matches(body) && (!status.value || own === status.value);
         body.hidden = !keep;
         here += keep;
         total += 1;

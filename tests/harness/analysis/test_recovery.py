@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
-from points24.harness.analysis.comparison import difference, interval_of, recovered_share
+from points24.harness.analysis.comparison import interval_of, recovered_share
 from points24.harness.analysis.recovery import against_baseline, missing_references, recipe_of, recoveries
+from points24.harness.analysis.recovery_summaries import recovery_sentence, recovery_summary, recovery_table
+from points24.harness.analysis.retention import harmonic_mean
 from points24.harness.analysis.statistics import holm
-from points24.harness.analysis.summaries import recovery_sentence, recovery_summary, recovery_table
 from points24.tasks.cards import RULES
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
@@ -20,6 +21,7 @@ ON_ID = {
 }
 DIRECTIONS = {"method": "spectral", "restore": "directions", "ranks": "all", "layers": "all", "modules": None}
 INTERPOLATE = {"method": "interpolate", "weight": 0.5, "layers": "all"}
+RESET = {"method": "reset", "layers": "first 25%"}
 
 
 def bits(k, n=20):
@@ -52,8 +54,10 @@ def test_a_recovered_checkpoint_is_measured_between_its_target_and_its_source():
     source, target, checkpoint = pair.source.ood.record, pair.target.ood.record, made.ood.record
     assert (source.model, target.model, checkpoint.model) == ("early", "late", "made")
     assert (made.ood.share, made.ood.interval) == (9 / 20, interval_of(checkpoint))
-    assert (made.recovered, made.interval) == recovered_share(checkpoint, source, target)
-    assert made.recovered == (9 - 3) / (15 - 3)
+    assert made.shares.recovered == recovered_share(checkpoint, source, target)
+    assert [share and share.value for share in made.shares] == [
+        (9 - 3) / (15 - 3), (12 - 8) / (18 - 8), harmonic_mean(0.5, 0.4)
+    ]  # fmt: skip
     assert made.ood_gain.share == (9 - 3) / 20
     assert made.id is not None
     assert made.id.record.k == 12
@@ -65,12 +69,12 @@ def test_a_recovered_checkpoint_is_measured_between_its_target_and_its_source():
 
 def test_a_recovered_checkpoint_that_equals_an_end_recovers_all_or_nothing():
     (pair,) = recoveries([*recovered("all", 15), *recovered("none", 3, recipe=INTERPOLATE), *ends()])
-    assert [(r.recovered, r.interval) for r in pair.checkpoints] == [(1, (1, 1)), (0, (0, 0))]
+    assert [r.shares.recovered for r in pair.checkpoints] == [(1, (1, 1)), (0, (0, 0))]
 
 
 def test_a_target_that_lost_nothing_has_nothing_to_recover():
     (pair,) = recoveries([*recovered("made", 9, pair=("late", "early")), *ends()])
-    assert (pair.checkpoints[0].recovered, pair.checkpoints[0].interval) == (None, None)
+    assert pair.checkpoints[0].shares == (None, None, None)
     assert recovery_sentence(pair).startswith(
         "Nothing to recover: on OOD the target is not below the source (75.0 %"
     )
@@ -206,49 +210,129 @@ def test_a_recipe_that_cannot_be_read_is_bad_input():
         recoveries([*recovered("made", 9, recipe=DIRECTIONS | {"ranks": "most"}), *ends()])
 
 
-def test_the_best_recovered_checkpoint_is_tested_against_the_best_baseline_as_one_of_its_kind():
-    others = [r for k in (5, 6) for r in recovered(f"top{k}", k, recipe=DIRECTIONS | {"ranks": f"top {k}%"})]
-    made = [*recovered("best", 14, 8), *others, *recovered("half", 8, 16, INTERPOLATE)]
-    (pair,) = recoveries([*made, *ends()])
-    versus = against_baseline(pair)
-    assert versus is not None
-    best, half = (next(r for r in made if r.model == name) for name in ("best", "half"))
-    assert versus.p == difference(best, half).p == 2 / 64  # 6 deals to none
-    assert versus.p_holm == 3 * 2 / 64
-    assert recovery_sentence(pair) == (
-        "Best spectral recovery on OOD: directions, all ranks, 70.0 %; it recovers 92 % of the 60.0 points that the target "
-        "lost (95 % interval 73 to 110 %), at −50.0 points on ID. Against the best baseline, interpolate 0.5: "
-        "+30.0 points (95 % interval +9.1 to +51.9, p = 0.094 after Holm); chance alone can explain that."
+def placed(wins, n=40):
+    """Outcomes that win so many of the deals at even places, and so many of those at odd ones."""
+    even, odd = (bits(k, n // 2) for k in wins)
+    return "".join(a + b for a, b in zip(even, odd, strict=True))
+
+
+def played(model, ood, of_id, recipe=None, **changes: Any):
+    """Records by their wins at even and at odd places: of `early`, of `late`, or of what was recovered."""
+    if recipe:
+        about: dict[str, Any] = {"recipe": {"source": "early", "target": "late"} | recipe}
+        changes |= {"stage": "recovered"} | about
+    return [
+        record(placed(ood), model=model, **changes),
+        record(placed(of_id), model=model, **ON_ID | changes),
+    ]
+
+
+BETWEEN = [*played("early", (16, 16), (6, 6)), *played("late", (2, 2), (18, 18))]
+
+
+def test_what_one_half_of_the_deals_picks_the_other_measures():
+    # Each has its luck on one half; on the other it is no better than the target.
+    lucky_even = played("even", (12, 2), (18, 18), DIRECTIONS)
+    lucky_odd = played("odd", (2, 12), (18, 18), INTERPOLATE)
+    (pair,) = recoveries([*BETWEEN, *lucky_even, *lucky_odd])
+    assert pair.best is not None
+    assert [each.ood.record.model for each in pair.best.halves] == ["odd", "even"]
+    assert [share and share.value for share in pair.best.shares] == [0, 1, 0]
+    assert "chance alone can explain that" in recovery_sentence(pair)
+    # One that is good on both is picked by both.
+    (pair,) = recoveries([*BETWEEN, *lucky_even, *lucky_odd, *played("both", (13, 13), (18, 18), RESET)])
+    assert pair.best is not None
+    assert (pair.best.among, pair.best.labels) == (3, ["reset, first 25% of layers"])
+    assert pair.best.shares == next(r.shares for r in pair.checkpoints if r.ood.record.model == "both")
+
+
+def test_the_sentence_says_how_many_it_was_picked_from_and_what_is_ahead():
+    others = [r for k in (5, 6) for r in played(f"t{k}", (k, k), (9, 9), DIRECTIONS | {"ranks": f"top {k}%"})]
+    made = [
+        *others,
+        *played("best", (14, 14), (15, 15), DIRECTIONS),
+        *played("half", (4, 4), (16, 16), INTERPOLATE),
+    ]
+    (pair,) = recoveries([*BETWEEN, *made])
+    lead = against_baseline(pair)
+    best, half = (
+        next(r.outcomes for r in pair.checkpoints if r.ood.record.model == name) for name in ("best", "half")
     )
-
-
-def test_a_baseline_ahead_is_said_to_be():
-    (pair,) = recoveries([*recovered("weak", 4), *recovered("half", 15, recipe=INTERPOLATE), *ends()])
-    assert recovery_sentence(pair).endswith("after Holm); the baseline beats it.")
+    assert lead == pair.scales.lead(best, half)
+    assert lead is not None
+    assert lead.value == pytest.approx(harmonic_mean(12 / 14, 9 / 12) - harmonic_mean(2 / 14, 10 / 12))
+    assert recovery_sentence(pair) == (
+        "Best of 4 recipes, picked on each half of the deals and measured on the other: directions, all "
+        "ranks recovers 86 % (95 % interval 72 to 100 %) of the 70.0 points that the target lost on OOD and "
+        "retains 75 % (95 % interval 56 to 94 %) of the 60.0 points that it gained on ID: harmonic mean 80 % "
+        "(95 % interval 67 to 90 %). The best of 3 spectral recipes (directions, all ranks) against the one "
+        "baseline (interpolate 0.5), likewise: +55.6 points of harmonic mean (95 % interval +36.5 to +76.5); "
+        "the spectral recipe is ahead."
+    )
+    (pair,) = recoveries([*BETWEEN, *played("weak", (5, 4), (16, 16), DIRECTIONS), *made[-2:]])
+    assert recovery_sentence(pair).endswith("; chance alone can explain that.")
+    (pair,) = recoveries([*BETWEEN, *played("gone", (4, 4), (2, 2), DIRECTIONS), *made[-2:]])
+    assert recovery_sentence(pair).endswith("; the baseline is ahead.")
 
 
 def test_without_the_other_kind_the_sentence_says_so():
-    assert recovery_sentence(recoveries([*recovered("a", 9), *ends()])[0]).endswith("No baseline was scored.")
-    (pair,) = recoveries([*recovered("a", 9, recipe=INTERPOLATE), *ends()])
-    assert recovery_sentence(pair).startswith("Best baseline on OOD: interpolate 0.5, 45.0 %")
-    assert recovery_sentence(pair).endswith("No spectral recovery was scored.")
+    (pair,) = recoveries([*BETWEEN, *played("a", (9, 9), (12, 12), DIRECTIONS)])
+    assert recovery_sentence(pair).startswith("The one recipe, directions, all ranks, recovers 50 %")
+    assert recovery_sentence(pair).endswith("No baseline was scored.")
+    (pair,) = recoveries([*BETWEEN, *played("a", (9, 9), (12, 12), INTERPOLATE)])
+    assert recovery_sentence(pair).endswith("No spectral recipe was scored.")
 
 
-def test_a_loss_that_is_hardly_seen_leaves_what_is_recovered_unbounded():
+def test_without_id_recipes_are_compared_by_what_they_recover():
+    made = [*recovered("a", 9), *recovered("b", 13, recipe=INTERPOLATE)]
+    (pair,) = recoveries([*made, *ends()])
+    assert names(pair) == ["a", "b"] or names(pair) == ["b", "a"]
+    only_ood = [r for r in [*made, *ends()] if r.hand_set == "ood"]
+    (pair,) = recoveries(only_ood)
+    assert names(pair) == ["b", "a"]
+    assert pair.best is not None
+    assert pair.best.labels == ["interpolate 0.5"]
+    sentence = recovery_sentence(pair)
+    assert "What it retains on ID was not measured." in sentence
+    assert "points of recovered share" in sentence
+
+
+def test_a_target_that_gained_nothing_retains_nothing():
+    at_id = [*scored("early", 15, 8), *scored("late", 3, 8), *recovered("a", 12, 9)]
+    (pair,) = recoveries(at_id)
+    assert pair.checkpoints[0].shares[1:] == (None, None)
+    assert "The target gained nothing on ID that could be retained." in recovery_sentence(pair)
+
+
+def test_a_loss_that_is_hardly_seen_tells_nothing():
     records = [*scored("early", 5), *scored("late", 4), *recovered("made", 5)]
     (pair,) = recoveries(records)
-    assert (pair.checkpoints[0].recovered, pair.checkpoints[0].interval) == (1, None)
+    assert pair.checkpoints[0].shares.recovered == (1, None)
     assert recovery_table(pair)[2]["recovered %"] == "100 [unbounded]"
-    assert "interval unbounded: these deals hardly tell the target from the source" in recovery_sentence(pair)
+    assert recovery_sentence(pair) == (
+        "Nothing can be told: these deals hardly tell the target from the source, which is 5.0 points above "
+        "it on OOD (p = 1.00)."
+    )
+
+
+def test_many_recipes_stand_by_their_kind_the_best_kind_first():
+    weights = [r for w in range(1, 7) for r in recovered(f"w{w}", w, 10, INTERPOLATE | {"weight": w / 10})]
+    tops = [
+        r for k in range(1, 7) for r in recovered(f"t{k}", k + 3, 10, DIRECTIONS | {"ranks": f"top {k}%"})
+    ]
+    rows = [row["checkpoint"] for row in recovery_table(recoveries([*weights, *tops, *ends()])[0])[2:]]
+    assert rows == [f"directions, top {k}% of ranks" for k in range(6, 0, -1)] + [
+        f"interpolate 0.{w}" for w in range(6, 0, -1)
+    ]
 
 
 def test_rows_are_the_ends_and_the_recovered_checkpoints_best_first():
-    made = [*recovered("a", 9, 12), *recovered("b", 12, 10, INTERPOLATE)]
+    made = [*recovered("a", 9, 12), *recovered("b", 12, 14, INTERPOLATE)]
     rows = recovery_table(recoveries([*made, *ends()])[0])
     assert [row["checkpoint"] for row in rows] == [
         "source: early", "target: late", "interpolate 0.5", "directions, all ranks"
     ]  # fmt: skip
-    assert [row["front"] for row in rows] == ["x"] * 4
+    assert [row["front"] for row in rows] == ["x", "x", "x", ""]
     assert rows[3]["ID vs target"].startswith("−30.0 [")
     assert rows[3]["recovered %"].startswith("50 [")
 
@@ -258,11 +342,8 @@ def test_the_summary_is_json_that_leads_back_to_the_records():
     (pair,) = recoveries([*made, *ends()])
     found = json.loads(json.dumps(recovery_summary(pair)))
     assert found == recovery_summary(pair)
-    assert (found["source"]["name"], found["target"]["name"], found["best"]) == (
-        "early",
-        "late",
-        made[0].key,
-    )
+    assert (found["source"]["name"], found["target"]["name"]) == ("early", "late")
+    assert (found["best"]["among"], found["best"]["records"]) == (1, [made[0].key] * 2)
     (row,) = found["checkpoints"]
-    assert (row["recovered"], row["rank_share"], row["layer_share"]) == (0.5, 1, 1)
+    assert (row["recovered"]["value"], row["rank_share"], row["layer_share"]) == (0.5, 1, 1)
     assert (row["ood"]["k"], row["id"]["record"]) == (9, made[1].key)

@@ -23,6 +23,7 @@ def test_the_demo_shows_the_fall_and_the_recovery(monkeypatch, capsys, tmp_path)
         "recovered %",
         "directions, all ranks",
         "interpolate 0.5",
-        "Best spectral recovery on OOD",
+        "harmonic mean %",
+        "Best of 8 recipes",
     ):
         assert words in text

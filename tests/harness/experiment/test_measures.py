@@ -10,19 +10,12 @@ import pytest
 
 from points24.harness.analysis.comparison import difference, recovered_share
 from points24.harness.analysis.statistics import Interval, t_interval
-from points24.harness.experiment.findings import (
-    FAILS,
-    FIRST_LAYERS,
-    HOLDS,
-    OPEN,
-    TOP_RANKS,
-    above_zero,
-    findings,
-    recovers,
-)
+from points24.harness.experiment.best import best_of, lead_of
+from points24.harness.experiment.findings import FIRST_LAYERS, TOP_RANKS, findings
 from points24.harness.experiment.manifest import manifest_of, read_manifest
 from points24.harness.experiment.measures import Measure, reproduction_of
 from points24.harness.experiment.values import Value, at_picks, peak_picks, plain_hands, ratio
+from points24.harness.experiment.verdicts import FAILS, HOLDS, OPEN, above_zero, recovers
 from points24.harness.records.record import record_of
 from points24.tasks.cards import RULES, has_face
 from points24.tasks.errors import InputError
@@ -47,9 +40,17 @@ RECIPES: dict[str, tuple[dict[str, Any], float, float]] = {
     "top": ({"method": "spectral", "restore": "directions", "ranks": "top 20%", "layers": "all"}, 0.28, 0.55),
     "tail": ({"method": "spectral", "restore": "directions", "ranks": "tail 20%", "layers": "all"}, 0.12, 0.66),
     "layers": ({"method": "spectral", "restore": "directions", "ranks": "all", "layers": "first 25%"}, 0.16, 0.6),
+    "scripts": (
+        {"method": "paper-scripts", "restore": "directions", "ranks": "top 4096", "layers": "first 25%"}, 0.31, 0.5
+    ),
     "half": ({"method": "interpolate", "weight": 0.5, "layers": "all"}, 0.25, 0.66),
     "reset": ({"method": "reset", "layers": "first 25%"}, 0.15, 0.61),
 }  # fmt: skip
+REVERSE: dict[str, tuple[dict[str, Any], float, float]] = {
+    "directions": (RECIPES["directions"][0], 0.3, -0.05),
+    "values": (RECIPES["values"][0], 0.9, -0.01),
+}
+"""What SFT final puts into PPO final -> the share of its OOD accuracy that is left, and the change of ID."""
 _RULES = {"id": "id", "id_heldout": "id", "ood": "ood", "face_id": "id", "plain_ood": "ood"}
 
 
@@ -98,6 +99,7 @@ def world(
     of_id: Any = ID,
     ppo: Any = PPO_FINAL,
     recipes: Any = RECIPES,
+    reverse: Any = REVERSE,
     drift=True,
 ):
     """A manifest and its records; every seed differs a little from the next."""
@@ -126,6 +128,11 @@ def world(
             records += scored(
                 runs[start]["final"], shares | two_by_two(shares["ood"], shares["id"]), n, 0, 0.2, **about
             )
+            for name, (recipe, left, change) in reverse.items():
+                ends = {"source": f"{sft}/checkpoint-{FINAL}", "target": runs[start]["final"]}
+                made = {"ood": shares["ood"] * left, "id": shares["id"] + change}
+                about = {"stage": "recovered", "recipe": ends | recipe, "parent": ends["target"]}
+                records += scored(f"{name}-{start}-{seed}", made, n, **about)
         names: Any = {"source": f"{sft}/checkpoint-{BEST}", "target": f"{sft}/checkpoint-{FINAL}"}
         for name, (recipe, won, kept) in recipes.items():
             about = {"stage": "recovered", "recipe": names | recipe, "parent": names["target"]}
@@ -416,7 +423,9 @@ def test_70_percent_come_back_if_the_mean_says_so_and_half_is_sure(measure, verd
     assert recovers(measure) == verdict
 
 
-PAPERS = {"0": HOLDS, "1": HOLDS, "2a": HOLDS, "2b": HOLDS, "3a": HOLDS, "3b": FAILS, "4": HOLDS}
+PAPERS = {
+    "0": HOLDS, "1": HOLDS, "2a": HOLDS, "2b": HOLDS, "2c": HOLDS, "3a": HOLDS, "3b": FAILS, "3c": HOLDS, "4": HOLDS
+}  # fmt: skip
 
 
 def test_the_verdicts_of_the_made_up_experiment():
@@ -441,6 +450,10 @@ UNCHANGED: Any = {start: OOD[step] for start, step in START_STEPS.items()}
         ({"recipes": RECIPES | {"values": (RECIPES["values"][0], 0.5, 0.7)}}, "2a", FAILS),
         ({"recipes": {}}, "2a", OPEN),
         ({"drift": False}, "2b", OPEN),
+        ({"reverse": {}}, "2c", OPEN),
+        ({"reverse": REVERSE | {"values": (REVERSE["values"][0], 0.2, 0)}}, "2c", FAILS),  # values undo more
+        ({"reverse": REVERSE | {"directions": (REVERSE["directions"][0], 1.2, 0)}}, "2c", FAILS),  # nothing undone
+        ({"recipes": RECIPES | {"scripts": (RECIPES["scripts"][0], 0.1, 0.5)}}, "3c", FAILS),
         ({"recipes": RECIPES | {"top": (RECIPES["top"][0], 0.1, 0.5)}}, "3a", FAILS),
         ({"recipes": RECIPES | {"layers": (RECIPES["layers"][0], 0.33, 0.5)}}, "3b", HOLDS),
         ({"ppo": PPO_FINAL | {"late": 0.33}}, "4", FAILS),  # middle below late
@@ -462,5 +475,63 @@ def test_what_was_not_lost_cannot_come_back():
     made = found(3, ood={**OOD, 400: 0.5})
     of = measures(made)
     assert of[f"recovered, {TOP_RANKS}"].mean is None
-    assert verdicts(made)["3a"] == verdicts(made)["3b"] == OPEN
+    assert verdicts(made)["3a"] == verdicts(made)["3b"] == verdicts(made)["3c"] == OPEN
     assert of[f"ID, {FIRST_LAYERS}"].mean is not None
+
+
+# -- the best recipe -------------------------------------------------------------------------------------
+
+
+def test_the_best_recipe_is_measured_by_what_did_not_pick_it():
+    made = found(3)
+    best = best_of(made, made.recipes())
+    assert best is not None
+    # OOD 0.28 of 0.04 … 0.35, ID 0.55 of 0.45 … 0.72; every other mean is lower: see RECIPES.
+    assert (best.among, best.picks) == (len(RECIPES), {"interpolate 0.5": 6})
+    for place, pair in enumerate(made.recoveries):
+        assert pair is not None
+        shares = next(r.shares for r in pair.checkpoints if r.recipe.label == "interpolate 0.5")
+        for measure, share in zip((best.recovered, best.retained, best.harmonic), shares, strict=True):
+            value = measure.values[place]
+            assert value is not None
+            assert share is not None
+            assert (value.share, value.interval) == (share.value, share.interval)
+
+
+def test_a_seed_does_not_pick_for_itself():
+    manifest, records = world(3)
+    lucky: Any = {"source": "sft-1/checkpoint-10", "target": "sft-1/checkpoint-400"} | RECIPES["values"][0]
+    kept = [r for r in records if r.model != "values-1"]
+    luck = scored("values-1", {"ood": 0.35, "id": 0.72}, stage="recovered", recipe=lucky)
+    made = reproduction_of(manifest_of(manifest), [*kept, *luck])
+    best = best_of(made, made.recipes())
+    assert best is not None
+    # Seeds 0 and 2 see values win in seed 1; seed 1 itself does not.
+    assert best.picks["interpolate 0.5"] >= 2
+    (spectral,) = [best_of(made, ["values, all ranks"])]
+    assert spectral is not None
+    assert spectral.among == 1
+
+
+def test_recipes_that_a_seed_lacks_are_left_out_and_without_a_loss_there_is_no_best():
+    manifest, records = world(2)
+    made = reproduction_of(manifest_of(manifest), [r for r in records if r.model != "half-1"])
+    best = best_of(made, made.recipes())
+    assert best is not None
+    assert best.among == len(RECIPES) - 1
+    risen = found(2, ood={**OOD, 400: 0.5})
+    assert best_of(risen, risen.recipes()) is None
+    assert best_of(made, []) is None
+
+
+def test_one_recipe_leads_another_seed_by_seed():
+    made = found(3)
+    half, tail = (best_of(made, [label]) for label in ("interpolate 0.5", "directions, tail 20% of ranks"))
+    assert half is not None
+    assert tail is not None
+    lead = lead_of(made, half, tail)
+    assert lead.mean is not None
+    assert half.harmonic.mean is not None
+    assert tail.harmonic.mean is not None
+    assert lead.mean == pytest.approx(half.harmonic.mean - tail.harmonic.mean)
+    assert lead.is_above(0)

@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +31,17 @@ SECTIONS = {
     "ppo": {"max_steps": 8},
     "sweep": {"engine": "hf", "limit": 10, "model_args": {"dtype": "float32"}, "apply_chat_template": True},
 }
-NAMES = ["sft-0", "ppo-early-0", "ppo-late-0", "drift-base-0", "drift-best-ood-0", "sweep-0", "2x2-0"]
+NAMES = [
+    "sft-0",
+    "ppo-early-0",
+    "ppo-late-0",
+    "drift-base-0",
+    "drift-best-ood-0",
+    "sweep-0",
+    "2x2-0",
+    "shift-0",
+]
+REVERSE = [{"restore": ["directions", "values"], "ranks": "all"}]
 
 
 @pytest.fixture
@@ -75,12 +86,13 @@ def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
         "drift",
         "sweep",
         "eval",
+        "shift",
     ]
     sft, early = ran.commands[0], ran.commands[1]
     assert sft[:4] == ["train", "sft", "--config", "nano.yaml"]
     assert {"max_steps=40", f"output_dir={experiment.out}/sft-0", "seed=0"} <= set(sft)
     assert f"model_name_or_path={experiment.out}/sft-0/checkpoint-20" in early
-    *_, from_base, from_best, sweep, two_by_two = ran.commands
+    *_, from_base, from_best, sweep, two_by_two, shift = ran.commands
     names = [
         [Path(word).parent.name + "/" + Path(word).name for word in words[2:-2]]
         for words in (from_base, from_best)
@@ -97,9 +109,38 @@ def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
     assert two_by_two[two_by_two.index("--engine") :] == (
         ["--engine", "hf", "--model_args", "dtype=float32", "--limit", "10", "--apply_chat_template"]
     )
+    assert [Path(word).name for word in shift[1:4]] == ["nano-plain", "checkpoint-20", "checkpoint-40"]
+    given = shlex.join(shift[4:]).replace(str(experiment.out), "OUT")
+    assert given == (
+        "-o OUT/shift-0 --drift OUT/drift-base-0/drift.json --dtype float32 --limit 10 --apply_chat_template"
+    )
     assert [p.name for p in sorted((experiment.out / "stages").iterdir())] == sorted(
         f"{n}.json" for n in NAMES
     )
+
+
+def test_the_reverse_puts_the_end_of_sft_into_the_end_of_each_ppo_run(experiment, ran):
+    experiment.config.reverse = REVERSE
+    assert [stage.name for stage in experiment.stages(0)][6:8] == ["reverse-early-0", "reverse-late-0"]
+    conduct(experiment, 1)
+    for words, start in zip(ran.commands[6:8], ("early", "late"), strict=True):
+        settings = read_settings(None, words[2:])
+        assert settings["output_dir"] == f"{experiment.out}/reverse-{start}-0"
+        assert settings["grid"] == REVERSE
+        (pair,) = settings["pairs"]
+        assert pair["source"].endswith("sft-0/checkpoint-40")
+        assert pair["target"].endswith(f"ppo-{start}-0/checkpoint-40")
+
+
+def test_a_sweep_has_what_its_methods_need(experiment, ran):
+    experiment.settings["sweep"]["grid"] = [{"method": "task-arithmetic", "weight": 0.5}, {"method": "soup"}]
+    conduct(experiment, 1, only=("sft",))
+    for step in (30, 50):
+        (experiment.out / "sft-0" / f"checkpoint-{step}").mkdir()
+    conduct(experiment, 1, only=("sweep",))
+    (pair,) = read_settings(None, ran.commands[-1][2:])["pairs"]
+    assert pair["base"].endswith("nano-plain")
+    assert [Path(other).name for other in pair["others"]] == ["checkpoint-30"]  # between 20 and 40
 
 
 def test_several_processes_are_launched(experiment, ran):
@@ -144,7 +185,7 @@ def test_a_stage_that_fails_ends_its_seed_and_names_its_log(experiment, ran):
     ran.fails = None
     ran.commands.clear()
     conduct(experiment, 1)
-    assert [words[0] for words in ran.commands] == ["train", "drift", "drift", "sweep", "eval"]
+    assert [words[0] for words in ran.commands] == ["train", "drift", "drift", "sweep", "eval", "shift"]
 
 
 def test_the_number_of_threads_is_the_experiments(experiment, ran, monkeypatch, capsys):
@@ -203,11 +244,11 @@ def test_the_plan_has_steps_disk_and_commands(monkeypatch):
     assert "seeds: 0, 1; from Qwen/Qwen2.5-7B-Instruct" in text
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
     assert rows["sft"][:2] == ["2", "1,600"]
-    assert rows["ppo"][:2] == ["6", "160"]
+    assert rows["ppo"][:2] == ["6", "300"]
     assert rows["2x2"] == ["12", "1,236"]
     commands = [line.partition(": ")[2] for line in text.splitlines() if line[:4] in ("sft-", "ppo-")]
     assert len(commands) == 8
-    assert all(command.startswith("torchrun --standalone --nproc_per_node 8 ") for command in commands)
+    assert all(command.startswith("torchrun --standalone --nproc_per_node 4 ") for command in commands)
     assert "/sft-1/checkpoint-* " in text
     assert text.endswith("\nleaderboard: points24 leaderboard build --dir here")
 
@@ -265,7 +306,7 @@ def test_results_go_where_the_leaderboard_reads_them(experiment, measured, tmp_p
     (folder / "seed-7.jsonl").write_text("of a run with other seeds")
     for _ in range(2):  # the second time gives the same files
         write_reproduction(experiment, folder)
-        assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "seed-0.jsonl"]
+        assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "seed-0.jsonl", "shift"]
         assert read_manifest(folder / "manifest.json") == experiment_manifest(experiment)
         assert {r.key for r in read_records(folder)} == {r.key for r in records if r.stage in ("base", "SFT")}
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from points24.harness.records.shift import MEASURES, read_shift_records
 from points24.harness.shift.commands import shift
 from points24.tasks.errors import InputError
-from tests.harness.shift.models import saved
+from tests.harness.shift.models import FILES, saved
 
 
 def command(*words: object) -> int:
@@ -125,6 +126,25 @@ def test_the_weights_are_read_from_a_report_of_drift(models, out, tmp_path):
     (tmp_path / "drift.json").write_text("{}")
     with pytest.raises(InputError, match=r"drift.json: expected the drift.json of points24 drift"):
         command(models / "base", checkpoints(models)[0], "-o", out, "--drift", tmp_path / "drift.json")
+
+
+def test_an_adapter_is_its_merged_model(models, tmp_path):
+    peft = pytest.importorskip("peft")
+    adapter, merged = tmp_path / "run/checkpoint-1", tmp_path / "run/checkpoint-2"
+    model = AutoModelForCausalLM.from_pretrained(models / "base")
+    settings = peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    wrapped = peft.get_peft_model(model, settings)
+    wrapped.save_pretrained(adapter)
+    wrapped.merge_and_unload().save_pretrained(merged)
+    for folder in (adapter, merged):
+        for name in FILES:
+            shutil.copy(models / "base" / name, folder / name)
+    assert command(models / "base", adapter, merged, "-o", tmp_path / "out") == 0
+    records = read_shift_records(tmp_path / "out/shift.jsonl")[2:]
+    for ours, theirs in zip(records[:2], records[2:], strict=True):
+        for name, found in ours.measures.items():
+            assert found.mean == pytest.approx(theirs.measures[name].mean, abs=1e-4), name
+    assert records[1].measures["kl_samples"].mean > 0.001
 
 
 def broken(models: Path, folder: Path) -> dict[str, Path]:

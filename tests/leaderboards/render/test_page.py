@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
 
 from points24.leaderboards.render import page
 
@@ -72,14 +73,31 @@ def test_empty_cells_sort_last_both_ways(opened):
         assert all(shown[: 7 - shown.count("")])
 
 
+def test_in_a_table_of_both_kinds_the_status_hides_rows(opened):
+    table = board(opened, "The paper's protocol, OOD rule")
+    chosen = Select(opened.find_element(By.ID, "status"))
+
+    def kinds():
+        return {
+            row.get_attribute("data-status")
+            for row in table.find_elements(By.TAG_NAME, "tbody")
+            if row.is_displayed()
+        }
+
+    assert kinds() == {"measured", "reported"}
+    for kind in ("measured", "reported"):
+        chosen.select_by_visible_text(kind)
+        assert kinds() == {kind}
+
+
 def test_the_filter_hides_rows_and_whole_tables(opened):
     opened.find_element(By.ID, "filter").send_keys("qwen 2508")
     rows = opened.find_elements(By.CSS_SELECTOR, "tbody")
     shown = [row.text for row in rows if row.is_displayed()]
-    assert len(shown) == 2
+    assert len(shown) == 4  # two, beside the measured ones and among the reported ones
     assert all("Qwen" in text for text in shown)
-    assert sum(b.is_displayed() for b in opened.find_elements(By.CLASS_NAME, "board")) == 1
-    assert opened.find_element(By.ID, "shown").text == f"2 of {len(rows)} rows"
+    assert sum(b.is_displayed() for b in opened.find_elements(By.CLASS_NAME, "board")) == 2
+    assert opened.find_element(By.ID, "shown").text == f"4 of {len(rows)} rows"
 
 
 def test_a_row_opens_to_its_provenance(opened):

@@ -16,6 +16,7 @@ from points24.tasks.errors import InputError
 from tests.harness.analysis.test_recovery import DIRECTIONS, INTERPOLATE, ends, recovered, scored
 
 RESET = {"method": "reset", "layers": "first 25%"}
+_KINDS = ("directions", "values", "reset", "interpolate")
 STEM = "recovery_late_from_early_strict_match"
 
 
@@ -50,10 +51,11 @@ def test_the_report_has_a_sentence_and_a_table_per_pair_and_filter_strict_first(
         "late recovered from early, strict-match", "late recovered from early, flexible-extract"
     ]  # fmt: skip
     strict, _, flexible = text.partition("flexible-extract")
-    assert (
-        "Best spectral recovery on OOD: directions, all ranks, 60.0 %; it recovers 75 % of the 60.0 points"
-        in strict
-    )
+    assert "Best of 9 recipes, picked on each half of the deals and measured on the other: " in strict
+    rows = [[cell.strip() for cell in line.split("|")] for line in strict.splitlines() if line[:1] == "|"]
+    assert rows[0][1:5] == ["checkpoint", "recovered %", "retained %", "harmonic mean %"]
+    means = [float(row[4].split()[0]) for row in rows[4:]]
+    assert means == sorted(means, reverse=True)
     assert "| directions, top 128 ranks " in strict
     assert strict.count("\n|") == 2 + 2 + 9
     assert flexible.count("\n|") == 2 + 2 + 1
@@ -92,6 +94,11 @@ def figures():
     return pytest.importorskip(
         "points24.leaderboards.reports.recovery_plots", reason="needs the extra `plots`"
     )
+
+
+@pytest.fixture
+def front():
+    return pytest.importorskip("points24.leaderboards.reports.front", reason="needs the extra `plots`")
 
 
 def shown(series):
@@ -157,10 +164,13 @@ def test_shares_that_crowd_at_the_start_are_spread(figures):
 def test_names_on_the_front_cover_no_other_name(figures):
     from matplotlib.text import Text
 
-    figure = figures.front_figure(pair())
+    figure = figures.pareto_figure(pair())
     figure.draw_without_rendering()
-    names = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without what ties it
-    assert sorted(text.get_text() for text in figure.axes[0].texts) == sorted(
+    texts = [
+        text for text in figure.axes[0].texts if not text.get_text().endswith(" %")
+    ]  # not those of lines
+    names = [Text.get_window_extent(text) for text in texts]  # without what ties it
+    assert sorted(text.get_text() for text in texts) == sorted(
         [
             "source",
             "target",
@@ -178,12 +188,37 @@ def test_names_on_the_front_cover_no_other_name(figures):
     assert not any(a.overlaps(b) for i, a in enumerate(names) for b in names[:i])
 
 
-def test_of_many_points_only_the_front_is_named(figures, monkeypatch):
-    monkeypatch.setattr(figures, "_NAMED_UP_TO", 3)
+def test_of_many_points_only_the_front_is_named(figures, front, monkeypatch):
+    monkeypatch.setattr(front, "NAMED_UP_TO", 3)
     found = pair()
-    on_front = [r.recipe.short for r in found.checkpoints if r.on_front]
-    texts = [text.get_text() for text in figures.front_figure(found).axes[0].texts]
-    assert sorted(texts) == sorted([*on_front, "source", "target"])
+    named = {r.recipe.label for r in found.checkpoints if r.on_front}
+    named |= {next(r for r in found.checkpoints if r.recipe.method.kind == k).recipe.label for k in _KINDS}
+    of = {r.recipe.label: r.recipe.short for r in found.checkpoints}
+    texts = [text.get_text() for text in figures.pareto_figure(found).axes[0].texts]
+    assert sorted(t for t in texts if not t.endswith(" %")) == sorted(
+        [*(of[label] for label in named), "source", "target"]
+    )
+    assert front.on_front([(1, 5), (2, 4), (2, 4), (1, 4), (3, 1)]) == [True, True, True, False, True]
+
+
+def test_what_lies_far_below_both_ends_is_counted_not_shown(front, monkeypatch):
+    monkeypatch.setattr(front, "NAMED_UP_TO", 2)
+    points = [
+        front.FrontPoint("source", "source", 50, 15, True),
+        front.FrontPoint("target", "target", 60, 1, True),
+        front.FrontPoint("values", "near", 21, 5, False),
+        front.FrontPoint("values", "far", 19, 5, False),
+    ]
+    axes = front.front_figure("A sweep", points).axes[0]
+    assert axes.get_title() == "A sweep; 1 with far lower ID accuracy not shown"
+    assert "far" not in [text.get_text() for text in axes.texts]
+
+
+def test_lines_of_equal_harmonic_mean_need_a_loss_and_a_gain(front):
+    ends = [front.FrontPoint("source", "s", 50, 15, True), front.FrontPoint("target", "t", 60, 1, True)]
+    for points, shown in ((ends, True), ([ends[0], ends[1]._replace(id=50)], False)):
+        legend = front.front_figure("", points).axes[0].get_legend()
+        assert ("equal harmonic mean" in [text.get_text() for text in legend.get_texts()]) is shown
 
 
 def test_a_figure_without_two_points_is_left_out():
@@ -241,9 +276,7 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     add_records(tmp_path / "run" / "records" / "a.jsonl", records[:4])
     assert main(["plot", "recovery", str(tmp_path / "sweep"), str(tmp_path / "run" / "records")]) == 0
     said, *paths = capsys.readouterr().out.splitlines()
-    assert said.startswith(
-        "late recovered from early, strict-match. Best spectral recovery on OOD: directions, all ranks"
-    )
+    assert said.startswith("late recovered from early, strict-match. Best of 9 recipes")
     assert paths[0] == str(tmp_path / "sweep" / "recovery" / "recovery.md")
     assert len(paths) == 4
     lost = recovered("m", 9, pair=("gone", "late"))

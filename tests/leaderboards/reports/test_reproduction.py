@@ -6,16 +6,17 @@ from statistics import fmean
 import pytest
 
 from points24.harness.cli import main
+from points24.harness.experiment.best import best_of
 from points24.harness.experiment.manifest import manifest_of
 from points24.harness.experiment.measures import reproduction_of
 from points24.harness.records.store import add_records
 from points24.leaderboards import figures
 from points24.leaderboards.build import build, differing
-from points24.leaderboards.reports import reproduction
+from points24.leaderboards.reports import recipes, reproduction
 from points24.leaderboards.reports.reproduction import duration
-from tests.harness.experiment.test_measures import changed, found, world
+from tests.harness.experiment.test_measures import OOD, RECIPES, changed, found, world
 
-FIGURES = [f"nano_{name}.svg" for name in ("overview", "drift", "recoveries")]
+FIGURES = [f"nano_{name}.svg" for name in ("overview", "drift", "recipes_front", "recoveries")]
 
 
 @pytest.fixture
@@ -63,8 +64,8 @@ def test_the_report_leads_with_one_table_of_verdicts_and_the_overview():
     assert "the SFT checkpoint that is best on OOD (step 10) in the final one (step 400)" in about
     table = verdicts(made)
     assert {label: row[3] for label, row in table.items()} == {
-        "0": "*holds*", "1": "*holds*", "2a": "*holds*", "2b": "*holds*", "3a": "*holds*",
-        "3b": "*does not hold*", "4": "*holds*",
+        "0": "*holds*", "1": "*holds*", "2a": "*holds*", "2b": "*holds*", "2c": "*holds*", "3a": "*holds*",
+        "3b": "*does not hold*", "3c": "*holds*", "4": "*holds*",
     }  # fmt: skip
     assert table["3a"][1] == "70–80 % recovered"
     assert "; OOD, flexible: peak − step 0: +" in table["0"][2]  # how much of the rise is not format
@@ -126,20 +127,73 @@ def test_seeds_that_agree_exactly_have_no_interval():
     assert not re.search(r"\[([+−]?\d+\.\d), \1\\?\]", markdown(found(2, n=40, drift=False)))
 
 
-def test_every_recipe_has_a_row_the_best_on_ood_first():
+def test_every_recipe_has_a_row_kind_by_kind_the_best_mean_first():
     made = found(3)
     (table,) = re.findall(r"### Every recipe\n\n.*\n\n((?:^\|.*\|\n)+)", markdown(made), re.MULTILINE)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-    assert rows[0] == ["", "OOD, %", "recovered, %", "ID against SFT final, points"]
+    assert rows[0] == ["", "recovered, %", "retained, %", "harmonic mean, %", "OOD, %", "ID, %"]
     assert [row[0] for row in rows[2:]] == made.recipes()
-    first, *others = [each for each in made.recoveries if each]
-    assert set(made.recipes()) == {each.recipe.label for each in first.checkpoints}
-    means = [float(row[1].split()[0]) for row in rows[2:]]
-    assert means == sorted(means, reverse=True)
-    best = [each.checkpoints[0].id_gain for each in (first, *others)]
-    gain = 100 * fmean(each.share for each in best if each)
-    assert rows[2][3].startswith(f"{gain:+.1f} ".replace("-", "−"))
+    (pair, *_) = filter(None, made.recoveries)
+    assert {row[0] for row in rows[2:]} == {each.recipe.label for each in pair.checkpoints}
+    means = {row[0]: float(row[3].split()[0]) for row in rows[2:]}
+    kinds = [label.split(",")[0].split()[0] for label in means]
+    assert kinds == sorted(kinds, key=kinds.index)  # those of one kind stand together
+    for kind in kinds:
+        own = [means[label] for label, each in zip(means, kinds, strict=True) if each == kind]
+        assert own == sorted(own, reverse=True)
+    first = [
+        means[label]
+        for label, kind in zip(means, kinds, strict=True)
+        if kinds.index(kind) == [*means].index(label)
+    ]
+    assert first == sorted(first, reverse=True)
+    of_id = fmean(
+        each.id.share for each in (made.recovered(i, rows[2][0]) for i in range(3)) if each and each.id
+    )
+    assert rows[2][5].startswith(f"{100 * of_id:.1f} ")
     assert "Every recipe" not in markdown(found(3, recipes={}))
+
+
+def test_the_sentence_on_the_best_recipe_is_generated():
+    made = found(3)
+    best = best_of(made, made.recipes())
+    assert best is not None
+    recovered, harmonic = best.recovered.mean, best.harmonic.mean
+    assert recovered is not None
+    assert harmonic is not None
+    text = recipes.best_sentence(made)
+    assert text.startswith(
+        "Best of 8 recipes: interpolate 0.5. Each half of the deals measures the recipe that is best on the "
+        f"other half in the other seeds. It recovers {100 * recovered:.1f} % ["
+    )
+    assert f"harmonic mean {100 * harmonic:.1f} % [" in text
+    assert "the best of 5 spectral recipes has " in text
+    assert "the best of 3 baselines " in text
+    assert text in section(markdown(made), "Which recipe is best").replace("\\", "")
+
+
+def test_a_reproduction_without_a_loss_says_that_nothing_can_be_told():
+    text = recipes.best_sentence(found(3, ood={**OOD, 400: 0.5}))
+    assert text == "Which recipe is best cannot be told: these deals do not show a loss on OOD in every seed."
+    assert recipes.best(found(3, recipes={})) == []
+
+
+def test_a_lucky_best_is_said_to_be_chance():
+    flat = {name: (recipe, 0.045, 0.6) for name, (recipe, _, _) in RECIPES.items()}
+    assert "of what SFT lost on OOD (chance alone can explain that)" in recipes.best_sentence(
+        found(3, recipes=flat)
+    )
+
+
+def test_each_kind_of_recipe_has_a_row():
+    text = section(markdown(found(3)), "Which recipe is best")
+    header, *rows = rows_of(re.findall(r"((?:^\|.*\|\n?)+)", text, re.MULTILINE)[0])
+    assert header == ["", "setting", "of", "recovered, %", "retained, %", "harmonic mean, %"]
+    assert {row[0]: row[2] for row in rows} == {
+        "interpolate": "1", "reset": "1", "directions": "4", "values": "1", "paper-scripts": "1"
+    }  # fmt: skip
+    means = [float(row[5].split()[0]) for row in rows]
+    assert means == sorted(means, reverse=True)
 
 
 def test_the_four_cells_and_the_memorised_rule_stand_for_every_checkpoint():
@@ -189,14 +243,19 @@ def test_the_overview_shows_seeds_means_ppo_and_recipes(plots):
     best = made.get("sft-1/checkpoint-10", "ood")
     assert (10, 100 * best.k / best.n) in [tuple(p) for line in ood.lines for p in line.get_xydata().tolist()]
     assert len([text for text in ood.texts if text.arrow_patch]) == 3
-    assert len(beside.get_xticklabels()) == 6
+    assert len(beside.get_xticklabels()) == 7
     assert beside_id.get_ylim() == of_id.get_ylim()
 
 
 def test_nothing_in_the_figures_lies_outside_its_panel(plots):
     for seeds in (1, 3):
         made = found(seeds)
-        for draw in (plots.overview_figure, plots.drift_figure, plots.recoveries_figure):
+        for draw in (
+            plots.overview_figure,
+            plots.drift_figure,
+            plots.recoveries_figure,
+            plots.recipes_front_figure,
+        ):
             for axes in draw(made).axes:
                 low, high = axes.get_ylim()
                 inside = [low <= y <= high for line in axes.lines for y in line.get_ydata()]

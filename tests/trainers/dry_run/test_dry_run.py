@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,16 +64,41 @@ def test_the_papers_hyperparameters(name):
     path = config_file(name)
     ppo, sft = read_settings(path, section="ppo"), read_settings(path, section="sft")
     paper = {
-        "epsilon": 0.1, "num_iterations": 4, "turn_gamma": 0.9, "turn_lam": 0.95, "vf_coef": 0.5, "entropy_coef": 0.01,
+        "epsilon": 0.1, "num_iterations": 4, "turn_gamma": 0.9, "turn_lam": 0.95, "vf_coef": 0.5, "vf_clip": 0.1,
         "max_grad_norm": 0.01, "learning_rate": 1e-6, "temperature": 0.2, "max_turns": 5, "rewards": "paper",
+        "protocol": "paper", "entropy_coef": 0.0, "max_completion_length": 512, "num_processes": 4,
+        "lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr": 1e-9}, "adam_epsilon": 1e-7,
     }  # fmt: skip
     assert {key: ppo[key] for key in paper} == paper
     paper = {
-        "learning_rate": 1e-6, "lr_scheduler_type": "cosine", "warmup_steps": 0.03, "per_device_train_batch_size": 16,
+        "learning_rate": 1e-6, "lr_scheduler_type": "constant_with_warmup", "per_device_train_batch_size": 16,
+        "num_processes": 4, "protocol": "paper", "adam_beta1": 0.9, "adam_beta2": 0.98, "adam_epsilon": 1e-7,
     }  # fmt: skip
     assert {key: sft[key] for key in paper} == paper
-    assert 90 in sft["save_at"]
+    assert {90, {"qwen2.5-7b.yaml": 120, "llama-3.2-11b.yaml": 140}[name]} <= set(sft["save_at"])
     assert sft["max_steps"] == 1600
+
+
+@pytest.mark.parametrize(
+    ("name", "updates", "replies"), [("llama-3.2-11b.yaml", 100, 128), ("qwen2.5-7b.yaml", 300, 32)]
+)
+def test_the_papers_updates(name, updates, replies, capsys):
+    found = dry(capsys, "ppo", "--config", name)
+    # The paper accumulates 128 replies a process into a step, through four epochs; an episode has up to five.
+    assert found["work"]["rollouts"] == updates
+    assert found["work"]["steps_per_rollout"] == 4 * replies // 128
+    per_process = found["work"]["episodes"] / updates / 4
+    assert per_process <= replies <= 5 * per_process
+
+
+@pytest.mark.parametrize("name", ["qwen2.5-7b.yaml", "llama-3.2-11b.yaml"])
+def test_every_setting_of_the_papers_configs_says_where_it_comes_from(name):
+    lines = re.findall(
+        r"^  (\w+):(.*)$", Path(str(config_file(name))).read_text().split("\nsweep:")[0], re.MULTILINE
+    )
+    said = {key for key, rest in lines if "#" in rest}
+    assert {key for key, _ in lines} - said == {"output_dir"}
+    assert {"protocol", "learning_rate", "rewards", "entropy_coef"} <= said
 
 
 def test_an_unknown_key_is_refused_in_one_line(capsys):

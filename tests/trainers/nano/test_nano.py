@@ -1,6 +1,6 @@
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 
 import pytest
@@ -15,10 +15,21 @@ from points24.tasks.cards import RANKS, RULES, Deal
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set, held_out_numbers
 from points24.tasks.prompts import json_reply, template
+from points24.tasks.protocols.protocol import read_protocol
 from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers.nano import train as nano
-from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer
-from points24.trainers.nano.train import IGNORED, NanoConfig, accuracy, batch, examples, plain_reply, train
+from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer, wording
+from points24.trainers.nano.train import (
+    IGNORED,
+    NanoConfig,
+    accuracy,
+    adopt,
+    batch,
+    build_model,
+    examples,
+    plain_reply,
+    train,
+)
 from tests.tasks.oracle import is_correct
 
 TINY = NanoConfig(
@@ -89,6 +100,49 @@ def test_the_chat_template_only_closes_the_assistants_turns(tokenizer):
     assert tokenizer.apply_chat_template(chat, tokenize=False) == "QR</s>S"
 
 
+@pytest.fixture(scope="module")
+def paper():
+    return read_protocol("paper")
+
+
+def test_the_papers_wording_takes_few_tokens_and_five_attempts_fit(paper):
+    tokenizer = build_tokenizer(paper)
+    deal = hand_set("ood_paper").deals[0]
+    longest = max(len(tokenizer(text).input_ids) for text in wording(paper))
+    prompts = [paper.prompt.render(deal.under(rule)) for rule in RULES.values()]
+    assert max(len(tokenizer(prompt).input_ids) for prompt in prompts) < 64
+    reply = len(tokenizer(paper.reply(deal, "(13-5)*(1+2)")).input_ids)
+    assert reply < 40
+    assert longest + 5 * reply + 4 * 24 < NanoConfig("x").max_position_embeddings
+
+
+def test_the_shipped_tokenizer_does_not_know_the_papers_wording(tokenizer, paper):
+    """Why a base for that protocol is made: the prompt would take 500 tokens."""
+    assert len(tokenizer(paper.prompt.render(hand_set("ood").deals[0])).input_ids) > 400
+    assert build_tokenizer().get_vocab() == loaded("nano-base")[1].get_vocab()
+
+
+def test_a_base_for_another_protocol_starts_as_the_base_it_came_from(base, paper):
+    """The tokens that both know have their rows, and the layers are the same."""
+    theirs, known = base
+    tokenizer = build_tokenizer(paper)
+    model = build_model(NanoConfig("x", protocol="paper"), tokenizer)
+    adopt(model, tokenizer, "nano-base")
+    ours, vocabulary = model.state_dict(), tokenizer.get_vocab()
+    for name, weight in theirs.state_dict().items():
+        if weight.shape == ours[name].shape:
+            assert torch.equal(ours[name], weight)
+    for token in ("13", "K", "*", "</s>"):
+        for name in ("model.embed_tokens.weight", "lm_head.weight"):
+            row = theirs.state_dict()[name][known.convert_tokens_to_ids(token)]
+            assert torch.equal(ours[name][vocabulary[token]], row)
+
+
+def test_a_base_of_another_shape_is_refused_in_one_line(tokenizer):
+    with pytest.raises(InputError, match="model_name_or_path: nano-base: expected hidden_size 16, found 160"):
+        adopt(build_model(TINY, tokenizer), tokenizer, "nano-base")
+
+
 # -- data ------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +170,26 @@ def test_examples_are_right_and_never_show_a_held_out_hand():
         assert is_correct(json.loads(reply)["formula"], numbers, 24), (prompt, reply)
         assert numbers == [values_in(prompt)[card] for card in json.loads(reply)["cards"]]
         assert tuple(sorted(numbers)) not in held_out_numbers()
+
+
+def test_another_protocol_asks_the_same_deals_in_its_own_words(paper):
+    ours, theirs = examples(0, 3), examples(0, 3, asked=paper)
+    for _ in range(50):
+        (_, reply), (prompt, answer) = next(ours), next(theirs)
+        said = json.loads(reply)
+        assert f"Cards: {said['cards']}" in prompt
+        assert f'"formula": "{said["formula"]}=24"' in answer
+
+
+def test_a_share_of_the_examples_has_one_value_for_the_face_cards():
+    def same(share):
+        source = examples(0, 1, same_share=share)
+        stated = [re.findall(r"[JQK] counts as (\d+)", next(source)[0]) for _ in range(300)]
+        return sum(len(set(values)) == 1 for values in stated) / 300
+
+    assert same(0.0) < 0.05
+    assert 0.18 < same(0.25) < 0.33
+    assert same(1.0) == 1
 
 
 def test_the_loss_is_on_the_reply_and_its_end_alone(tokenizer):
@@ -223,7 +297,7 @@ def log_row(line):
 )
 def test_the_log_judges_in_the_mode_that_reads_the_reply(tmp_path, monkeypatch, share, extraction):
     asked = []
-    monkeypatch.setattr(nano, "accuracy", lambda *args: asked.append(args[-1]) or 0.5)
+    monkeypatch.setattr(nano, "accuracy", lambda *args: asked.append(args[3]) or 0.5)
     out = train(replace(TINY, output_dir=str(tmp_path / "m"), json_share=share))
     assert asked == 6 * [extraction]
     assert json.loads((out / "training.json").read_text())["config"]["json_share"] == share
@@ -246,7 +320,8 @@ def test_a_finished_or_foreign_folder_is_left_alone(tmp_path):
 
 def test_the_command_line_trains_and_records_how(tmp_path, capsys):
     out = tmp_path / "m"
-    settings = [f"{k}={getattr(TINY, k)}" for k in TINY.__dataclass_fields__ if k != "output_dir"]
+    own = {k: v for k, v in asdict(TINY).items() if k != "output_dir" and v is not None}
+    settings = [f"{k}={v}" for k, v in own.items()]
     assert main(["train", "nano", f"output_dir={out}", *settings]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     record = json.loads((out / "training.json").read_text())
@@ -260,6 +335,8 @@ def test_the_command_line_trains_and_records_how(tmp_path, capsys):
     [
         ("max_steps=0", "max_steps: expected at least 1"),
         ("json_share=1.5", "json_share: expected 0 to 1, found 1.5"),
+        ("same_share=-1", "same_share: expected 0 to 1, found -1"),
+        ("protocol=odd", "protocol: expected paper or points24, or a folder with protocol.yaml; found 'odd'"),
         ("num_attention_heads=7", "hidden_size: expected a multiple of"),
     ],
 )
@@ -275,7 +352,7 @@ def test_a_bad_setting_is_refused_before_anything_is_written(tmp_path, capsys, s
 
 def test_the_base_plays_both_rules_and_has_room_above(base):
     model, tokenizer = base
-    scores = {name: accuracy(model, tokenizer, hand_set(name), 200) for name in ("id", "ood")}
+    scores = {name: accuracy(model, tokenizer, hand_set(name).deals[:200]) for name in ("id", "ood")}
     assert 0.35 < scores["id"] < 0.9
     assert 0.08 < scores["ood"] < 0.9
 
@@ -283,8 +360,8 @@ def test_the_base_plays_both_rules_and_has_room_above(base):
 def test_the_plain_base_plays_both_rules_and_never_in_the_format_asked_for(plain):
     model, tokenizer = plain
     for name, least in (("id", 0.5), ("ood", 0.15)):
-        assert accuracy(model, tokenizer, hand_set(name), 200) == 0
-        assert least < accuracy(model, tokenizer, hand_set(name), 200, "flexible-extract") < 0.9
+        assert accuracy(model, tokenizer, hand_set(name).deals[:200]) == 0
+        assert least < accuracy(model, tokenizer, hand_set(name).deals[:200], "flexible-extract") < 0.9
 
 
 def reply_of(loaded_model, deal):

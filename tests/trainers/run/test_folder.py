@@ -130,6 +130,31 @@ def test_a_run_with_other_settings_is_refused_and_they_are_named(run, said, chan
     assert (run.path / "training.json").read_text() == before
 
 
+def test_a_run_from_before_protocols_goes_on_under_the_default_one_alone(tmp_path):
+    @dataclass
+    class Paid:
+        rewards: str = "verdict"
+        protocol: str = "points24"
+
+    run = RunFolder(tmp_path / "run")
+    run.claim(
+        about(rewards="paper"), Paid()
+    )  # as it was written, when `paper` meant what `verdict` means now
+    run.claim(about(rewards="verdict") | {"protocol_digest": "d"}, Paid())
+    run.claim(about() | {"protocol_digest": "d"}, Paid())
+    with pytest.raises(InputError, match="rewards was 'verdict', is 'paper'"):
+        run.claim(about(rewards="paper") | {"protocol_digest": "d"}, Paid())
+    with pytest.raises(InputError, match="protocol was 'points24', is 'paper'"):
+        run.claim(about(protocol="paper") | {"protocol_digest": "d"}, Paid())
+
+
+def test_a_protocol_that_was_edited_meanwhile_is_another(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    claim(run, about() | {"protocol_digest": "d"})
+    with pytest.raises(InputError, match="protocol_digest was 'd', is 'e'"):
+        claim(run, about() | {"protocol_digest": "e"})
+
+
 def test_a_finished_run_is_refused(run):
     save_state(run, 10)
     run.publish(10)

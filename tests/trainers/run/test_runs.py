@@ -24,6 +24,7 @@ from points24.harness.cli import main
 from points24.harness.files import sha256
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import TASK_FILES
+from points24.tasks.protocols.protocol import read_protocol
 from points24.trainers import ppo, sft
 from points24.trainers.run.config import CURVE_TASKS
 from points24.trainers.run.folder import VALUE_HEAD, RunFolder
@@ -108,6 +109,7 @@ def test_a_checkpoint_says_where_it_comes_from(run, trainer):
         "weights_sha256": sha256(model_folder("nano-base") / "model.safetensors"),
     }
     assert about["config"] == SETTINGS[trainer]
+    assert about["protocol_digest"] == read_protocol("points24").digest
     assert about["versions"]["trl"].startswith("1.16.")
     assert about["command"]
 
@@ -302,6 +304,10 @@ def without_tokenizer(tmp_path):
         ({"rule": "odd"}, "rule 'odd'"),
         ({"score_tasks": ["points24_odd"]}, "score_tasks: unknown task 'points24_odd'; allowed: points24"),
         ({"template": "/nowhere"}, "template /nowhere"),
+        (
+            {"protocol": "odd"},
+            "protocol: expected paper or points24, or a folder with protocol.yaml; found 'odd'",
+        ),
         ({"dtype": "int8"}, "dtype: expected float32 or bfloat16 or float16, found 'int8'"),
         ({"learning_rat": 1}, "unknown key 'learning_rat'; allowed: model_name_or_path"),
         ({"learning_rate": "fast"}, "learning_rate: expected float, found 'fast'"),
