@@ -48,10 +48,7 @@ def extract_strict(reply: str) -> str | None:
     if is_open or not (text.startswith("{") and text.endswith("}")) or len(text) > MAX_ANSWER:
         return None
     try:
-        # Numbers are not converted: their values are not needed, and huge ones are slow or raise.
-        reply_object = json.loads(
-            text, object_pairs_hook=_unique, parse_int=_unread, parse_float=_unread, parse_constant=_refused
-        )
+        reply_object = _JSON.decode(text)
     except (ValueError, RecursionError):
         return None
     formula = reply_object.get("formula") if reply_object.keys() >= REPLY_KEYS else None
@@ -146,6 +143,12 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(mapping) < len(pairs):
         raise ValueError("a key is given twice")
     return mapping
+
+
+# Numbers are not converted: their values are not needed, and huge ones are slow or raise.
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_unread, parse_float=_unread, parse_constant=_refused
+)
 
 
 def _end_of(text: str) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from points24.tasks.cards import Deal
-from points24.tasks.protocols.protocol import DEFAULT, read_protocol
-from points24.tasks.verdict import Judgement, Verdict
+from points24.tasks.verdict import Verdict
 
 
 def deciding(verdicts: Sequence[str]) -> int:
@@ -17,9 +15,3 @@ def deciding(verdicts: Sequence[str]) -> int:
     """
     correct = (place for place, verdict in enumerate(verdicts) if verdict == Verdict.CORRECT)
     return next(correct, len(verdicts) - 1)
-
-
-def verify(deal: Deal, reply: object) -> tuple[Judgement, str | None]:
-    """As the protocol `points24` verifies."""
-    found = read_protocol(DEFAULT).verify(deal, reply)
-    return found.judgement, found.message

@@ -118,7 +118,7 @@ def _under_its_rule(deal: Deal, formula: str | None, extraction: str) -> Judgeme
 def equals_in_floats(tree: grammar.Expression, target: int) -> bool:
     """Whether Python's own arithmetic gives the target: ``8/(3-8/3)`` misses 24 by a rounding error."""
     try:
-        return grammar.evaluate(tree, int) == target
+        return grammar.compute(tree, int) == target
     except (ZeroDivisionError, OverflowError):
         return False
 

@@ -25,7 +25,7 @@ def wheel(tmp_path_factory) -> list[str]:
 def test_the_wheel_installs_the_package_and_the_task_files_and_nothing_else(wheel):
     assert {name.split("/")[0] for name in wheel} == {"points24", "lm_eval", "points24-0.1.0.dist-info"}
     assert {n.split("/")[1] for n in wheel if n.startswith("points24/")} == {
-        "tasks", "harness", "trainers", "leaderboards"
+        "tasks", "harness", "trainers", "leaderboards", "rewards.py"
     }  # fmt: skip
     beside_lm_eval = {n for n in wheel if n.startswith("lm_eval/")}
     source = {f"lm_eval/tasks/points24/{f.name}" for f in (ROOT / "tasks/lm_eval/points24").iterdir()}

@@ -33,12 +33,12 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from points24.tasks.cards import Deal, Rule
 from points24.tasks.protocols.protocol import Protocol
+from points24.tasks.rewards.tables import Reward, rewards
 from points24.tasks.verdict import Verdict
 from points24.trainers import ppo_math
 from points24.trainers.deals import deals, prompt_row
 from points24.trainers.episodes import Episode, collate, padded, reward_tensors
 from points24.trainers.ppo_config import PPOConfig
-from points24.trainers.rewards import Reward, rewards
 from points24.trainers.run.folder import VALUE_HEAD
 from points24.trainers.run.run import train_run
 from points24.trainers.turns import message_tokens

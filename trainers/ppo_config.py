@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from trl.trainer.grpo_config import GRPOConfig
 
 from points24.tasks.errors import InputError
-from points24.trainers.rewards import rewards
+from points24.tasks.rewards.tables import rewards
 from points24.trainers.run.config import RunConfig, at_least_1
 
 
@@ -32,7 +32,7 @@ class PPOConfig(RunConfig, GRPOConfig):
 
     rewards: str | dict[str, float] = "verdict"
     """``paper``: what the paper's environment adds up; ``verdict`` or ``sparse``: see
-    `points24.trainers.rewards.TABLES`; or a reward for every verdict."""
+    `points24.tasks.rewards.tables.TABLES`; or a reward for every verdict."""
     max_turns: int = 1
     """Attempts at a deal; each after the first follows a message of the verifier."""
     gamma: float = 1.0

@@ -18,6 +18,8 @@ from points24.harness.files import replacing
 from points24.tasks.cards import TARGET, Deal, parse_cards, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HAND_SETS, hand_set
+from points24.tasks.rewards.reward import columns_of
+from points24.tasks.rewards.rows import FORMATS, plain
 from points24.tasks.solver import solutions
 from points24.tasks.verdict import EXTRACTIONS, STRICT, Judgement, judge, judge_reply
 
@@ -39,7 +41,7 @@ def _solve(args: argparse.Namespace) -> int:
     deal = Deal(parse_cards(" ".join(args.cards)), parse_rule(args.rule), args.target)
     formulas = solutions(deal.values, deal.target)
     if args.json:
-        print(json.dumps(_deal_row(deal) | {"solutions": formulas}))
+        print(json.dumps(columns_of(deal) | {"solutions": formulas}))
     elif formulas:
         print("\n".join(formulas))
     else:
@@ -132,7 +134,7 @@ def _print_judgement(deal: Deal, judgement: Judgement, as_json: bool, others: di
     verdict, reason = judgement.verdict.value, judgement.reason
     if as_json:
         judged = {"verdict": verdict, "formula": judgement.formula, "reason": reason}
-        print(json.dumps(others | _deal_row(deal) | judged))
+        print(json.dumps(others | columns_of(deal) | judged))
     else:
         # The reason may quote any character, such as a lone surrogate or a line break.
         print(f"{verdict}: {reason}".encode("unicode_escape").decode("ascii"))
@@ -140,8 +142,13 @@ def _print_judgement(deal: Deal, judgement: Judgement, as_json: bool, others: di
 
 def _deals_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="a hand set; omit it to list them all")
-    parser.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl")
-    parser.add_argument("-o", "--output", type=Path, help="write to a file instead of standard output")
+    parser.add_argument(
+        "--format",
+        choices=("jsonl", "parquet", *FORMATS),
+        help="rows with every solution, as JSONL or Parquet; or the rows of a trainer, for the rewards in "
+        "points24.rewards (default: by the name of the file)",
+    )
+    parser.add_argument("-o", "--output", type=Path, help="FILE.jsonl or FILE.parquet; else standard output")
     _rule_arguments(parser, None)
 
 
@@ -152,20 +159,16 @@ def _deals(args: argparse.Namespace) -> int:
             hands = hand_set(name)
             print(f"{name:11} {len(hands):5} deals  sha256 {hands.digest[:12]}  {about}")
         return 0
+    is_parquet = _is_parquet(args.format, args.output)
     hands = hand_set(args.name, rule, args.target)
-    rows = [
-        _deal_row(deal)
-        | {"numbers": deal.values, "weight": weight, "solutions": solutions(deal.values, deal.target)}
-        for deal, weight in zip(hands.deals, hands.weights, strict=True)
-    ]
+    row = FORMATS.get(args.format, plain)
+    rows = [row(hands, place) for place in range(len(hands))]
     if args.output is None:
-        if args.format == "parquet":
-            raise InputError("parquet is binary: name a file with -o")
         jsonlines.Writer(sys.stdout).write_all(rows)
         return 0
     try:
         with replacing(args.output) as partial:
-            if args.format == "parquet":
+            if is_parquet:
                 from datasets import Dataset
 
                 Dataset.from_list(rows).to_parquet(partial)
@@ -177,8 +180,16 @@ def _deals(args: argparse.Namespace) -> int:
     return 0
 
 
-def _deal_row(deal: Deal) -> dict[str, Any]:
-    return {"cards": deal.cards, "rule": deal.rule.name, "target": deal.target}
+def _is_parquet(form: str | None, output: Path | None) -> bool:
+    """Whether to write Parquet: the file's name decides where the format does not."""
+    if output is None:
+        if form == "parquet":
+            raise InputError("parquet is binary: name a file with -o")
+        return False
+    named = output.suffix == ".parquet"
+    if form == "jsonl" and named:
+        raise InputError(f"{output}: --format jsonl writes no .parquet file")
+    return named or form == "parquet"
 
 
 def _opened(path: str) -> contextlib.AbstractContextManager[IO[str]]:
@@ -193,4 +204,4 @@ def _opened(path: str) -> contextlib.AbstractContextManager[IO[str]]:
 
 solve = Command("print every solution of four cards", _solve_arguments, _solve)
 check = Command("judge answers exactly", _check_arguments, _check)
-deals = Command("print a hand set with its solutions, as JSONL or Parquet", _deals_arguments, _deals)
+deals = Command("print a hand set, with its solutions or as rows for a trainer", _deals_arguments, _deals)

@@ -79,6 +79,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", default="", metavar="0,1,…", help="of sampling, with --gen_kwargs do_sample=true,…"
     )
+    parser.add_argument(
+        "--recipe",
+        metavar="FILE",
+        help="how another tool made the model: method, source, target, … (mergekit_config.yml is found)",
+    )
     parser.add_argument("--fresh_engine", action="store_true", help="start vLLM anew for every checkpoint")
     scoring_arguments(parser)
 
@@ -86,7 +91,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from points24.harness.sweep.config import EvalConfig
 
-    names = ("models", "engine", "device", "limit", "apply_chat_template", "fresh_engine")
+    names = ("models", "engine", "device", "limit", "apply_chat_template", "fresh_engine", "recipe")
     settings = {name: getattr(args, name) for name in names}
     settings |= {"output_dir": args.output_path, "tasks": args.tasks.split(",")}
     settings |= read_settings(None, [f"batch_size={args.batch_size}", f"seeds=[{args.seeds}]"])

@@ -109,8 +109,12 @@ class EvalConfig(ScoringConfig):
 
     models: list[str]
     """Folders or hub ids; with a server, the names it knows."""
+    recipe: str | None = None
+    """A file that says how the one model was made: method, source, target, settings."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.models:
             raise InputError("models: expected at least one, found none")
+        if self.recipe and len(self.models) > 1:
+            raise InputError(f"recipe: describes one model, found {len(self.models)}")

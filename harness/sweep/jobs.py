@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
@@ -18,6 +19,7 @@ from points24.harness.evaluation.score import asked
 from points24.harness.files import sha256
 from points24.harness.records.ingest import model_name
 from points24.harness.recovery.architecture import Family
+from points24.harness.recovery.elsewhere import mergekit_recipe, recipe_in
 from points24.harness.recovery.plan import family_for
 from points24.harness.recovery.recipe import Recipe, check_needs
 from points24.harness.recovery.recover import CheckedPair
@@ -85,6 +87,8 @@ class Job:
     """The index of its recipe in the pair."""
     seed: int | None = None
     """Of sampling; None is greedy."""
+    made: str | None = None
+    """How another tool made a stored checkpoint: its recipe for the records, as JSON."""
 
 
 def jobs_of(config: ScoringConfig) -> list[Job]:
@@ -101,7 +105,7 @@ def jobs_of(config: ScoringConfig) -> list[Job]:
         jobs = _sweep(config)
     else:
         assert isinstance(config, EvalConfig)
-        jobs = _stored(config, dict(_located(config, name) for name in config.models))
+        jobs = _evaluated(config)
     different = {job.key: job for job in jobs}  # a checkpoint of two pairs is one job
     names: dict[tuple[str, int | None], str] = {}
     for job in different.values():
@@ -150,6 +154,27 @@ def _sweep(config: SweepConfig) -> Iterable[Job]:
                 recovered.append(Job(key, model, None, pair, number, seed))
     yield from _stored(config, stored)
     yield from recovered
+
+
+def _evaluated(config: EvalConfig) -> Iterable[Job]:
+    folders = dict(_located(config, name) for name in config.models)
+    for job in _stored(config, folders):
+        made = None
+        try:
+            if config.recipe:
+                made = recipe_in(Path(config.recipe).expanduser())
+            elif job.folder and config.engine not in SERVERS:
+                made = mergekit_recipe(job.folder)
+        except InputError as e:
+            if config.recipe:
+                raise
+            print(f"points24: {e}; its records have no recipe", file=sys.stderr)
+        if made is None:
+            yield job
+        else:
+            text = json.dumps(made, sort_keys=True)
+            key = hashlib.sha256(f"{job.key} {text}".encode()).hexdigest()
+            yield replace(job, key=key, made=text)
 
 
 def _stored(config: ScoringConfig, folders: Mapping[Path, str]) -> Iterable[Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sys
@@ -192,6 +193,9 @@ class _Worker:
 
 
 def _about(job: Job, digest: str | None) -> About:
+    if job.made is not None:
+        made = json.loads(job.made)
+        return About(job.model, made["target"], "recovered", None, digest, made)
     if job.pair is None or job.recipe is None:
         return About(job.model, weights_sha256=digest)
     return About(job.model, job.pair.names[1], "recovered", None, digest, job.pair.recorded(job.recipe))

@@ -6,11 +6,11 @@ from torch.nn.functional import log_softmax
 from points24.harness.config import configured
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import template
+from points24.tasks.rewards.tables import TABLES
 from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers import ppo
 from points24.trainers.ppo import build_trainer
 from points24.trainers.ppo_config import PPOConfig
-from points24.trainers.rewards import TABLES
 from points24.trainers.run.models import load_model, load_tokenizer
 from points24.trainers.run.run import on_this_machine
 from tests.trainers.conftest import SETTINGS

@@ -17,11 +17,11 @@ from points24.harness.checkpoints.shipped import model_folder
 from points24.tasks.cards import RULES, Deal
 from points24.tasks.prompts import json_reply, template
 from points24.tasks.protocols.protocol import read_protocol
+from points24.tasks.rewards.tables import rewards
 from points24.tasks.verdict import Verdict
 from points24.trainers.deals import prompt_row
 from points24.trainers.episodes import Episode
 from points24.trainers.ppo import PPOTrainer
-from points24.trainers.rewards import rewards
 from points24.trainers.turns import message_tokens
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])

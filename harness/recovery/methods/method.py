@@ -264,7 +264,7 @@ def number(value: str | float, name: str, expected: str, fits: Callable[[float],
         InputError: anything else: it names the setting and what was expected.
     """
     try:
-        found = float(value)
+        found = float(value) + 0.0  # -0.0 becomes 0.0, its equal, lest one recipe have two names
         if fits(found) and not isinstance(value, bool):
             return found
     except (TypeError, ValueError):

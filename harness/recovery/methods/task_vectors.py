@@ -52,7 +52,9 @@ class SparseMerge(Weighted):
     weight: float = field(
         default=1.0,
         metadata=about(
-            "of the source's task vector beside the target's 1 (default 1)", parse_weight, float | int
+            "of the source; with a base of its task vector, beside the target's 1 (default)",
+            parse_weight,
+            float | int,
         ),
     )
     density: float = field(metadata=DENSITY)

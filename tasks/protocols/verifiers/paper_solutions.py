@@ -15,7 +15,7 @@ from itertools import permutations, product
 import numpy as np
 
 from points24.tasks.cards import CARDS_PER_DEAL, Deal
-from points24.tasks.formula import Expression, evaluate
+from points24.tasks.formula import Expression, compute
 from points24.tasks.paper_match import parse_paper
 
 _SHAPES = (
@@ -47,7 +47,7 @@ def listed_solutions(numbers: tuple[int, ...], target: int) -> tuple[str, ...]:
     found = set()
     with np.errstate(all="ignore"):  # a division by zero is not near the target, or refused below
         for text, tree in _formulas():
-            values = np.asarray(evaluate(tree, columns.__getitem__))
+            values = np.asarray(compute(tree, columns.__getitem__))
             for place in np.flatnonzero(np.abs(values - target) < _NEAR):
                 order = orders[place]
                 if _is_exact(tree, order, target):
@@ -57,7 +57,7 @@ def listed_solutions(numbers: tuple[int, ...], target: int) -> tuple[str, ...]:
 
 def _is_exact(tree: Expression, order: tuple[int, ...], target: int) -> bool:
     try:
-        return evaluate(tree, lambda place: Fraction(order[place])) == target
+        return compute(tree, lambda place: Fraction(order[place])) == target
     except ZeroDivisionError:
         return False
 

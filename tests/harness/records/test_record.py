@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from points24.harness.analysis.comparison import difference, protocol_of
 from points24.harness.records.record import record_of
 from points24.harness.records.store import add_records, read_records
+from points24.leaderboards.compare import pairs
 from points24.tasks.errors import InputError
 from tests.leaderboards.conftest import record, reported, row
 
@@ -61,6 +63,36 @@ def test_what_does_not_hold_together_is_refused(changes, why):
         record_of(row() | changes)
     assert why in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_record_from_before_there_were_protocols_is_of_points24_and_keeps_its_key():
+    old = {k: v for k, v in row().items() if not k.startswith("protocol")} | {"schema": 1}
+    assert record_of(old).protocol == "points24"
+    assert record_of(old).key == record().key
+    assert protocol_of(record_of(old)) == protocol_of(record())
+
+
+def test_records_of_two_protocols_never_meet():
+    ours, paper = record(), record(protocol="paper", protocol_digest="0" * 64, model="other")
+    assert len({r.key for r in (ours, paper, record(protocol="paper", protocol_digest="1" * 64))}) == 3
+    assert len({protocol_of(r).slug for r in (ours, paper)}) == 2
+    with pytest.raises(ValueError, match="records of different protocols"):
+        difference(ours, paper)
+    with pytest.raises(InputError) as error:
+        pairs([ours, paper], "a-model", "other")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["first_outcomes", "float_outcomes", "float_first_outcomes"])
+def test_other_outcomes_are_one_per_deal(name):
+    assert getattr(record(**{name: "1001"}), name) == "1001"
+    with pytest.raises(InputError, match=f"{name}: expected n = 4 characters, found 3"):
+        record(**{name: "100"})
+
+
+def test_a_measured_record_names_its_protocol():
+    with pytest.raises(InputError, match="protocol_digest: missing from a measured record"):
+        record(protocol_digest=None)
 
 
 def test_a_missing_field_is_named():

@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM
 from points24.harness.checkpoints.read import read_config
 from points24.harness.cli import main
 from points24.harness.recovery.architecture import family_of
+from points24.harness.recovery.layers import recover
 from points24.harness.recovery.methods.dg_hard import optimal_threshold
 from points24.harness.recovery.methods.method import Versions
 from points24.harness.recovery.recipe import Recipe, recipes_of
-from points24.harness.recovery.recover import CheckedPair, recover
+from points24.harness.recovery.recover import CheckedPair
 from points24.tasks.errors import InputError
 from tests.harness.recovery import merge_oracle as oracle
 from tests.harness.recovery.models import CONFIGS, llama_states
@@ -94,7 +95,9 @@ def made(folders, tmp_path_factory):
         folders["source"], folders["target"], recipes, family, folders["base"], others=others
     )
     out = tmp_path_factory.mktemp("made") / "out"
-    reports = recover(pair, out, {"source": "", "target": "", "command": ""}, "F64", torch.device("cpu"))
+    reports = recover(
+        pair, out, {"source": "", "target": "", "command": ""}, dtype="F64", device=torch.device("cpu")
+    )
     return {
         recipe: (load_file(out / recipe.name / "model.safetensors"), report)
         for recipe, report in zip(recipes, reports, strict=True)

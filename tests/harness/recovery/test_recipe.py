@@ -1,5 +1,10 @@
-import pytest
+import json
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from points24.harness.recovery.methods import methods
 from points24.harness.recovery.recipe import Recipe, recipes_of
 from points24.tasks.errors import InputError
 
@@ -123,3 +128,67 @@ def test_shares_and_what_limits_a_recipe():
     )
     assert half.method.ends_at_source
     assert only(method="reset", layers=["0"]).method.restores_whole_layers
+
+
+def test_the_same_layers_and_ranks_are_one_recipe():
+    assert only(ranks=["all"], layers=["0,1,2,5"]) == only(ranks=["all"], layers=["5, 0-1,1-2"])
+    assert only(ranks=["all"], layers=["first 25.0%"]) == only(ranks=["all"], layers=["first 25%"])
+    assert only(ranks=["tail 5% + top 20.50%"]) == only(ranks=["top 20.5%+tail 5%"])
+    assert only(ranks=["all"], modules=["q_proj,q_proj"]) == only(ranks=["all"], modules=["q_proj"])
+    assert only(ranks=["top 33.333333%"]).name != only(ranks=["top 33.3333%"]).name
+
+
+AMOUNTS = st.integers(1, 30).map(str) | st.decimals(
+    "0.000000001", 100, places=9, allow_nan=False
+).map("{:f}%".format)  # fmt: skip
+RANKS = st.just("all") | st.builds(
+    " + ".join, st.lists(st.builds("{} {}".format, st.sampled_from(["top", "tail"]), AMOUNTS), min_size=1, max_size=3)
+)  # fmt: skip
+RANGES = st.builds(lambda first, more: f"{first}-{first + more}" if more else f"{first}", st.integers(0, 12), st.integers(0, 3))  # fmt: skip
+LAYERS = (
+    st.just("all")
+    | st.builds("{} {}".format, st.sampled_from(["first", "last"]), AMOUNTS)
+    | st.lists(RANGES, min_size=1, max_size=4).map(",".join)
+)
+MODULES = st.lists(st.sampled_from(["q_proj", "k_proj", "mlp", "lm_head"]), min_size=1, max_size=3).map(
+    ",".join
+)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+SHARES = st.floats(0, 1, exclude_min=True)
+POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False)
+SETTINGS = {
+    "ranks": RANKS, "restore": st.sampled_from(["directions", "values", "both"]), "modules": MODULES, "taper": AMOUNTS,
+    "weight": NUMBERS, "last": NUMBERS, "density": SHARES, "epsilon": st.just(0.0), "scale": POSITIVE,
+    "threshold": POSITIVE, "seed": st.integers(0, 10**6), "elect": st.just(True),
+    "script": st.sampled_from(["llama", "qwen"]),
+}  # fmt: skip
+
+
+@st.composite
+def any_recipes(draw) -> Recipe:
+    method = draw(st.sampled_from(sorted(methods())))
+    given = {}
+    for name, setting in methods()[method].settings().items():
+        if (name, method) != ("modules", "paper-scripts") and (
+            setting.example or name == "epsilon" or draw(st.booleans())
+        ):
+            value = draw(SETTINGS[name])
+            given[name] = value if setting.kinds is bool else [value]
+    return only(method=method, layers=[draw(LAYERS)], **given)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(any_recipes(), min_size=2, max_size=6))
+def test_other_recipes_have_other_names_and_records_give_them_back(recipes):
+    assert len({recipe.name for recipe in recipes}) == len(set(recipes))
+    assert len({recipe.name.lower() for recipe in recipes}) == len(set(recipes))
+    for recipe in recipes:
+        assert Recipe.read(json.loads(json.dumps(recipe.describe()))) == recipe
+
+
+@given(weight=NUMBERS, layers=st.tuples(LAYERS, LAYERS))
+def test_names_tell_signs_and_lists_apart(weight, layers):
+    one, two = (only(method="interpolate", weight=[weight], layers=[text]) for text in layers)
+    assert (one.name == two.name) == (one == two)
+    minus = only(method="interpolate", weight=[-weight], layers=[layers[0]])
+    assert (one.name == minus.name) == (one == minus)

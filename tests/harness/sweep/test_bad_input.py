@@ -167,6 +167,7 @@ def test_flags_and_overrides(refused):
         (["--batch_size", "many"], "batch_size: expected at least 1, or auto"),
         (["--metadata", "rule=odd"], "rule 'odd'"),
         (["--engine", "local-chat-completions"], "needs base_url"),
+        (["--recipe", "no-such.yaml"], "recipe no-such.yaml: "),
     ],
 )
 def test_flags_of_eval(refused_eval, flags, message):

@@ -76,6 +76,33 @@ def test_a_recipes_settings_are_in_its_key(config):
     assert len(set(keys(config(grid=entries)))) == 2 + len(entries)
 
 
+def test_records_name_the_checkpoints_that_a_method_uses(config, target, tmp_path):
+    other, base = perturbed(tmp_path / "other", 0.1, seed=1), str(model_folder("nano-base"))
+    pair = {"source": base, "target": str(target), "base": base, "others": [str(other)]}
+    grid = [
+        {"method": "soup"},
+        {"method": "dare", "density": 0.5, "elect": True},
+        {"method": "dg-hard", "threshold": [1, 2], "modules": "q_proj"},
+    ]
+    jobs = jobs_of(config(grid=grid, pairs=[pair]))
+    made_of = {"source": "nano-base", "target": "target"}
+    assert [job.pair.recorded(job.recipe) for job in jobs if job.pair and job.recipe is not None] == [
+        made_of | {"others": ["other"], "method": "soup", "layers": "all"},
+        made_of | {
+            "base": "nano-base", "method": "dare", "layers": "all", "weight": 1.0, "density": 0.5, "seed": 0,
+            "elect": True,
+        },
+        *(
+            made_of | {"method": "dg-hard", "layers": "all", "modules": ("q_proj",), "threshold": threshold}
+            for threshold in (1.0, 2.0)
+        ),
+    ]  # fmt: skip
+    for without in ("base", "others"):
+        pairs = [{key: value for key, value in pair.items() if key != without}]
+        with pytest.raises(InputError, match=f"pairs: {without} is missing"):
+            jobs_of(config(grid=grid, pairs=pairs))
+
+
 def test_a_job_does_not_depend_on_the_rest_of_its_grid(config):
     grown = config(grid=[{"ranks": ["top 5%", "top 60%", "top 20%"], "restore": "both"}])
     assert set(keys(config())) < set(keys(grown))

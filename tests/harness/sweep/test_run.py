@@ -12,6 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from points24.harness.analysis.recovery import recipe_of
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
@@ -22,6 +23,7 @@ from points24.harness.evaluation.score import score
 from points24.harness.records.ingest import About
 from points24.harness.records.record import Record
 from points24.harness.records.store import read_records
+from points24.harness.recovery.recipe import Recipe
 from points24.harness.recovery.recovered import RecoveredWeights
 from points24.harness.sweep import campaign, run
 from points24.harness.sweep.campaign import conduct
@@ -183,6 +185,48 @@ def test_eval_of_several_folders_gives_what_each_gives_alone(target, tmp_path, c
     assert [(r.model, r.outcomes, r.weights_sha256) for r in found] == [
         (r.model, r.outcomes, r.weights_sha256) for r in alone
     ]
+
+
+def test_a_merge_made_elsewhere_has_a_recipe_in_its_records(target, tmp_path, capsys):
+    folder = shutil.copytree(target, tmp_path / "merged")
+    (folder / "training.json").unlink()  # the copy's own recipe
+    flags = ["-o", str(tmp_path / "out"), "--tasks", "points24_ood", "--limit", "2", "--json"]
+    flags += ["--gen_kwargs", "max_gen_toks=8"]
+
+    def recorded(*more):
+        assert main(["eval", str(folder), *flags, *more]) == 0
+        printed = capsys.readouterr()
+        return Record(**json.loads(printed.out.splitlines()[0])), printed.err
+
+    assert recorded()[0].recipe is None
+    config = {"merge_method": "linear", "models": [
+        {"model": "org/final", "parameters": {"weight": 0.75}}, {"model": "org/sft", "parameters": {"weight": 0.25}},
+    ]}  # fmt: skip
+    (folder / "mergekit_config.yml").write_text(yaml.safe_dump(config))
+    record, _ = recorded()
+    assert recipe_of(record) == Recipe.read({"method": "interpolate", "weight": 0.25})
+    assert record.recipe is not None
+    assert (record.parent, record.recipe["source"], record.recipe["tool"]) == (
+        "org/final",
+        "org/sft",
+        "mergekit",
+    )
+
+    (folder / "mergekit_config.yml").write_text(yaml.safe_dump(config | {"merge_method": "karcher"}))
+    record, said = recorded()
+    assert record.recipe is None
+    assert (
+        "mergekit's karcher is no method of recovery here; give --recipe; its records have no recipe" in said
+    )
+
+    file = tmp_path / "made.yaml"
+    file.write_text(
+        yaml.safe_dump({"method": "reset", "layers": "0", "source": "org/sft", "target": "org/final"})
+    )
+    record, _ = recorded("--recipe", str(file))
+    assert recipe_of(record) == Recipe.read({"method": "reset", "layers": "0"})
+    assert record.recipe is not None
+    assert (record.stage, record.recipe["target"]) == ("recovered", "org/final")
 
 
 def nano_of_another_shape(folder: Path):

@@ -1,4 +1,4 @@
-"""What PPO pays for a reply."""
+"""What a judged reply earns: by verdict, or as the paper's environment adds it up."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from points24.tasks.verdict import Judgement, Verdict
 Reward = Callable[[Deal, Judgement], float]
 """The reward of a reply, from its deal and its judgement under the run's protocol."""
 
+Table = str | Mapping[str, float]
+"""``paper``, a name in `TABLES`, or a reward for every verdict."""
+
 TABLES: dict[str, dict[Verdict, float]] = {
     "verdict": {Verdict(name): value for name, value in read_protocol("points24").rewards.items()},
     "sparse": dict.fromkeys(Verdict, 0.0) | {Verdict.CORRECT: 1.0},
@@ -25,7 +28,7 @@ PAPER = "paper"
 """What the paper's environment pays: the rewards of all that its verifier finds in a formula, added up."""
 
 
-def rewards(given: str | Mapping[str, float]) -> Reward:
+def rewards(given: Table) -> Reward:
     """The reward of a name, or of a custom table, which has to name every verdict.
 
     Raises:

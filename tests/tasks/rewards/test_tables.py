@@ -4,8 +4,8 @@ import pytest
 
 from points24.tasks.cards import RULES, Deal
 from points24.tasks.errors import InputError
+from points24.tasks.rewards.tables import TABLES, rewards
 from points24.tasks.verdict import Judgement, Verdict
-from points24.trainers.rewards import TABLES, rewards
 
 OWN = {
     "correct": 2, "wrong_rule": 0.5, "wrong_value": 0, "wrong_numbers": -0.5, "illegal": -1, "no_answer": -2,
