@@ -16,7 +16,9 @@ class _Characters(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         kind = unicodedata.category(chr(code))
-        if kind in ("Cf", "Mn"):  # joiners, variation selectors
+        if 0xFF01 <= code <= 0xFF5E and chr(code) not in "，：；？":  # those separate clauses
+            found = chr(code - 0xFEE0)  # full-width signs and digits
+        elif kind in ("Cf", "Mn"):  # joiners, variation selectors
             found = ""
         elif kind in ("So", "Zs"):  # ticks and other pictures; blanks
             found = " "
@@ -28,11 +30,12 @@ class _Characters(dict[int, str]):
 
 _CHARACTERS = _Characters({code: chr(code) for code in range(128)})
 _CHARACTERS |= {
-    **{ord(sign): "*" for sign in "×⋅∗✕✖⨯"},
+    **{ord(sign): "*" for sign in "×⋅∗✖⨯"},
     **{ord(sign): "/" for sign in "÷∕⁄➗"},
     **{ord(sign): "-" for sign in "−–➖"},
     **{ord(sign): "→" for sign in "→⇒⟹➜➡⟶"},
     **{ord(suit): "" for suit in "♠♥♦♣♤♡♢♧"},
+    **{ord(cross): " is wrong" for cross in "✗✘❌"},
     ord("➕"): "+",
     ord("°"): "^",
     ord("∴"): " ",

@@ -19,7 +19,13 @@ import json
 import re
 
 from points24.tasks.cards import CARDS_PER_DEAL, TARGET
-from points24.tasks.expressions import expressions_from_the_end, has_prose, last_marked, without_remark
+from points24.tasks.expressions import (
+    expressions_from_the_end,
+    has_operator,
+    has_prose,
+    last_marked,
+    without_remark,
+)
 from points24.tasks.notation import plain
 
 MAX_ANSWER = 20_000
@@ -71,14 +77,14 @@ def extract_flexible(reply: str, operands: int = CARDS_PER_DEAL, target: int = T
         return None
     formula = plain(marked.text).strip(" \t\r\n$")
     if has_prose(formula):
-        return _choice(formula, operands, target) or formula
+        return _choice(formula, operands, target) or (formula if has_operator(formula) else None)
     return without_remark(formula) or None
 
 
 def _choice(text: str, operands: int, target: int) -> str | None:
     missing = partial = None
     for expression in expressions_from_the_end(text):
-        if not expression.has_operator or expression.is_withdrawn:
+        if not has_operator(expression.text) or expression.is_withdrawn:
             continue
         if expression.operands >= operands:
             if not expression.misses(target):
