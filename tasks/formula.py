@@ -14,9 +14,9 @@ The flexible grammar also accepts
     formula    = expression { "=" expression } [ "=" target ] | target "=" expression { "=" expression }
 
 It skips \left and \right, and reads \dfrac and \tfrac as \frac. Of several sides the one with the most
-numbers is the formula; the others have to equal the target. Neither grammar has signs before a number, powers,
-functions, decimals, or products without an operator. Length, nesting and digits are bounded, so parsing takes
-linear time.
+numbers is the formula; the others have to equal the target. Neither grammar has signs before a number,
+powers, functions, decimals, or products without an operator. Length, nesting and digits are bounded, so
+parsing takes linear time.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def extract_flexible(reply: str, operands: int = CARDS_PER_DEAL, target: int = T
         return _choice(answer, operands, target)
     if marked.is_withdrawn:
         return None
-    formula = plain(marked.text).strip(" \t\r\n$")
+    formula = plain(marked.text, markdown=False).strip(" \t\r\n$")
     if has_prose(formula):
         return _choice(formula, operands, target) or (formula if has_operator(formula) else None)
     return without_remark(formula) or None
