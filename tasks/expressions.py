@@ -98,7 +98,7 @@ def has_prose(text: str) -> bool:
 
 def last_marked(text: str) -> Expression | None:
     r"""What the last "formula": …, \boxed{…} or <answer>… holds, whichever begins last."""
-    place, end, marked = -1, 0, ""
+    place, end, marked, in_json = -1, 0, "", True
     for found in _FORMULA_KEY.finditer(text):
         place, end = found.start(), found.end()
         marked = _unescaped(
@@ -107,16 +107,17 @@ def last_marked(text: str) -> Expression | None:
     box = text.rfind(_BOX)
     while box > place and (inside := _inside_braces(text, box + len(_BOX))) is not None:
         if has_operator(inside):
-            place, end, marked = box, box + len(_BOX) + len(inside), inside
+            place, end, marked, in_json = box, box + len(_BOX) + len(inside), inside, False
         box = text.rfind(_BOX, 0, box)
     answer = text.rfind(_ANSWER)
     if answer > place:
         inside = text[answer + len(_ANSWER) :].partition("</")[0]
         if has_operator(inside):
-            place, end, marked = answer, answer + len(_ANSWER) + len(inside), inside
+            place, end, marked, in_json = answer, answer + len(_ANSWER) + len(inside), inside, False
     if place < 0:
         return None
-    return Expression(marked, text[max(0, place - 20) : place], text[end : end + 99])
+    formula = plain(marked, markdown=not in_json).strip(" \t\r\n$")
+    return Expression(formula, text[max(0, place - 20) : place], text[end : end + 99])
 
 
 def _inside_braces(text: str, start: int) -> str | None:

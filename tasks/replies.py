@@ -26,7 +26,6 @@ from points24.tasks.expressions import (
     last_marked,
     without_remark,
 )
-from points24.tasks.notation import plain
 
 MAX_ANSWER = 20_000
 """Characters without thinking. The strict extraction refuses a longer answer; the flexible one reads its
@@ -75,10 +74,9 @@ def extract_flexible(reply: str, operands: int = CARDS_PER_DEAL, target: int = T
         return _choice(answer, operands, target)
     if marked.is_withdrawn:
         return None
-    formula = plain(marked.text, markdown=False).strip(" \t\r\n$")
-    if has_prose(formula):
-        return _choice(formula, operands, target) or (formula if has_operator(formula) else None)
-    return without_remark(formula) or None
+    if has_prose(marked.text):
+        return _choice(marked.text, operands, target) or (marked.text if has_operator(marked.text) else None)
+    return without_remark(marked.text) or None
 
 
 def _choice(text: str, operands: int, target: int) -> str | None:
