@@ -35,7 +35,7 @@ from points24.leaderboards.render.drawing import (
     sample,
     scale_steps,
 )
-from points24.leaderboards.reports.front import FrontPoint, front_figure, on_front
+from points24.leaderboards.reports.front import FrontPoint, front_figure, on_front, words
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _FAINT, _THIN, _BOLD = 0.4, 0.8, 2.0
