@@ -301,7 +301,7 @@ def recipes_front_figure(found: Reproduction) -> Figure:
             recipe = checkpoints[0].recipe
             kinds[label] = recipe.method.kind
             named[label] = (
-                f"{recipe.method.kind} {recipe.short}",
+                words(recipe, crowded=True),
                 fmean(of_id),
                 fmean(_shares(checkpoints, "ood")),
             )
