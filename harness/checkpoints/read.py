@@ -28,6 +28,10 @@ _TYPES = FLOATS | {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "
 _TYPES |= {"U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16}
 """Every dtype of an unquantised checkpoint. Eight-bit integers and floats are quantised weights."""
 _QUANTISED_NAMES = re.compile(r"\.(qweight|qzeros|weight_scale(_inv)?|weight_packed|absmax|quant_map|SCB)$")
+BUFFER = re.compile(
+    r"(rotary_emb\.inv_freq|\battn\.(masked_)?bias|\battention\.(masked_)?bias|position_ids)$"
+)
+"""Tensors that some versions of transformers store and others compute: no weights."""
 RECORD = "recovery.json"
 """A file in every recovered checkpoint, with the SHA-256 of each weight file."""
 INDEX = "model.safetensors.index.json"
@@ -124,9 +128,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     """Read and check the headers of a checkpoint.
 
     Raises:
-        InputError: a link, a missing or damaged file, or pickled or quantised weights.
+        InputError: a missing or damaged file, or pickled or quantised weights.
     """
-    _refuse_links(folder)
     config = read_config(folder)
     files, shard_of = _weight_files(folder)
     tensors: dict[str, StoredTensor] = {}
@@ -134,7 +137,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         for name, stored in read_header(folder / file).items():
             if name in tensors:
                 raise InputError(f"{folder}: {name} is in both {tensors[name].file} and {file}")
-            if stored.dtype not in _TYPES or _QUANTISED_NAMES.search(name):
+            is_known = stored.dtype in _TYPES or (stored.dtype == "U8" and BUFFER.search(name))
+            if not is_known or _QUANTISED_NAMES.search(name):
                 raise InputError(
                     f"{folder}: {name} ({stored.dtype}) is quantised; expected BF16, F16, F32 or F64"
                 )
@@ -213,14 +217,6 @@ def _digests(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
         if (folder / file).is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
             digests[file] = blob
     return digests
-
-
-def _refuse_links(folder: Path) -> None:
-    """Refuse links, which may lead out of the folder, except those of the hub's cache to its own blobs."""
-    blobs = folder.parent.parent / "blobs" if folder.parent.name == "snapshots" else None
-    for path in folder.rglob("*"):
-        if path.is_symlink() and (blobs is None or path.resolve().parent != blobs.resolve()):
-            raise InputError(f"{path}: a symbolic link; expected files")
 
 
 def _json(path: Path) -> dict[str, Any]:

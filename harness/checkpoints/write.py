@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ class Copy:
         """The dtype in which a tensor of the copy is stored."""
         return FLOATS[self._dtype or self._target.tensors[name].dtype]
 
-    def write(self, name: str, rows: Tensor, starts: Tensor | None = None) -> None:
+    def write(self, name: str, rows: Tensor, starts: Tensor | None = None, step: int = 1) -> None:
         """Replace a tensor, or parts of it.
 
         Args:
@@ -87,17 +87,22 @@ class Copy:
             rows: the new values, in the dtype of the copy: (count, width), or the whole tensor.
             starts: (count,), the element of the flat tensor at which each row starts; None replaces the whole
                 tensor.
+            step: from one element of a row to the next, in the flat tensor.
         """
         place = self._place[name]
         content = _bytes(rows)
         elements = [0] if starts is None else starts.tolist()
-        if starts is not None and bool((starts.diff() == rows.shape[1]).all()):
+        if starts is not None and step == 1 and bool((starts.diff() == rows.shape[1]).all()):
             elements = elements[:1]  # contiguous rows are written as one
         width = len(content) // len(elements)
         with (self.folder / place.file).open("r+b") as stream:
             for i, element in enumerate(elements):
-                stream.seek(place.start + element * rows.itemsize)
-                stream.write(content[i * width : (i + 1) * width])
+                at = place.start + element * rows.itemsize
+                row = content[i * width : (i + 1) * width]
+                if step > 1:
+                    row = _spread(stream, at, row, rows.itemsize, step)
+                stream.seek(at)
+                stream.write(row)
 
     def flush(self, name: str) -> None:
         """Bring what was written of a tensor to the disk."""
@@ -158,6 +163,16 @@ def header_of_copy(target: Checkpoint, file: str, dtype: str | None) -> bytes:
 def in_dtype(tensor: Tensor, dtype: str | None) -> Tensor:
     """A tensor as a copy in that dtype has it; None keeps its own, and so do integers and truth values."""
     return tensor if dtype is None or tensor.dtype not in FLOATS.values() else tensor.to(FLOATS[dtype])
+
+
+def _spread(stream: BinaryIO, at: int, row: memoryview, itemsize: int, step: int) -> bytes:
+    """What a file has from a byte on, with the elements of a row put `step` elements apart."""
+    count = len(row) // itemsize
+    stream.seek(at)
+    there = bytearray(stream.read(((count - 1) * step + 1) * itemsize))
+    for byte in range(itemsize):
+        there[byte :: step * itemsize] = row[byte::itemsize]
+    return bytes(there)
 
 
 def _size(stored: StoredTensor, dtype: str | None) -> int:

@@ -24,14 +24,13 @@ def _drift(args: argparse.Namespace) -> int:
     from points24.harness.drift.drift import drift
     from points24.harness.drift.report import write_report
     from points24.harness.files import new_folder
-    from points24.harness.recovery.architecture import family_of
+    from points24.harness.recovery.families.table import family_of
     from points24.harness.recovery.plan import check_pair
 
     device = device_of(args.device)
     first, *others = (open_checkpoint(locate(name)) for name in (args.first, *args.others))
-    family = family_of(first.config, args.layer_prefix)
-    for other in others:
-        check_pair(other, first, family)
+    family = family_of(first.config, args.layer_prefix, args.split)
+    others = [check_pair(other, first, family) for other in others]
     for checkpoint in (first, *others):
         checkpoint.verify()
     names = [Path(name).name for name in (args.first, *args.others)]

@@ -10,7 +10,9 @@ from tqdm import tqdm
 
 from points24.harness.checkpoints.read import FLOATS, Checkpoint
 from points24.harness.drift.angles import compare, rounding_neighbour
-from points24.harness.recovery.architecture import Family, text_config
+from points24.harness.recovery.families.family import Family
+from points24.harness.recovery.families.table import text_config
+from points24.harness.recovery.plan import check_clear
 from points24.tasks.errors import InputError
 
 
@@ -31,6 +33,7 @@ def drift(
     rows = []
     for name in tqdm(first.tensors, "drift", unit="tensor", disable=None):
         stored = first.tensors[name]
+        check_clear(first, name, family)
         parts = [p for p in family.parts(name, stored.shape, config) if p.layer is not None]
         if not parts or stored.dtype not in FLOATS:
             continue

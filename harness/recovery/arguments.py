@@ -22,6 +22,13 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
         metavar="REGEX",
         help=r"what precedes a layer's number, for families not known here: 'transformer\.blocks\.'",
     )
+    parser.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        metavar="NAME=LAYOUT",
+        help="what tensors hold whose names end so: Wqkv=qkv, wte=none; may be given several times",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
 
 

@@ -82,7 +82,7 @@ def _recover(args: argparse.Namespace) -> int:
 
     device, workers = device_of(args.device), workers_of(args)
     source, target = locate(args.source), locate(args.target)
-    family = family_for(read_config(target), args.layer_prefix, recipes)
+    family = family_for(read_config(target), args.layer_prefix, recipes, args.split)
     if args.dry_run:
         return _dry_run(args, source, target, recipes)
     if args.output is None:
@@ -128,8 +128,8 @@ def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list
         open_checkpoint(folder) if any(folder.glob("*.safetensors*")) else checkpoint_from_config(folder)
         for folder in (source, target)
     )
-    family = family_for(read_config(target), args.layer_prefix, recipes)
-    check_pair(theirs, ours, family)
+    family = family_for(read_config(target), args.layer_prefix, recipes, args.split)
+    theirs = check_pair(theirs, ours, family)
     plan = make_plan(theirs, ours, family, recipes)
     dtype = recipes[0].method.dtype or DTYPES.get(args.dtype)
     cost = estimate(plan, ours, FLOATS[dtype].itemsize if dtype else None)

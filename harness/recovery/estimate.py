@@ -31,11 +31,12 @@ def estimate(plan: Plan, target: Checkpoint, itemsize: int | None = None) -> Cos
 def checkpoint_from_config(folder: Path) -> Checkpoint:
     """The tensors that a config.json describes, for an estimate without weights."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
     config = read_config(folder)
+    kind_of_model = AutoModelForImageTextToText if "vision_config" in config else AutoModelForCausalLM
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+        model = kind_of_model.from_config(AutoConfig.from_pretrained(folder))
     is_wide = config.get("dtype", config.get("torch_dtype")) == "float32"
     kind, itemsize = ("F32", 4) if is_wide else ("BF16", 2)
     tied = (getattr(model, "_tied_weights_keys", None) or ()) if config.get("tie_word_embeddings") else ()

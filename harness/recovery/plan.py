@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from points24.harness.checkpoints.read import FLOATS, Checkpoint, StoredTensor
-from points24.harness.recovery.architecture import Family, Matrix, family_of, text_config
+from points24.harness.checkpoints.read import BUFFER, FLOATS, Checkpoint, StoredTensor
+from points24.harness.recovery.families.family import Family, Matrix
+from points24.harness.recovery.families.table import SPLITS, family_of, text_config
 from points24.harness.recovery.recipe import Recipe
 from points24.tasks.errors import InputError
 
@@ -35,16 +36,18 @@ class Plan:
         return sorted({*inside, *self.whole.get(tensor, ())})
 
 
-def family_for(config: Mapping[str, Any], layer_prefix: str | None, recipes: Sequence[Recipe]) -> Family:
+def family_for(
+    config: Mapping[str, Any], layer_prefix: str | None, recipes: Sequence[Recipe], split: Sequence[str] = ()
+) -> Family:
     """`family_of`, or one without layers where no recipe has to know them: any model can be interpolated.
 
     Raises:
         InputError: see `family_of`.
     """
     try:
-        return family_of(config, layer_prefix)
+        return family_of(config, layer_prefix, split)
     except InputError:
-        if layer_prefix is not None or any(recipe.reads_layers for recipe in recipes):
+        if layer_prefix is not None or split or any(recipe.reads_layers for recipe in recipes):
             raise
         return Family(layers=r"(?!)")
 
@@ -76,6 +79,8 @@ def make_plan(
         if why := _unfit(source.tensors.get(name), stored):
             skipped[name] = why
             continue
+        if any(m.changes_matrix(frozenset(), layer_of[name], layers) for m, layers in chosen):
+            check_clear(target, name, family)
         spliced = [
             (part, mine)
             for part in parts[name]
@@ -92,6 +97,19 @@ def make_plan(
     if not matrices and not whole:
         raise InputError(f"nothing to change: no tensor of {target.folder} is chosen")
     return Plan(recipes, matrices, whole, skipped, layer_of, count)
+
+
+def check_clear(checkpoint: Checkpoint, tensor: str, family: Family) -> None:
+    """Check that it is known which matrices a tensor holds.
+
+    Raises:
+        InputError: it is not.
+    """
+    if family.is_unclear(tensor, shape := checkpoint.tensors[tensor].shape):
+        raise InputError(
+            f"{checkpoint.folder}: {tensor} {list(shape)} may be one matrix, several or none; "
+            f"give --split NAME=LAYOUT with the end of its name and one of {', '.join(SPLITS)}"
+        )
 
 
 def _check_modules(recipes: Sequence[Recipe], modules: set[str]) -> None:
@@ -118,26 +136,31 @@ def _those(wanted: Iterable[bool]) -> tuple[int, ...]:
     return tuple(i for i, is_wanted in enumerate(wanted) if is_wanted)
 
 
-def check_pair(source: Checkpoint, target: Checkpoint, family: Family) -> None:
+def check_pair(source: Checkpoint, target: Checkpoint, family: Family) -> Checkpoint:
     """Check that two checkpoints are two states of one model.
 
-    Only tensors outside the layers may differ in shape (added tokens), and only those may be missing from
-    the source (an output layer tied to the embeddings).
+    Only tensors outside the layers may differ in shape (added tokens). Only those may be missing on one side
+    (an output layer tied to the embeddings), and buffers, which are no weights.
+
+    Returns:
+        The source, with its tensors under the names that the target gives them: one may have been saved with
+        another container (``h.0.…`` and ``transformer.h.0.…``).
 
     Raises:
         InputError: they are not.
     """
     for key in ("model_type", "architectures"):
         ours, theirs = target.config.get(key), source.config.get(key)
-        if ours != theirs:
+        if ours != theirs and (key == "model_type" or (ours and theirs)):
             raise InputError(
                 f"different architectures: {key} is {theirs} in {source.folder}, {ours} in {target.folder}"
             )
+    source = _renamed(source, target, family)
     for name in (*target.tensors, *source.tensors):
         for here, there in ((target, source), (source, target)):
-            if name not in there.tensors and not family.is_head(name):
+            if name not in there.tensors and not family.is_head(name) and not BUFFER.search(name):
                 raise InputError(f"{there.folder}: {name} is missing, which {here.folder} has")
-        if family.layer(name) is None:
+        if family.layer(name) is None or name not in source.tensors or name not in target.tensors:
             continue
         shapes = [list(checkpoint.tensors[name].shape) for checkpoint in (source, target)]
         if shapes[0] != shapes[1]:
@@ -145,3 +168,14 @@ def check_pair(source: Checkpoint, target: Checkpoint, family: Family) -> None:
                 f"different architectures: {name} is {shapes[0]} in {source.folder}, "
                 f"{shapes[1]} in {target.folder}"
             )
+    return source
+
+
+def _renamed(source: Checkpoint, target: Checkpoint, family: Family) -> Checkpoint:
+    """The source with the target's names, where these differ in the containers alone."""
+    theirs = {family.plain_name(name): name for name in source.tensors}
+    ours = {family.plain_name(name): name for name in target.tensors}
+    if len(theirs) < len(source.tensors) or len(ours) < len(target.tensors):
+        return source  # a plain name does not tell them apart
+    tensors = {ours.get(plain, name): source.tensors[name] for plain, name in theirs.items()}
+    return replace(source, tensors=tensors)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from points24.harness.checkpoints.read import Checkpoint, open_checkpoint
 from points24.harness.checkpoints.write import left_out
-from points24.harness.recovery.architecture import Family
 from points24.harness.recovery.combine import combined, facts_about
+from points24.harness.recovery.families.family import Family, Matrix
 from points24.harness.recovery.methods.method import Method, UpdateFilter, Versions
 from points24.harness.recovery.plan import Plan, check_pair, make_plan
 from points24.harness.recovery.recipe import Recipe, check_needs
@@ -42,8 +42,8 @@ class Sink(Protocol):
         """In which a tensor is wanted."""
         ...
 
-    def write(self, name: str, rows: Tensor, starts: Tensor | None = None) -> None:
-        """Replace a tensor, or rows of it, (count, width), that start at these elements."""
+    def write(self, name: str, rows: Tensor, starts: Tensor | None = None, step: int = 1) -> None:
+        """Replace a tensor, or rows of it, (count, width), that start at these elements, with a step."""
         ...
 
 
@@ -81,8 +81,9 @@ class CheckedPair:
         b, t = open_checkpoint(source), open_checkpoint(target)
         ancestor = open_checkpoint(base) if base else None
         more = tuple(map(open_checkpoint, others))
-        for other in filter(None, (b, ancestor, *more)):
-            check_pair(other, t, family)
+        b = check_pair(b, t, family)
+        ancestor = ancestor and check_pair(ancestor, t, family)
+        more = tuple(check_pair(other, t, family) for other in more)
         plan = make_plan(b, t, family, recipes)
         for name in (*plan.matrices, *plan.whole):
             methods = [recipes[i].method for i in plan.recipes_for(name)]
@@ -155,14 +156,11 @@ def change(  # noqa: PLR0913 — a pair, a part of it, and how
         for i in (i for i in wanted if i in made):
             exact = part.matrix(made[i])
             rounded = exact.to(sinks[i].dtype(name))
-            sinks[i].write(name, rounded, starts)
+            sinks[i].write(name, rounded, starts, part.step)
             reports[i]["tensors"].append(place | facts_about(b, t, exact, rounded))
 
-        def put(i: int, rows: slice, columns: slice, values: Tensor, starts: Tensor = starts) -> None:
-            sinks[i].write(name, values, starts[rows] + (columns.start or 0))
-
         if spectral := {i: methods[i] for i in wanted if i in methods and i not in made}:
-            dtype = sinks[min(spectral)].dtype(name)
+            dtype, put = sinks[min(spectral)].dtype(name), _put_into(sinks, part, starts)
             try:
                 facts = _in_matrix(
                     b.to(device), t.to(device), spectral, dtype=dtype, put=put, factors_of=factors_of
@@ -171,6 +169,16 @@ def change(  # noqa: PLR0913 — a pair, a part of it, and how
                 raise InputError(f"{name}: {e}") from e
             for i in spectral:
                 reports[i]["matrices"].append(place | facts[i])
+
+
+def _put_into(sinks: Mapping[int, Sink], part: Matrix, starts: Tensor) -> Put:
+    """Gives sinks what becomes of parts of a matrix whose rows start at these elements of its tensor."""
+
+    def put(i: int, rows: slice, columns: slice, values: Tensor) -> None:
+        first = starts[rows] + (columns.start or 0) * part.step
+        sinks[i].write(part.tensor, values, first, part.step)
+
+    return put
 
 
 def _in_matrix(  # noqa: PLR0913 — a pair, what to do with it, and how

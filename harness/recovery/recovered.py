@@ -101,9 +101,9 @@ class _Patch:
     def dtype(self, name: str) -> torch.dtype:
         return self.tensor.dtype
 
-    def write(self, name: str, rows: Tensor, starts: Tensor | None = None) -> None:
+    def write(self, name: str, rows: Tensor, starts: Tensor | None = None, step: int = 1) -> None:
         flat = self.tensor.view(-1)
         if starts is None:
             flat.copy_(rows.reshape(-1))
         else:
-            flat[starts[:, None] + torch.arange(rows.shape[1])] = rows.cpu()
+            flat[starts[:, None] + step * torch.arange(rows.shape[1])] = rows.cpu()

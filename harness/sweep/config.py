@@ -83,6 +83,8 @@ class SweepConfig(ScoringConfig):
     """Where to factorise and splice."""
     layer_prefix: str | None = None
     """As for `points24 recover`."""
+    split: list[str] = field(default_factory=list)
+    """Likewise: entries ``NAME=LAYOUT``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

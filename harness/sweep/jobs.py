@@ -18,8 +18,8 @@ from points24.harness.evaluation.engines import SERVERS
 from points24.harness.evaluation.score import asked
 from points24.harness.files import sha256
 from points24.harness.records.ingest import model_name
-from points24.harness.recovery.architecture import Family
 from points24.harness.recovery.elsewhere import mergekit_recipe, recipe_in
+from points24.harness.recovery.families.family import Family
 from points24.harness.recovery.plan import family_for
 from points24.harness.recovery.recipe import Recipe, check_needs
 from points24.harness.recovery.recover import CheckedPair
@@ -41,6 +41,7 @@ class Pair:
     base: Path | None
     recipes: tuple[Recipe, ...]
     layer_prefix: str | None
+    split: tuple[str, ...]
     given: tuple[str, ...]
     """Source, target and base as the user gave them: paths or hub ids."""
     others: tuple[tuple[Path, str], ...] = ()
@@ -48,7 +49,7 @@ class Pair:
 
     @property
     def family(self) -> Family:
-        return family_for(read_config(self.target), self.layer_prefix, self.recipes)
+        return family_for(read_config(self.target), self.layer_prefix, self.recipes, self.split)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -141,7 +142,9 @@ def _sweep(config: SweepConfig) -> Iterable[Job]:
         folders, given = zip(*found, strict=True)
         base = folders[2] if "base" in names else None
         others = tuple(_located(config, name) for name in names.get("others", ()))
-        pair = Pair(folders[0], folders[1], base, recipes, config.layer_prefix, given, others)
+        pair = Pair(
+            folders[0], folders[1], base, recipes, config.layer_prefix, tuple(config.split), given, others
+        )
         pair.open()  # refuses now what would fail later
         stored |= dict(found[:2])
         of, into = (name.replace("/", "-") for name in pair.names)

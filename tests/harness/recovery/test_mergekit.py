@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from points24.harness.checkpoints.read import read_config
-from points24.harness.recovery.architecture import family_of
 from points24.harness.recovery.elsewhere import mergekit_recipe
+from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.layers import recover
 from points24.harness.recovery.recipe import Recipe
 from points24.harness.recovery.recover import CheckedPair

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from points24.harness.checkpoints.read import read_config
 from points24.harness.cli import main
-from points24.harness.recovery.architecture import family_of
+from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.layers import recover
 from points24.harness.recovery.methods.dg_hard import optimal_threshold
 from points24.harness.recovery.methods.method import Versions

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.checkpoints.read import read_config
 from points24.harness.cli import main
-from points24.harness.recovery.architecture import family_of
+from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.recipe import recipes_of
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.recovery.recovered import RecoveredWeights

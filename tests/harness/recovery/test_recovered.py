@@ -12,7 +12,7 @@ from points24.harness.checkpoints.read import read_config
 from points24.harness.checkpoints.write import Copy
 from points24.harness.cli import main
 from points24.harness.files import sha256
-from points24.harness.recovery.architecture import family_of
+from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.recipe import recipes_of
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.recovery.recovered import RecoveredWeights

@@ -21,7 +21,7 @@ from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.evaluation.engines import open_engine
 from points24.harness.evaluation.engines.engine import EngineConfig, EngineError, FolderWeights, ModelWeights
-from points24.harness.recovery.architecture import family_of
+from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.recipe import recipes_of
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.recovery.recovered import RecoveredWeights
