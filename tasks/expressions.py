@@ -25,6 +25,7 @@ _LIST_SIGNS = str.maketrans("", "", "\"',")
 
 # Also a label: "x = ".
 _BULLET = re.compile(r"(?:[-+*•>]|\d{1,3}[.)]|\(\d{1,2}\)|#{1,6}|[a-z] ?=)[ \t]+")
+_COMMENT = re.compile(r"(?<=[\d)])[ \t]{1,9}#.*")  # in code
 # Where a line has to go on in the next: after an operator, but a dash may end a line of prose.
 _OPEN_END = re.compile(r"[\d)\]AJQK][ \t]{0,9}[+*/=]$|[(\[]$")
 _OPEN_DASH = re.compile(r"[\d)\]AJQK][ \t]{0,9}-$")
@@ -57,7 +58,7 @@ _NOT_AFTER = re.compile(
     r"""[\s"'`*$()}\].,;:!…–-]{0,9}
         (?:~~
          | \?\s{0,5}(?:no|nope|wrong)\b
-         | (?:(?:wait|no|hmm|oops|sorry|actually|but|which|that|this|it)\b[\s,.!:…–-]{0,5}){0,4}
+         | (?:(?:wait|no|hmm|oops|sorry|actually|hold\ on|but|which|that|this|it)\b[\s,.!:…–-]{0,5}){0,5}
            (?:['’]s|is|was|would\ be|does|did|are)?\s{0,3}(?:(?:clearly|actually|also|just|still)\s)?
            (?:wrong|incorrect|invalid|a\ mistake|not\ (?:right|correct|valid|equal|allowed|work|\d+)
             |(?:do|does|did|is|was)\ ?n['’o]t\ (?:work|equal|correct|right|valid)))""",
@@ -71,10 +72,6 @@ class Expression(NamedTuple):
     text: str
     before: str
     after: str
-
-    @property
-    def has_operator(self) -> bool:
-        return bool(_OPERATOR.search(self.text))
 
     @property
     def operands(self) -> int:
@@ -91,13 +88,17 @@ class Expression(NamedTuple):
         return bool(others) and others[-1].isdigit() and str(target) not in (first, others[-1])
 
 
+def has_operator(text: str) -> bool:
+    return bool(_OPERATOR.search(text))
+
+
 def has_prose(text: str) -> bool:
     return bool(_PROSE.search(text))
 
 
 def last_marked(text: str) -> Expression | None:
     r"""What the last "formula": …, \boxed{…} or <answer>… holds, whichever begins last."""
-    place, end, marked = -1, 0, ""
+    place, end, marked, in_json = -1, 0, "", True
     for found in _FORMULA_KEY.finditer(text):
         place, end = found.start(), found.end()
         marked = _unescaped(
@@ -105,17 +106,18 @@ def last_marked(text: str) -> Expression | None:
         )
     box = text.rfind(_BOX)
     while box > place and (inside := _inside_braces(text, box + len(_BOX))) is not None:
-        if _OPERATOR.search(inside):
-            place, end, marked = box, box + len(_BOX) + len(inside), inside
+        if has_operator(inside):
+            place, end, marked, in_json = box, box + len(_BOX) + len(inside), inside, False
         box = text.rfind(_BOX, 0, box)
     answer = text.rfind(_ANSWER)
     if answer > place:
         inside = text[answer + len(_ANSWER) :].partition("</")[0]
-        if _OPERATOR.search(inside):
-            place, end, marked = answer, answer + len(_ANSWER) + len(inside), inside
+        if has_operator(inside):
+            place, end, marked, in_json = answer, answer + len(_ANSWER) + len(inside), inside, False
     if place < 0:
         return None
-    return Expression(marked, text[max(0, place - 20) : place], text[end : end + 99])
+    formula = plain(marked, markdown=not in_json).strip(" \t\r\n$")
+    return Expression(formula, text[max(0, place - 20) : place], text[end : end + 99])
 
 
 def _inside_braces(text: str, start: int) -> str | None:
@@ -147,7 +149,8 @@ def expressions_from_the_end(text: str) -> Iterator[Expression]:
 
 def _lines(text: str) -> list[str]:
     """The lines, without bullets; a row of a table gives its cells, and a continued equation is one line."""
-    found = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = (_COMMENT.sub("", line).strip() for line in text.splitlines())
+    found = [line for line in lines if line]
     joined: list[list[str]] = []
     for line in found:
         is_row = line[0] == line[-1] == "|" and line.count("|") > 2

@@ -11,11 +11,12 @@ The flexible grammar also accepts
 
     × · \times \cdot for "*"      ÷ \div for "/"      − (U+2212) for "-"
     factor     = … | "[" expression "]" | \frac "{" expression "}" "{" expression "}" | A | J | Q | K
-    formula    = expression | expression { "=" step } "=" target | target "=" expression { "=" step }
+    formula    = expression { "=" expression } [ "=" target ] | target "=" expression { "=" expression }
 
-It skips \left and \right, and reads \dfrac and \tfrac as \frac. A step is an expression that equals the
-target. Neither grammar has signs before a number, powers, functions, decimals, or products without an
-operator. Length, nesting and digits are bounded, so parsing takes linear time.
+It skips \left and \right, and reads \dfrac and \tfrac as \frac. Of several sides the one with the most
+numbers is the formula; the others have to equal the target. Neither grammar has signs before a number,
+powers, functions, decimals, or products without an operator. Length, nesting and digits are bounded, so
+parsing takes linear time.
 """
 
 from __future__ import annotations
@@ -161,10 +162,10 @@ class _Parser:
             return sides[0]
         if target not in (sides[0], sides[-1]):
             raise FormulaError(f"an equation that neither begins nor ends with {target}")
-        formula, *steps = sides[1:] if sides[0] == target else sides[:-1]
-        for step in steps:
-            if not equals(step, target):
-                raise FormulaError(f"a step that does not equal {target}")
+        sides.remove(target)
+        formula = max(sides, key=lambda side: len(numbers(side)))
+        if not all(side is formula or equals(side, target) for side in sides):
+            raise FormulaError(f"a step that does not equal {target}")
         return formula
 
     def expression(self) -> Expression:

@@ -16,7 +16,9 @@ class _Characters(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         kind = unicodedata.category(chr(code))
-        if kind in ("Cf", "Mn"):  # joiners, variation selectors
+        if 0xFF01 <= code <= 0xFF5E and chr(code) not in "，：；？":  # those separate clauses
+            found = chr(code - 0xFEE0)  # full-width signs and digits
+        elif kind in ("Cf", "Mn"):  # joiners, variation selectors
             found = ""
         elif kind in ("So", "Zs"):  # ticks and other pictures; blanks
             found = " "
@@ -28,11 +30,12 @@ class _Characters(dict[int, str]):
 
 _CHARACTERS = _Characters({code: chr(code) for code in range(128)})
 _CHARACTERS |= {
-    **{ord(sign): "*" for sign in "×⋅∗✕✖⨯"},
+    **{ord(sign): "*" for sign in "×⋅∗✖⨯"},
     **{ord(sign): "/" for sign in "÷∕⁄➗"},
     **{ord(sign): "-" for sign in "−–➖"},
     **{ord(sign): "→" for sign in "→⇒⟹➜➡⟶"},
     **{ord(suit): "" for suit in "♠♥♦♣♤♡♢♧"},
+    **{ord(cross): " is wrong" for cross in "✗✘❌"},
     ord("➕"): "+",
     ord("°"): "^",
     ord("∴"): " ",
@@ -82,11 +85,11 @@ _RESULT_IN_BRACKETS = re.compile(r"\( ?= ?(\d{1,9}) ?\)")
 _WHOLE_DECIMAL = re.compile(r"(= ?\d{1,9})\.0{1,9}(?!\.?\d)")
 
 
-def plain(text: str) -> str:
+def plain(text: str, markdown: bool = True) -> str:
     r"""The text in plain signs.
 
     ``13 \times 2`` becomes ``13 * 2``, ``K(13)`` becomes ``13``, ``13+11 → 24`` becomes ``13+11 = 24``; any
-    other arrow separates, so it becomes a line break.
+    other arrow separates, so it becomes a line break. Without `markdown`, ``**`` is a power and stays.
     """
     if "&" in text:
         text = html.unescape(text)
@@ -94,7 +97,8 @@ def plain(text: str) -> str:
         text = _TAG.sub(" ", _POWER_TAG.sub("^", _CONTROL.sub("\n", text)))
     if "\\" in text:
         text = _without_latex(text)
-    text = _X.sub("*", _EMPHASIS.sub("", text.translate(_CHARACTERS)))
+    text = text.translate(_CHARACTERS)
+    text = _X.sub("*", _EMPHASIS.sub("", text) if markdown else text)
     text = _WORD.sub(lambda word: _WORDS[word[1]], text)
     text = _VALUE_WITH_LETTER.sub(r"\1\2", _LETTER_WITH_VALUE.sub(r"\1", text))
     text = _RESULT_AFTER_ARROW.sub("= ", _ARROW.sub(" → ", text)).replace("→", "\n")

@@ -19,8 +19,13 @@ import json
 import re
 
 from points24.tasks.cards import CARDS_PER_DEAL, TARGET
-from points24.tasks.expressions import expressions_from_the_end, has_prose, last_marked, without_remark
-from points24.tasks.notation import plain
+from points24.tasks.expressions import (
+    expressions_from_the_end,
+    has_operator,
+    has_prose,
+    last_marked,
+    without_remark,
+)
 
 MAX_ANSWER = 20_000
 """Characters without thinking. The strict extraction refuses a longer answer; the flexible one reads its
@@ -69,16 +74,15 @@ def extract_flexible(reply: str, operands: int = CARDS_PER_DEAL, target: int = T
         return _choice(answer, operands, target)
     if marked.is_withdrawn:
         return None
-    formula = plain(marked.text).strip(" \t\r\n$")
-    if has_prose(formula):
-        return _choice(formula, operands, target) or formula
-    return without_remark(formula) or None
+    if has_prose(marked.text):
+        return _choice(marked.text, operands, target) or (marked.text if has_operator(marked.text) else None)
+    return without_remark(marked.text) or None
 
 
 def _choice(text: str, operands: int, target: int) -> str | None:
     missing = partial = None
     for expression in expressions_from_the_end(text):
-        if not expression.has_operator or expression.is_withdrawn:
+        if not has_operator(expression.text) or expression.is_withdrawn:
             continue
         if expression.operands >= operands:
             if not expression.misses(target):

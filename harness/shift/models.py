@@ -39,7 +39,7 @@ def load_model(folder: Path, dtype: str, device: str, device_map: str | None) ->
         else:
             model = build(weights, dtype)
         if not where:
-            model = model.to(device_of(device))
+            model.to(device_of(device))  # pyright: ignore[reportArgumentType] — transformers wraps `to`
     except (OSError, ValueError, RuntimeError) as e:
         raise InputError(f"cannot be loaded: {' '.join(str(e).split())[:200]}") from e
     return model.eval()

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from points24.harness.analysis.retention import harmonic_mean
+from points24.harness.recovery.recipe import Recipe
 from points24.leaderboards.render.drawing import look_of, sample
 from points24.leaderboards.reports.recovery_series import kind_order
 
@@ -48,7 +49,7 @@ def front_figure(title: str, points: Sequence[FrontPoint]) -> Figure:
     if crowded:
         every, points = points, _near(points)
         if far := len(every) - len(points):
-            axes.set_title(f"{title}; {far} with far lower ID accuracy not shown", fontsize=9)
+            axes.set_title(f"{title}\n{far} with far lower ID accuracy not shown", fontsize=9)
     for point in points:
         _mark(axes, point, with_arms=not crowded)
     axes.set(xlabel="ID accuracy, %", ylabel="OOD accuracy, %")
@@ -68,6 +69,13 @@ def front_figure(title: str, points: Sequence[FrontPoint]) -> Figure:
         force_text=(0.3, 0.5), arrowprops={"arrowstyle": "-", "lw": 0.5, "color": _SHADE_EDGE},
     )  # fmt: skip
     return figure
+
+
+def words(recipe: Recipe, *, crowded: bool) -> str:
+    """A recipe's name in the figure: its settings alone where the legend is enough to tell its kind."""
+    if not crowded:
+        return recipe.short
+    return recipe.label if recipe.method.is_baseline else f"{recipe.method.kind}, {recipe.short}"
 
 
 def on_front(places: Sequence[tuple[float, float]]) -> list[bool]:

@@ -23,7 +23,7 @@ from points24.leaderboards.render.drawing import (
     look_of,
     sample,
 )
-from points24.leaderboards.reports.front import FrontPoint, front_figure
+from points24.leaderboards.reports.front import NAMED_UP_TO, FrontPoint, front_figure, words
 from points24.leaderboards.reports.recovery_series import (
     Series,
     layers_series,
@@ -179,7 +179,8 @@ def pareto_figure(found: Recovery) -> Figure:
         (found.source, "source", "source"),
         (found.target, "target", "target"),
     ]
-    made = [(r, r.recipe.method.kind, r.recipe.short) for r in found.checkpoints]
+    crowded = len(ends) + len(found.checkpoints) > NAMED_UP_TO
+    made = [(r, r.recipe.method.kind, words(r.recipe, crowded=crowded)) for r in found.checkpoints]
     points = [
         FrontPoint(
             kind,

@@ -35,7 +35,7 @@ from points24.leaderboards.render.drawing import (
     sample,
     scale_steps,
 )
-from points24.leaderboards.reports.front import FrontPoint, front_figure, on_front
+from points24.leaderboards.reports.front import FrontPoint, front_figure, on_front, words
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict
 
 _FAINT, _THIN, _BOLD = 0.4, 0.8, 2.0
@@ -301,7 +301,7 @@ def recipes_front_figure(found: Reproduction) -> Figure:
             recipe = checkpoints[0].recipe
             kinds[label] = recipe.method.kind
             named[label] = (
-                f"{recipe.method.kind} {recipe.short}",
+                words(recipe, crowded=True),
                 fmean(of_id),
                 fmean(_shares(checkpoints, "ood")),
             )

@@ -18,8 +18,11 @@ def test_replies_get_their_verdict(case):
 
 @pytest.mark.parametrize("case", read_cases("reply_styles.jsonl"), ids=lambda case: case["about"])
 def test_replies_in_the_styles_of_chat_models_get_the_verdict_of_a_careful_reader(case):
+    """`judged` is where we differ from the reader; never by accepting what he refuses."""
     dealt = Deal(tuple(case.get("cards", DEAL.cards)), RULES["ood"])
-    assert judge_reply(dealt, case["reply"], "flexible-extract").verdict.value == case["flexible-extract"]
+    verdict = judge_reply(dealt, case["reply"], "flexible-extract").verdict.value
+    assert verdict == case.get("judged", case["flexible-extract"])
+    assert verdict != "correct" or case["flexible-extract"] == "correct"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.tasks import oracle
 
 RANK = {1: "A", 11: "J", 12: "Q", 13: "K"}
 # Conventions of the flexible extraction; every other adversarial answer keeps its truth.
-TRUE_WHEN_FLEXIBLE = {"C:latex", "C:bracket", "C:eqleft"}
+TRUE_WHEN_FLEXIBLE = {"C:latex", "C:bracket", "C:eqleft", "C:unicode"}
 
 
 def deal(cards: str, rule: str = "ood") -> Deal:

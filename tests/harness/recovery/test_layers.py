@@ -53,7 +53,9 @@ def run(pair, out, log, *flags, dies_at=None):
 
     def work():
         torch.set_num_threads(1)  # a forked process has none of its parent's threads
-        recover.change.__kwdefaults__["factors_of"] = counted
+        defaults = recover.change.__kwdefaults__
+        assert defaults is not None
+        defaults["factors_of"] = counted
         with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere), redirect_stdout(nowhere):
             os._exit(command(pair, out, *flags))
 

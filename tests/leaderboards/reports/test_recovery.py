@@ -210,7 +210,7 @@ def test_what_lies_far_below_both_ends_is_counted_not_shown(front, monkeypatch):
         front.FrontPoint("values", "far", 19, 5, False),
     ]
     axes = front.front_figure("A sweep", points).axes[0]
-    assert axes.get_title() == "A sweep; 1 with far lower ID accuracy not shown"
+    assert axes.get_title() == "A sweep\n1 with far lower ID accuracy not shown"
     assert "far" not in [text.get_text() for text in axes.texts]
 
 
