@@ -67,7 +67,10 @@ def failing(folder, capsys, *arguments):
             {"grid": [{"ranks": "all", "restore": "vectors"}]},
             "restore: expected directions or values or both",
         ),
-        ({"grid": [{"ranks": "all", "modules": "q_prj"}]}, "this model has no q_prj; allowed: attention, down_proj,"),
+        (
+            {"grid": [{"ranks": "all", "modules": "q_prj"}]},
+            "this model has no q_prj; allowed: attention, down_proj,",
+        ),
         ({"grid": [{"ranks": "all", "layers": "0-9"}]}, "there is no layer"),
         ({"grid": [{"ranks": ["all", "all"]}]}, "grid: the same recipe is asked for twice"),
         ({"grid": [{"ranks": "all"}, {"ranks": "ALL"}]}, "grid: the same recipe is asked for twice"),
