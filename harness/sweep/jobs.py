@@ -154,7 +154,8 @@ def _sweep(config: SweepConfig) -> Iterable[Job]:
             for seed in config.seeds or [None]:
                 model = f"{recipe.name}_of_{of}_in_{into}"
                 what = {"model": model, "content": content, "recipe": recipe.describe()}
-                what |= {"family": [config.layer_prefix, *config.split]} if config.split else {}
+                if config.layer_prefix or config.split:
+                    what["family"] = [config.layer_prefix, *config.split]
                 key = _key(config, tasks, seed, what)
                 recovered.append(Job(key, model, None, pair, number, seed))
     yield from _stored(config, stored)
