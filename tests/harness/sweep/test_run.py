@@ -379,7 +379,7 @@ def test_another_command_in_the_same_folder_is_refused(sweep, config, monkeypatc
         status.append(sweep())
         status.append(capsys.readouterr().err.splitlines())
 
-    monkeypatch.setattr(campaign, "execute", meanwhile)
+    monkeypatch.setattr(campaign.Workers, "execute", meanwhile)
     conduct(config(retries=0))
     assert status[0] == 2
     (line,) = status[1]
@@ -391,7 +391,7 @@ def test_a_folder_is_free_again_after_an_error(config, monkeypatch):
         raise InputError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(campaign, "execute", broken)
+        patch.setattr(campaign.Workers, "execute", broken)
         with pytest.raises(InputError, match="broken"):
             conduct(config(**ONE))
     assert not conduct(config(**ONE)).failed
