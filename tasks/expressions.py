@@ -210,11 +210,13 @@ def _spans(line: str) -> list[tuple[int, int]]:
 
 
 def _trimmed(expression: str, in_prose: bool) -> str:
-    """The expression without signs of the text around it: emphasis, dashes, brackets."""
+    """The expression without signs of the text around it: emphasis; in prose, dashes and brackets as well."""
     if in_prose:
         expression = _DASHES.sub("", expression)
-    expression = without_remark(expression.lstrip(" \t*=_#$`")).rstrip(" \t*=_([{$`.")
-    for opener, closer in ("()", "[]", "{}"):
+    expression = without_remark(expression.lstrip(" \t*=_#$`")).rstrip(" \t*=_$`.")
+    if in_prose:
+        expression = expression.rstrip(" \t*=_$`.([{")
+    for opener, closer in ("()", "[]", "{}") if in_prose else ():
         surplus = expression.count(closer) - expression.count(opener)
         for _ in range(min(abs(surplus), MAX_DEPTH)):
             if surplus > 0 and expression.endswith(closer):

@@ -56,7 +56,7 @@ SPOILT = [
     "7 ({})", "({}) 7", "({})({})", "{}+", "+{}", "{} & 7", "{} | 7", "{} mod 7", "log2({})", "abs({})", "\\sqrt{{{}}}",
     "\\frac{{{}}}{{7}}", "{} \\neq 24", "{} \\approx 25", "{}^{{2}}", "4!*{}", "{} // 1", "{} ^ 1", "7**{}", "7 **{}",
     "{} is wrong", "{} does not work", "{}? No.", "not {}", "~~{}~~", "{} = 24 is not correct", "<think>{}",
-    "<thinking>{}</thinking>", "[THINK]{}",
+    "<thinking>{}</thinking>", "[THINK]{}" ,
 ]  # fmt: skip
 
 
