@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import safetensors.torch
@@ -45,24 +44,6 @@ class FactorStore:
             return factors
         stored = safetensors.torch.load_file(path, device=str(matrix.device))
         return Factors(stored["values"], stored["vectors"])
-
-    def add(self, matrices: Iterable[Tensor]) -> list[int]:
-        """Factorise what no other process has made or claimed.
-
-        Returns:
-            The numbers of the matrices that others have claimed.
-
-        Raises:
-            ValueError: an element is NaN or infinite.
-            InputError: the folder cannot be written.
-        """
-        claimed = []
-        for number, matrix in enumerate(matrices):
-            try:
-                self._made(matrix, self._path(matrix), timeout=0)
-            except Timeout:
-                claimed.append(number)
-        return claimed
 
     def _path(self, matrix: Tensor) -> Path:
         content = orient(matrix).contiguous().cpu().view(-1)
