@@ -39,7 +39,7 @@ class FactorStore:
             InputError: the folder cannot be written.
         """
         path = self._path(matrix)
-        factors = self._made(matrix, path, timeout=-1)
+        factors = self._made(matrix, path)
         if factors is not None:
             return factors
         stored = safetensors.torch.load_file(path, device=str(matrix.device))
@@ -51,15 +51,11 @@ class FactorStore:
         digest.update(content.view(torch.uint8).numpy().data)
         return self.folder / f"{digest.hexdigest()}.safetensors"
 
-    def _made(self, matrix: Tensor, path: Path, timeout: float) -> Factors | None:
-        """The factors, made here and stored; None if they are stored already.
-
-        Raises:
-            Timeout: another process is at it for longer than so many seconds; -1 waits for ever.
-        """
+    def _made(self, matrix: Tensor, path: Path) -> Factors | None:
+        """The factors, made here and stored; None if they are stored already."""
         if path.exists():
             return None
-        claim = FileLock(path.with_suffix(".lock"), timeout=timeout)
+        claim = FileLock(path.with_suffix(".lock"))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with claim:
