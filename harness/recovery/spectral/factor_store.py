@@ -7,7 +7,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -64,8 +64,6 @@ class FactorStore:
                 finally:
                     # Whoever waits for this file's lock finds the factors there, or makes them.
                     Path(claim.lock_file).unlink(missing_ok=True)
-        except Timeout:
-            raise
         except (OSError, SafetensorError) as e:  # safetensors wraps errors of the system
             raise InputError(f"{self.folder}: {e}") from e
 
