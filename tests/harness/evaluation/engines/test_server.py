@@ -90,7 +90,9 @@ def test_a_server_that_dies_is_a_failed_job_and_the_same_command_goes_on(evaluat
     player.left = float("inf")
     before = len(requests)
     assert evaluate("first", "second", num_concurrent=at_once) == 0
-    assert len(requests) == before + 2 * LIMIT
+    again = requests[before:]  # with several at once, a request of the failed run may arrive late
+    assert {request["model"] for request in again} == {"second"}
+    assert len({str(request["messages"]) for request in again}) == 2 * LIMIT
     assert [r.model for r in records(capsys)] == ["first"] * 4 + ["second"] * 4
 
 
