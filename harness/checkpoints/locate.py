@@ -54,7 +54,7 @@ def local(name: str) -> Path | None:
         return model_folder(name)
     repo = name.partition("@")[0]
     if not _HUB_NAME.fullmatch(repo) or _IN_A_RUN.fullmatch(folder.name) or folder.exists():
-        raise InputError(f"{name}: no such folder; expected a folder or a model of the hub")
+        raise InputError(f"{name}: expected a folder or a model of the hub, found neither")
     return None
 
 

@@ -110,5 +110,5 @@ def test_a_shipped_model_is_known_by_its_name():
 )
 def test_a_path_that_is_not_there_is_not_asked_of_the_hub(name, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked"))
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="expected a folder"):
         locate(name)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import pytest
 from lm_eval.api.instance import Instance
@@ -16,7 +17,7 @@ GREEDY = {"until": ["\n\n"], "do_sample": False, "temperature": 0.0, "max_gen_to
 
 
 def replies(folder, settings):
-    lm = HF(EngineConfig(model_args={"dtype": "float32"}, batch_size=8)).load(FolderWeights(folder))
+    lm: Any = HF(EngineConfig(model_args={"dtype": "float32"}, batch_size=8)).load(FolderWeights(folder))
     prompts = [template().render(deal) for deal in hand_set("ood").deals[:8]]
     asked = [Instance("generate_until", {}, (prompt, dict(settings)), i) for i, prompt in enumerate(prompts)]
     return lm.generate_until(asked, disable_tqdm=True)
