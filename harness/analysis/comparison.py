@@ -22,7 +22,7 @@ from points24.harness.analysis.statistics import (
     wilson,
 )
 from points24.harness.records.record import Record
-from points24.tasks.cards import hand_of, parse_rule
+from points24.tasks.cards import hand_of, parse_any_rule
 from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.files import task_version
 from points24.tasks.protocols.protocol import DEFAULT
@@ -98,7 +98,7 @@ def hands_of(record: Record) -> HandSet | None:
     """The hand set behind a record's outcomes; None for a reported figure or an older task version."""
     if record.outcomes is None or record.task is None or record.task_version != task_version(record.task):
         return None
-    return hand_set(record.hand_set, parse_rule(record.rule), record.target)
+    return hand_set(record.hand_set, parse_any_rule(record.rule), record.target)
 
 
 def interval_of(record: Record) -> Interval:
@@ -177,5 +177,5 @@ def repeated_hands(record: Record) -> tuple[object, ...] | None:
 
 @lru_cache(maxsize=256)
 def _repeats(name: str, rule: str, target: int, n: int) -> tuple[object, ...] | None:
-    played = tuple(hand_of(deal.cards) for deal in hand_set(name, parse_rule(rule), target).deals[:n])
+    played = tuple(hand_of(deal.cards) for deal in hand_set(name, parse_any_rule(rule), target).deals[:n])
     return played if len(set(played)) < n else None
