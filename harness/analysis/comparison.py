@@ -21,6 +21,7 @@ from points24.harness.analysis.statistics import (
     two_shares_interval,
     wilson,
 )
+from points24.harness.records.decoding import GREEDY, decoding_in_words
 from points24.harness.records.record import Record
 from points24.tasks.cards import hand_of, parse_any_rule
 from points24.tasks.hand_sets import HandSet, hand_set
@@ -28,6 +29,8 @@ from points24.tasks.lm_eval.files import task_version
 from points24.tasks.protocols.protocol import DEFAULT
 
 ALPHA = 0.05
+_SHOWN = 60
+"""Characters of a name in a file's name, which may have 255 bytes."""
 
 
 class Protocol(NamedTuple):
@@ -47,14 +50,18 @@ class Protocol(NamedTuple):
     n: int
     protocol: str = DEFAULT
     protocol_digest: str | None = None
+    decoding: str = GREEDY
 
     @property
     def slug(self) -> str:
         """A file name: the readable parts, and eight digits of a digest over all of them."""
-        parts = tuple(self) if self.protocol != DEFAULT else tuple(self)[:-2]  # as before there were others
+        # What is as ever is left out, so that tables keep the names of their files.
+        parts = tuple(self)[:-1] if self.decoding == GREEDY else tuple(self)
+        if self.protocol == DEFAULT and self.decoding == GREEDY:
+            parts = parts[:-2]
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
         parts = (self.task or f"reported_{self.hand_set}", self.filter, digest)
-        return "-".join(re.sub(r"\W+", "_", part) for part in parts if part)
+        return "-".join(re.sub(r"\W+", "_", part)[:_SHOWN] for part in parts if part)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,10 @@ class Difference(NamedTuple):
 
 
 def protocol_of(record: Record) -> Protocol:
-    found = Protocol(*(getattr(record, name) for name in Protocol._fields))
+    found = Protocol(
+        *(getattr(record, name) for name in Protocol._fields if name != "decoding"),
+        decoding=decoding_in_words(record.protocol, record.decoding),
+    )
     # Records of the default protocol from before there were others do not say so.
     return found._replace(protocol_digest=None) if record.protocol == DEFAULT else found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from points24.harness.analysis import formats
 from points24.harness.analysis.comparison import Difference, Protocol
 from points24.harness.analysis.statistics import deals_needed, paired_deals_needed
+from points24.harness.records.decoding import GREEDY
 from points24.harness.records.record import Record
 from points24.leaderboards.aggregate import Row
 from points24.tasks.hand_sets import HAND_SETS
@@ -24,8 +25,8 @@ def against(found: Difference | None) -> tuple[str, str]:
 
 def standing(row: Row) -> str:
     """Whether a row differs from the best of its table."""
-    if row.best is None:
-        return "best"
+    if row.best is None or (row.best.table and not row.best.table.only_a and not row.best.table.only_b):
+        return "best"  # or deal by deal the same, such as the same weights in batches of another size
     return "below" if row.best.is_clear else "tied"
 
 
@@ -51,6 +52,7 @@ def facts(protocol: Protocol) -> list[tuple[str, str]]:
         ("rule", f"{protocol.rule}, target {protocol.target}"),
         ("protocol", attempts(protocol.attempts)),
         *([("asked in", f"protocol {protocol.protocol}")] if protocol.protocol != DEFAULT else []),
+        *([("decoding", protocol.decoding)] if protocol.decoding != GREEDY else []),
         *([("task version", protocol.task_version)] if protocol.task_version else []),
         *([("examples in the prompt", str(protocol.num_fewshot))] if protocol.num_fewshot else []),
         *((name, digest[:12]) for name, digest in digests if digest),
