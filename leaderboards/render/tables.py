@@ -54,13 +54,13 @@ def _csv_cell(cell: object) -> object:
 def table_csv(table: Table) -> str:
     """Every figure of a table in full precision: a row per record, shares in 0 … 1."""
     rows = [
-        [*table.protocol._fields, *("model", "stage", "checkpoint", "step", "parent")]
+        [*table.terms._fields, *("model", "stage", "checkpoint", "step", "parent")]
         + ["k", "acc", "low", "high", "acc_weighted", *(v.value for v in _WRONG), "truncated"]
         + [f"{name}_{what}" for name in ("parent", "best") for what in ("diff", "low", "high", "p", "p_holm")]
         + ["standing", "weights_sha256", "date", "source", "record"]
     ]
     # Papers have protocols of their own.
-    protocol = table.protocol if table.protocol.status == "measured" else table.protocol._replace(protocol="")
+    terms = table.terms if table.terms.status == "measured" else table.terms._replace(protocol="")
     for row in table.rows:
         record = row.record
         differences = [
@@ -69,7 +69,7 @@ def table_csv(table: Table) -> str:
             for value in ([""] * 5 if d is None else [d.share, *d.interval, d.p, d.p_holm])
         ]
         cells = [
-            *protocol,
+            *terms,
             *(record.model, record.stage, record.checkpoint, record.step, record.parent),
             *(record.k, row.share, *row.interval, row.weighted),
             *(record.verdicts and record.verdicts.get(verdict.value, 0) for verdict in _WRONG),
@@ -82,7 +82,7 @@ def table_csv(table: Table) -> str:
 
 def table_latex(table: Table) -> str:
     """A `tabular` with booktabs rules."""
-    about = "; ".join(f"{name}: {value}" for name, value in wording.facts(table.protocol))
+    about = "; ".join(f"{name}: {value}" for name, value in wording.facts(table.terms))
     headers = ["checkpoint", "k/n", "accuracy %", "95 %", "vs parent", "p (Holm)", "vs best", "p (Holm)"]
     body = tabulate(
         [[*_score(row), *wording.against(row.parent), *wording.against(row.best)] for row in table.rows],
@@ -92,7 +92,7 @@ def table_latex(table: Table) -> str:
         colalign=["left"] + ["right"] * (len(headers) - 1),
     )
     body = body.replace(formats.MINUS, "$-$").replace("–", "--")
-    return f"% {wording.title(table.protocol)}. {about}\n{body}\n"
+    return f"% {wording.title(table.terms)}. {about}\n{body}\n"
 
 
 def markdown_section(table: Table) -> str:
@@ -103,13 +103,11 @@ def markdown_section(table: Table) -> str:
         ["checkpoint", "k/n", "accuracy %", "95 % interval", what],
         [[escape(cell) for cell in (*_score(row), fifth)] for row, fifth in zip(rows, cells, strict=True)],
     )
-    facts = wording.facts(table.protocol)
+    facts = wording.facts(table.terms)
     about = "; ".join(f"{name}: {value}" for name, value in facts if not name.endswith("digest"))
-    links = " and ".join(
-        f"[{kind}]({TABLES}/{table.protocol.slug}.{kind.lower()})" for kind in ("CSV", "TeX")
-    )
+    links = " and ".join(f"[{kind}]({TABLES}/{table.terms.slug}.{kind.lower()})" for kind in ("CSV", "TeX"))
     every = f"All {len(table.rows)} checkpoints, with every comparison" if len(table.rows) > 1 else "In full"
-    return f"### {inert(wording.title(table.protocol))}\n\n{inert(about)}.\n\n{body}\n\n{every}: {links}."
+    return f"### {inert(wording.title(table.terms))}\n\n{inert(about)}.\n\n{body}\n\n{every}: {links}."
 
 
 def _score(row: Row) -> list[str]:

@@ -40,7 +40,7 @@ def test_greedy_replies_of_any_length_share_a_table(decoding):
 def test_samples_of_other_seeds_share_a_table():
     sampled = {"do_sample": True, "temperature": 0.7}
     (table,) = tables([record("1000", decoding=sampled | {"seed": seed}) for seed in (1, 2)])
-    assert table.protocol.decoding == "sampled, temperature=0.7"
+    assert table.terms.decoding == "sampled, temperature=0.7"
 
 
 def test_the_number_of_deals_and_the_status_are_part_of_the_protocol():
