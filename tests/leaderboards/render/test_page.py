@@ -1,35 +1,15 @@
 """The committed page in a real browser."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from points24.leaderboards.render import page
+from tests.conftest import requests_of
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
 INDEX = Path(page.__file__).resolve().parents[1] / "generated" / "index.html"
-FLAGS = (
-    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"),
-    *("disable-background-networking", "disable-component-update", "disable-dev-shm-usage"),
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
@@ -111,28 +91,14 @@ def test_a_row_opens_to_its_provenance(opened):
 
 
 def test_nothing_is_requested_and_nothing_goes_wrong(browser):
-    browser.get_log("performance")
-    browser.get(INDEX.as_uri())
-    requests = [
-        message["params"]["request"]["url"]
-        for entry in browser.get_log("performance")
-        if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
-    ]
-    assert [url for url in requests if not url.startswith("data:")] == [INDEX.as_uri()]
+    assert requests_of(browser, INDEX.as_uri()) == [INDEX.as_uri()]
     assert browser.get_log("browser") == []
 
 
-def test_a_phone_needs_no_sideways_scrolling(opened):
-    opened.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
-    )
-    try:
-        assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
-        wide = "return [...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"
-        assert not opened.execute_script(wide)
-    finally:
-        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+def test_a_phone_needs_no_sideways_scrolling(phone, opened):
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
+    wide = "return [...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"
+    assert not opened.execute_script(wide)
 
 
 def test_without_scripts_the_tables_stand(opened):
