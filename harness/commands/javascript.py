@@ -44,6 +44,7 @@ def tables() -> dict[str, Any]:
         **{module.__name__.rpartition(".")[2]: _constants(module) for module in modules},
         "rules": {name: rule._asdict() for name, rule in cards.RULES.items()},
         "ranks": cards.RANKS,
+        "reply_keys": sorted(cards.Rule.reply_keys),
         "entities": html.entities.html5,
     }
 

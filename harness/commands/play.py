@@ -24,6 +24,7 @@ from points24.harness.commands.javascript import tables
 from points24.harness.files import write_text
 from points24.harness.records.ingest import model_name
 from points24.harness.records.lm_eval_output import Run, runs
+from points24.tasks.cards import Rule
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import BUILT_IN
 from points24.tasks.verdict import STRICT, Verdict, judge_reply
@@ -87,7 +88,7 @@ def _short_replies(run: Run) -> Iterator[tuple[Verdict, Reply]]:
     model = model_name(str(run.results.get("model_name") or run.results["config"]["model"]))
     for dialogue in run.dialogues.get(STRICT, ()):
         deal, text = dialogue.deal, dialogue.deciding.text
-        if len(text) <= LONGEST_REPLY:
+        if len(text) <= LONGEST_REPLY and isinstance(deal.rule, Rule):  # the page plays with cards
             verdict = judge_reply(deal, text, STRICT).verdict
             about = {"cards": list(deal.cards), "rule": deal.rule._asdict(), "target": deal.target}
             yield verdict, about | {"reply": text, "verdict": verdict.value, "model": model, "task": run.task}

@@ -304,7 +304,7 @@ const extractStrict = (reply) => {
   try { found = JSON.parse(text, counting); } catch { return null; }
   // JSON.parse lets a later key replace an earlier one: fewer keys are kept than were written. The root counts as one.
   const written = [...text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter((string) => string[1]).length;
-  if (written !== kept - 1 || ![...R.REPLY_KEYS].every((key) => Object.hasOwn(found, key))) return null;
+  if (written !== kept - 1 || !tables.reply_keys.every((key) => Object.hasOwn(found, key))) return null;
   return typeof found.formula === "string" && strip(found.formula) ? found.formula : null;
 };
 const extractFlexible = (reply, operands, target) => {
