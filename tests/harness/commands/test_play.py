@@ -65,7 +65,7 @@ def differences(browser, asked: Iterable[Asked]) -> tuple[list, Counter[str]]:
     """Where the page's checker and Python's differ in verdict, formula or reason; and the verdicts."""
     asked = list(asked)
     rows = [
-        {"cards": deal.cards, "rule": deal.rule._asdict(), "target": deal.target, "answer": answer}
+        {"cards": deal.cards, "rule": deal.rule.letters, "target": deal.target, "answer": answer}
         for deal, answer in asked
     ]
     script = """
