@@ -84,8 +84,22 @@ def differences(browser, asked: Iterable[Asked]) -> tuple[list, Counter[str]]:
     return wrong, Counter(verdict for verdict, *_ in expected)
 
 
+SELDOM = [
+    "x " * 15_000 + "13+5*2+1",
+    "13+5*2+1 " * 3_000,
+    "(1)" + "+(1)" * 60,
+    "13+<think>a</think>5*2<think>b</think>+1",
+    "\\text{\\mathrm{13+5*2+1}}",
+    "13+5*2+1 - n gives 24",
+    "24 = 13+5*2+1 = 25",
+    "so 24 = 13+5*2+1 = 24 and 13 + 5 + 2 + 1 = 21",
+    "13 + 5*2        +\n1 = 24",
+]
+
+
 def test_the_page_judges_every_case_as_python_does(opened):
-    wrong, verdicts = differences(opened, cases())
+    seldom = [(Deal(K5A2, RULES["ood"]), reply) for reply in SELDOM]
+    wrong, verdicts = differences(opened, cases() + seldom)
     assert wrong == []
     assert verdicts.keys() == {verdict.value for verdict in Verdict}
 
