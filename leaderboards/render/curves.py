@@ -13,7 +13,7 @@ from points24.harness.analysis.curve import Curve, best_ood, forgetting
 from points24.harness.analysis.summaries import TITLES
 from points24.harness.records.record import Record
 from points24.leaderboards.figures import name_of
-from points24.leaderboards.render.drawing import COLOURS, scale_steps
+from points24.leaderboards.render.drawing import COLOURS, limits, scale_steps
 from points24.tasks.verdict import Verdict
 
 _LINES = {"id": "o-", "id_heldout": "^--", "ood": "s-"}
@@ -24,11 +24,12 @@ _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
 
 
 def curve_figure(found: Curve) -> Figure:
-    """Accuracy over the training steps; below it, on the same axis, the verdicts on the OOD replies."""
-    figure = Figure(figsize=(7.6, 5), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    """Accuracy over the training steps; below it the memorised rule, and every verdict on the OOD replies."""
+    figure = Figure(figsize=(7.6, 6.2), layout="constrained")
+    above, between, below = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1.3, 2))
     above.set_title(name_of(found), fontsize=9)
     accuracy_over_steps(above, found)
+    memorised_over_steps(between, found.ood)
     verdicts_over_steps(below, found.ood)
     scale_steps(below, found.steps)
     return figure
@@ -60,6 +61,15 @@ def accuracy_over_steps(axes: Axes, found: Curve) -> None:
             lost.begins_after, lost.seen_by, color="#9aa0a6", alpha=0.3, lw=0, label="forgetting begins"
         )
     axes.set(ylabel="accuracy, %", ylim=(-2, 100))  # a line at 0 stays visible
+    axes.legend(**_BESIDE)
+
+
+def memorised_over_steps(axes: Axes, records: Mapping[int, Record]) -> None:
+    """The share of OOD replies that are right under another rule alone, on a scale of its own."""
+    shares = [100 * (record.verdict_share(Verdict.WRONG_RULE) or 0) for record in records.values()]
+    colour = _VERDICT_COLOURS[Verdict.WRONG_RULE]
+    axes.plot(list(records), shares, "D-", ms=3, color=colour, label="wrong_rule:\na memorised rule")
+    axes.set(ylabel="OOD replies, %", ylim=limits([*shares, 1]))
     axes.legend(**_BESIDE)
 
 

@@ -110,3 +110,42 @@ def test_without_scripts_the_tables_stand(opened):
         assert not opened.find_element(By.CLASS_NAME, "controls").is_displayed()
     finally:
         opened.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def shown_rows(table):
+    return sum(row.is_displayed() for row in table.find_elements(By.TAG_NAME, "tbody"))
+
+
+def test_the_ood_table_comes_first_with_its_first_rows_and_the_verdicts_in_view(browser):
+    browser.set_window_size(1400, 1000)
+    browser.get(INDEX.as_uri())
+    table = browser.find_element(By.CLASS_NAME, "board")
+    assert table.text.startswith("points24_ood, strict-match")
+    assert shown_rows(table) == 8
+    verdicts = table.find_element(By.CLASS_NAME, "mix").rect
+    assert verdicts["x"] + verdicts["width"] <= 1400
+    table.find_element(By.CLASS_NAME, "whole").click()
+    assert shown_rows(table) == len(table.find_elements(By.TAG_NAME, "tbody")) > 8
+
+
+def test_a_phone_shows_tests_of_a_row_only_when_it_is_opened(phone, opened):
+    table = opened.find_element(By.CLASS_NAME, "board")
+    assert shown_rows(table) == 4
+    tests = table.find_element(By.CSS_SELECTOR, "tbody .test:not([data-sort=''])")
+    assert not tests.is_displayed()
+    table.find_element(By.TAG_NAME, "summary").click()
+    assert tests.is_displayed()
+
+
+def test_names_stand_beside_their_marks_without_meeting():
+    spots = [(200.0, 100.0), (206.0, 101.0), (210.0, 100.0), (203.0, 104.0), (207.0, 97.0), (60.0, 200.0)]
+    names = page.place_names(spots, [f"checkpoint-{i}" for i in range(6)], page.Frame())
+    assert names[5] == {"text": "checkpoint-5", "x": 67.0, "y": 203.0, "anchor": "start"}
+    assert any(name is None for name in names)  # six names have no room there
+    boxes = []
+    for name in filter(None, names):
+        width = 5.2 * len(name["text"])
+        left = name["x"] - {"start": 0, "middle": width / 2, "end": width}[name["anchor"]]
+        boxes.append((left, name["y"] - 8, left + width, name["y"] + 2))
+    for i, a in enumerate(boxes):
+        assert not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in boxes[:i])
