@@ -17,7 +17,7 @@ from points24.leaderboards.render.drawing import COLOURS, limits, scale_steps
 from points24.tasks.verdict import Verdict
 
 _LINES = {"id": "o-", "id_heldout": "^--", "ood": "s-"}
-_VERDICT_COLOURS = dict(
+VERDICT_COLOURS = dict(
     zip(Verdict, ("#1b9e77", "#d95f02", "#e6b422", "#a66bb5", "#4575b4", "#9aa0a6"), strict=True)
 )
 _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
@@ -36,19 +36,8 @@ def curve_figure(found: Curve) -> Figure:
 
 
 def accuracy_over_steps(axes: Axes, found: Curve) -> None:
-    """Accuracy per hand set with 95 % bands; the best and the final step; where forgetting begins."""
-    for name, records in found.scores.items():
-        steps, bounds = list(records), [interval_of(record) for record in records.values()]
-        shares = [100 * record.k / record.n for record in records.values()]
-        axes.plot(steps, shares, _LINES[name], ms=3, color=COLOURS[name], label=TITLES[name])
-        axes.fill_between(
-            steps,
-            [100 * bound.low for bound in bounds],
-            [100 * bound.high for bound in bounds],
-            color=COLOURS[name],
-            alpha=0.18,
-            linewidth=0,
-        )
+    """Accuracy per hand set; the best and the final step; where forgetting begins."""
+    accuracy_lines(axes, found)
     for step, marker, size, fill, label in (
         (best_ood(found), "*", 13, COLOURS["ood"], "best OOD"),
         (found.final, "o", 9, "none", "final"),
@@ -64,10 +53,26 @@ def accuracy_over_steps(axes: Axes, found: Curve) -> None:
     axes.legend(**_BESIDE)
 
 
+def accuracy_lines(axes: Axes, found: Curve) -> None:
+    """Accuracy per hand set over the steps, with 95 % bands."""
+    for name, records in found.scores.items():
+        steps, bounds = list(records), [interval_of(record) for record in records.values()]
+        shares = [100 * record.k / record.n for record in records.values()]
+        axes.plot(steps, shares, _LINES[name], ms=3, color=COLOURS[name], label=TITLES[name])
+        axes.fill_between(
+            steps,
+            [100 * bound.low for bound in bounds],
+            [100 * bound.high for bound in bounds],
+            color=COLOURS[name],
+            alpha=0.18,
+            linewidth=0,
+        )
+
+
 def memorised_over_steps(axes: Axes, records: Mapping[int, Record]) -> None:
     """The share of OOD replies that are right under another rule alone, on a scale of its own."""
     shares = [100 * (record.verdict_share(Verdict.WRONG_RULE) or 0) for record in records.values()]
-    colour = _VERDICT_COLOURS[Verdict.WRONG_RULE]
+    colour = VERDICT_COLOURS[Verdict.WRONG_RULE]
     axes.plot(list(records), shares, "D-", ms=3, color=colour, label="wrong_rule:\na memorised rule")
     axes.set(ylabel="OOD replies, %", ylim=limits([*shares, 1]))
     axes.legend(**_BESIDE)
@@ -79,7 +84,7 @@ def verdicts_over_steps(axes: Axes, records: Mapping[int, Record]) -> None:
         list(records),
         [[100 * (record.verdict_share(v) or 0) for record in records.values()] for v in Verdict],
         labels=[verdict.value for verdict in Verdict],
-        colors=[_VERDICT_COLOURS[verdict] for verdict in Verdict],
+        colors=[VERDICT_COLOURS[verdict] for verdict in Verdict],
         edgecolor="white",
         linewidth=0.6,
     )
