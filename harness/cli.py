@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points, version
 
+from points24.harness.executors.ending import Terminated, terminable
 from points24.harness.files import disk_error
-from points24.harness.processes import Terminated, terminable
 from points24.tasks.errors import InputError
 
 COMMAND_GROUP = "points24.commands"

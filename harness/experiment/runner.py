@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from points24.harness import processes
 from points24.harness.cli import runnable
+from points24.harness.executors import ending
 from points24.harness.experiment.stages import Experiment, Stage
 from points24.harness.files import discard_partial, locked, write_json
 from points24.tasks.errors import InputError
@@ -41,7 +41,7 @@ def _conduct(experiment: Experiment, workers: int, only: Sequence[str]) -> None:
             failed = [error for error in pool.map(first_error, experiment.config.seeds) if error]
         except BaseException:  # the threads wait for the stages, and the pool for the threads
             pool.shutdown(wait=False, cancel_futures=True)
-            processes.end_children()
+            ending.end_children()
             raise
     if failed:
         raise InputError(failed[0])
@@ -70,7 +70,7 @@ def _run(experiment: Experiment, stage: Stage, *, quiet: bool) -> str | None:
         print(f"points24: {stage.name}: {experiment.shown(command)}", file=sys.stderr, flush=True)
         log, began = experiment.out / "logs" / f"{stage.name}.log", time.perf_counter()
         with log.open("ab") as output:
-            status = processes.run(
+            status = ending.run(
                 runnable(command),
                 stdout=output,
                 stderr=output if quiet else None,

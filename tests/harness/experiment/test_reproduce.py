@@ -72,7 +72,7 @@ def ran(monkeypatch, experiment):
             (experiment.out / out / "final").symlink_to("checkpoint-40")
         return status
 
-    monkeypatch.setattr(runner.processes, "run", run)
+    monkeypatch.setattr(runner.ending, "run", run)
     return found
 
 
