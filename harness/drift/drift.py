@@ -38,24 +38,24 @@ def drift(
     for name in tqdm(first.tensors, "drift", unit="tensor", disable=None):
         stored = first.tensors[name]
         check_clear(first, name, family)
-        parts = [p for p in family.parts(name, stored.shape, config) if p.layer is not None]
-        if not parts or stored.dtype not in FLOATS:
+        layer, parts = family.layer(name), family.parts(name, stored.shape, config)
+        if layer is None or not parts or stored.dtype not in FLOATS:
             continue
         ours = first.read(name)
         # Read once where it holds several matrices, and not held where it is one.
         theirs = [other.read(name) for other in others] if len(parts) > 1 else ()
         for part in parts:
-            place = {"tensor": name, "module": part.module, "layer": part.layer}
+            place = {"tensor": name, "module": part.module, "layer": layer}
             try:
                 start = First.of(part.matrix(ours).to(device))
                 floor, curve = start.to(rounding_neighbour(start.matrix))
-                curves.append(Curve(step=None, module=part.module, layer=part.layer, **curve))
+                curves.append(Curve(step=None, module=part.module, layer=layer, **curve))
                 for step, other in enumerate(others):
                     tensor = theirs[step] if theirs else other.read(name)
                     facts, curve = start.to(part.matrix(tensor).to(device))
                     shape = {"shape": list(start.matrix.shape)}
                     rows.append({"step": step} | place | shape | facts | {"floor": floor})
-                    curves.append(Curve(step=step, module=part.module, layer=part.layer, **curve))
+                    curves.append(Curve(step=step, module=part.module, layer=layer, **curve))
             except ValueError as e:
                 raise InputError(f"{name}: {e}") from e
     if not rows:

@@ -31,7 +31,7 @@ class Report(NamedTuple):
 
     names: list[str]
     """Of all checkpoints, the first one first."""
-    rows: list[Row]
+    rows: Sequence[Row]
     curves: list[Curve]
 
 
@@ -71,9 +71,7 @@ def read_report(folder: Path) -> Report:
         found = json.loads((folder / "drift.json").read_text("utf-8"))
         names, rows = found["checkpoints"], found["matrices"]
         for row in rows:
-            row["step"], row["layer"], row["module"]
-            for facts in (row, row["floor"]):
-                _ = [quantity.of(facts) for quantity in QUANTITIES.values()]
+            _check(row)
         text = (folder / "curves.json").read_text("utf-8")
     except OSError as e:
         raise InputError(f"{e.filename}: {e.strerror}; expected the output of points24 drift") from e
@@ -81,6 +79,16 @@ def read_report(folder: Path) -> Report:
         raise InputError(f"{folder / 'drift.json'}: expected the drift.json of points24 drift") from e
     with errors_in_one_line(Curve, str(folder / "curves.json")):
         return Report(names, rows, _CURVES.validate_json(text))
+
+
+def _check(row: Row) -> None:
+    """Raises: KeyError, TypeError: the row lacks something."""
+    missing = {"step", "tensor", "module", "layer"} - row.keys()
+    if missing:
+        raise KeyError(*missing)
+    for facts in (row, row["floor"]):
+        for quantity in QUANTITIES.values():
+            quantity.of(facts)
 
 
 def _markdown(names: Sequence[str], rows: Sequence[Row]) -> str:

@@ -7,6 +7,7 @@ rounding to bf16 alone does; then over the checkpoints, layers and modules on on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
@@ -144,7 +145,7 @@ def _trajectory(
         axes.set_yticks(range(0, len(names), every), [str(name) for name in names[::every]])
         axes.set_xticks(steps, labels, rotation=45, ha="right", fontsize=7)
         panels.append(axes)
-    floor = np.mean([head_angle(row["floor"]) for row in report.rows])
+    floor = fmean(head_angle(row["floor"]) for row in report.rows)
     bar = figure.colorbar(image, ax=panels, label=f"degrees; bf16 alone: {floor:.2g}")
     bar.ax.axhline(floor, color=GREY)
     axes = figure.add_subplot(grid[2, 4])

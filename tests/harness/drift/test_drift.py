@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,10 +76,9 @@ def test_a_report_is_read_as_it_was_written(report):
 
 def test_the_curves_of_experts_are_averaged(report):
     curve = read_report(report).curves[0]
-    other = type(curve)(**curve.__dict__ | {"left": tuple(x + 2 for x in curve.left)})
-    lacking = type(curve)(**curve.__dict__ | {"left": (None,) * len(curve.left)})
-    (mean,) = averaged([curve, other, lacking])
-    assert mean.left == pytest.approx([x + 1 for x in curve.left])
+    one, other, lacking = (replace(curve, left=(x,) * len(curve.ranks)) for x in (1.0, 3.0, None))
+    (mean,) = averaged([one, other, lacking])
+    assert mean.left == (2.0,) * len(curve.ranks)
     assert mean.right == pytest.approx(curve.right)
 
 

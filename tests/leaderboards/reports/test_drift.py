@@ -2,7 +2,7 @@ import pytest
 
 from points24.harness.cli import main
 from points24.harness.drift.curves import Curve
-from points24.harness.drift.report import Report, read_report
+from points24.harness.drift.report import Report, Row, read_report
 from tests.harness.recovery.models import make_pair
 
 plots = pytest.importorskip("points24.leaderboards.reports.drift_plots", reason="needs the extra `plots`")
@@ -22,7 +22,7 @@ def facts(angle, unchanged=0.5):
     }
 
 
-def curve(step, module, layer, angle):
+def curve(step: int | None, module: str, layer: int, angle: float) -> Curve:
     line = (angle, angle, None, angle)
     return Curve(
         step=step, module=module, layer=layer, count=4, ranks=(0, 1, 2, 3), ratio=(1.0, 2.0, None, 1.0),
@@ -30,13 +30,13 @@ def curve(step, module, layer, angle):
     )  # fmt: skip
 
 
-def report(angles):
+def report(angles: dict[tuple[int, str, int], float]) -> Report:
     """`angles`: (step, module, layer) -> degrees."""
-    rows = [
+    rows: list[Row] = [
         {"step": step, "module": module, "layer": layer, **facts(angle), "floor": facts(0.01, 1.0)}
         for (step, module, layer), angle in angles.items()
     ]
-    curves = [curve(*key, angle) for key, angle in angles.items()]
+    curves = [curve(step, module, layer, angle) for (step, module, layer), angle in angles.items()]
     places = dict.fromkeys((module, layer) for _, module, layer in angles)
     curves += [curve(None, *place, 0.01) for place in places]
     return Report(["base", "checkpoint-10", "run/checkpoint-20"], rows, curves)
