@@ -106,6 +106,10 @@ def _is_plain(hand: Hand) -> bool:
     return not has_face(hand)
 
 
+def _ood_numbers(hand: Hand) -> Numbers:
+    return tuple(sorted(map(RULES["ood"].value, hand)))
+
+
 def is_held_out(hand: Hand) -> bool:
     """Whether the hand's numbers under the ID rule are held out from training."""
     return tuple(sorted(map(RULES["id"].value, hand))) in held_out_numbers()
@@ -122,6 +126,12 @@ _DEFINITIONS = {
         "the four fifths of `id` that trainers may draw", "id", lambda hand: not is_held_out(hand)
     ),
     "id_heldout": _Definition("the fifth of `id` that no trainer may draw", "id", is_held_out),
+    "ood_heldout": _Definition(
+        "the fifth of `ood` whose numbers the base nano-steps never saw",
+        "ood",
+        lambda hand: has_face(hand) and _ood_numbers(hand) in held_out_numbers(faces=True),
+        one_face_weight,
+    ),
 }
 
 HAND_SETS: dict[str, str] = {name: definition.about for name, definition in _DEFINITIONS.items()} | {
@@ -159,12 +169,23 @@ def hand_set(name: str, rule: Rule | None = None, target: int = TARGET) -> HandS
     return HandSet(name, rule, target, deals, tuple(map(definition.weight, hands)))
 
 
-@lru_cache(maxsize=1)
-def held_out_numbers() -> frozenset[Numbers]:
-    """Sorted values of the hands held out from training: 113 of the 566 that solve to 24, by hash."""
-    plain = {Deal(hand, RULES["id"]).values for hand in all_hands() if _is_plain(hand)}
-    candidates = [numbers for numbers in plain if solvable(numbers, TARGET)]
-    candidates.sort(key=partial(_hash, "held out"))
+@lru_cache(maxsize=2)
+def held_out_numbers(faces: bool = False) -> frozenset[Numbers]:
+    """Sorted values of the hands held out from training: 113 of 566 from 1 to 10 that solve to 24, by hash.
+
+    With `faces` also 159 of the 796 with a value from 11 to 13, as face cards have under the OOD rule.
+    """
+    held_out = set(_fifth({Deal(hand, RULES["id"]).values for hand in all_hands() if _is_plain(hand)}))
+    if faces:
+        held_out |= _fifth(
+            {tuple(sorted(Deal(hand, RULES["ood"]).values)) for hand in all_hands() if has_face(hand)}
+        )
+    return frozenset(held_out)
+
+
+def _fifth(numbers: Iterable[Numbers]) -> frozenset[Numbers]:
+    """A fifth of those that solve to 24."""
+    candidates = sorted((each for each in numbers if solvable(each, TARGET)), key=partial(_hash, "held out"))
     return frozenset(candidates[: round(HELD_OUT_SHARE * len(candidates))])
 
 
