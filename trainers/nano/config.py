@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from points24.tasks.errors import InputError
 from points24.tasks.protocols.protocol import DEFAULT, Protocol, read_protocol
-from points24.tasks.working import WORKINGS
+from points24.trainers.mixture import check_working
 from points24.trainers.run.config import at_least_1
 
 
@@ -57,9 +57,7 @@ class NanoConfig:
     save_steps: int = 100
 
     def __post_init__(self) -> None:
-        assert self.asked  # raises where there is no such protocol
-        if self.working not in WORKINGS:
-            raise InputError(f"working: expected {' or '.join(WORKINGS)}, found {self.working!r}")
+        check_working(self.working, self.asked)
         for name in ("json_share", "same_share", "target_share"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise InputError(f"{name}: expected 0 to 1, found {share}")
