@@ -117,7 +117,7 @@ def _allowed(cls: type) -> str:
             else:
                 own = vars(base).get("__annotations__", {})
                 ours = [name for name in own if name in settable and name not in ours] + ours
-    return ", ".join(ours + theirs[:1])
+    return ", ".join(ours + theirs[:1]) or "none"
 
 
 def _checked(key: str, value: object, wanted: Any) -> object:

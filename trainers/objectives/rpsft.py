@@ -31,14 +31,18 @@ class Block(NamedTuple):
 
 def block(weight: Tensor, share: float) -> Block:
     """The block of the largest singular values; k is this share of them, at least 1."""
-    u, s, vt = torch.linalg.svd(weight.float(), full_matrices=False)
+    u, s, vt = torch.linalg.svd(_precise(weight), full_matrices=False)
     k = ceil(share * len(s))
     return Block(u[:, :k], vt[:k].T, s[:k])
 
 
 def penalty(weight: Tensor, kept: Block) -> Tensor:
     """‖Uᵀ W V − Uᵀ W₀ V‖², the squared Frobenius norm."""
-    return (kept.left.T @ weight.float() @ kept.right - kept.values.diag()).square().sum()
+    return (kept.left.T @ _precise(weight) @ kept.right - kept.values.diag()).square().sum()
+
+
+def _precise(weight: Tensor) -> Tensor:
+    return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 
 @dataclass(frozen=True)
