@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from points24.harness.analysis.comparison import (
     Difference,
-    Protocol,
     Score,
+    Terms,
     difference,
     hands_of,
     interval_of,
-    protocol_of,
+    terms_of,
 )
 from points24.harness.analysis.curve import Curve, curve, is_one_of, is_scored, run_of
 from points24.harness.analysis.statistics import holm
@@ -37,7 +37,7 @@ class Row(Score):
 class Table:
     """Rows of one protocol, best first; equal rows by label, then date."""
 
-    protocol: Protocol
+    terms: Terms
     rows: tuple[Row, ...]
 
     @property
@@ -52,10 +52,10 @@ class Table:
 
 def tables(records: Iterable[Record]) -> list[Table]:
     """Every table: measured before reported, then by task, filter and the rest of the protocol."""
-    groups: dict[Protocol, list[Record]] = defaultdict(list)
+    groups: dict[Terms, list[Record]] = defaultdict(list)
     for record in records:
-        groups[protocol_of(record)].append(record)
-    return [_table(protocol, groups[protocol]) for protocol in sorted(groups, key=_order)]
+        groups[terms_of(record)].append(record)
+    return [_table(terms, groups[terms]) for terms in sorted(groups, key=_order)]
 
 
 def curves(records: Sequence[Record]) -> tuple[list[Curve], list[str]]:
@@ -74,8 +74,8 @@ def curves(records: Sequence[Record]) -> tuple[list[Curve], list[str]]:
     found, refused = [], []
     for _, own in sorted(runs.items()):
         parents = {record.parent for record in own if record.parent}
-        protocols = set(map(protocol_of, own))
-        starts = [r for r in records if is_one_of(r, parents) and protocol_of(r) in protocols]
+        protocols = set(map(terms_of, own))
+        starts = [r for r in records if is_one_of(r, parents) and terms_of(r) in protocols]
         for name in EXTRACTIONS:
             if any((r.hand_set, r.filter) == ("ood", name) for r in own):
                 try:
@@ -97,13 +97,13 @@ def flipped(a: Record, b: Record) -> tuple[list[Deal], list[Deal]]:
     )
 
 
-def _order(protocol: Protocol) -> tuple[str, ...]:
-    place = list(EXTRACTIONS).index(protocol.filter) if protocol.filter else 0
-    parts = protocol._replace(filter=str(place))
+def _order(terms: Terms) -> tuple[str, ...]:
+    place = list(EXTRACTIONS).index(terms.filter) if terms.filter else 0
+    parts = terms._replace(filter=str(place))
     return tuple(f"{part:>12}" if isinstance(part, int) else str(part or "") for part in parts)
 
 
-def _table(protocol: Protocol, records: Sequence[Record]) -> Table:
+def _table(terms: Terms, records: Sequence[Record]) -> Table:
     ranked = sorted(records, key=lambda r: (-r.k, r.label, r.date or "", r.key))
     newest: dict[str, Record] = {}
     for record in sorted(records, key=lambda r: (r.date or "", r.key)):
@@ -121,7 +121,7 @@ def _table(protocol: Protocol, records: Sequence[Record]) -> Table:
                 difference(record, best) if record is not best else None,
             )
         )
-    return Table(protocol, tuple(_adjusted(rows)))
+    return Table(terms, tuple(_adjusted(rows)))
 
 
 def _adjusted(rows: Sequence[Row]) -> list[Row]:

@@ -89,8 +89,8 @@ def texts(found: Contents) -> dict[str, bytes]:
         files[f"{TABLES}/{paper.slug(each)}.csv"] = paper.table_csv(each)
         files[f"{TABLES}/{paper.slug(each)}.tex"] = paper.table_latex(each)
     for table in found.tables:
-        files[f"{TABLES}/{table.protocol.slug}.csv"] = table_csv(table)
-        files[f"{TABLES}/{table.protocol.slug}.tex"] = table_latex(table)
+        files[f"{TABLES}/{table.terms.slug}.csv"] = table_csv(table)
+        files[f"{TABLES}/{table.terms.slug}.tex"] = table_latex(table)
     of_curves = [
         Link(f"{FIGURES}/{name}", figures.name_of(each))
         for each in found.curves

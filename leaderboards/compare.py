@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from points24.harness.analysis import formats
-from points24.harness.analysis.comparison import ALPHA, Difference, difference, protocol_of
+from points24.harness.analysis.comparison import ALPHA, Difference, difference, terms_of
 from points24.harness.analysis.statistics import paired_deals_needed
 from points24.harness.records.record import Record
 from points24.leaderboards.aggregate import flipped
@@ -36,7 +36,7 @@ def select(records: Sequence[Record], name: str) -> list[Record]:
         raise InputError(f"no record of {name!r}; allowed: a record's key, or one of {names}")
     newest = {}
     for record in sorted(chosen, key=lambda r: (r.date or "", r.key)):
-        newest[protocol_of(record), _full_name(record)] = record
+        newest[terms_of(record), _full_name(record)] = record
     return list(newest.values())
 
 
@@ -48,18 +48,18 @@ def pairs(records: Sequence[Record], a: str, b: str) -> list[tuple[Record, Recor
     """
     sides = []
     for name in (a, b):
-        by_protocol = {}
+        by_terms = {}
         for record in select(records, name):
-            if other := by_protocol.get(protocol_of(record)):
+            if other := by_terms.get(terms_of(record)):
                 raise InputError(
                     f"{name!r} may be {_full_name(other)!r} or {_full_name(record)!r}; name one of them"
                 )
-            by_protocol[protocol_of(record)] = record
-        sides.append(by_protocol)
-    shared = [protocol for protocol in sides[0] if protocol in sides[1]]
+            by_terms[terms_of(record)] = record
+        sides.append(by_terms)
+    shared = [terms for terms in sides[0] if terms in sides[1]]
     if not shared:
         raise InputError(f"{a!r} and {b!r} share no protocol: nothing to compare")
-    return [(sides[0][protocol], sides[1][protocol]) for protocol in shared]
+    return [(sides[0][terms], sides[1][terms]) for terms in shared]
 
 
 def sentence(a: Record, b: Record, found: Difference) -> str:
@@ -82,7 +82,7 @@ def sentence(a: Record, b: Record, found: Difference) -> str:
 def lines(a: Record, b: Record) -> list[str]:
     """The comparison for the terminal."""
     found = difference(a, b)
-    out = [f"{wording.title(protocol_of(a))}: A = {a.label} {a.k}/{a.n}, B = {b.label} {b.k}/{b.n}"]
+    out = [f"{wording.title(terms_of(a))}: A = {a.label} {a.k}/{a.n}, B = {b.label} {b.k}/{b.n}"]
     if found.table:
         width = len(str(a.n))
         both, only_a, only_b, neither = (f"{int(count):>{width}}" for count in found.table)
@@ -103,7 +103,7 @@ def as_json(a: Record, b: Record) -> dict[str, object]:
     found = difference(a, b)
     won, lost = flipped(a, b)
     return {
-        "protocol": protocol_of(a)._asdict(),
+        "protocol": terms_of(a)._asdict(),
         "a": {"label": a.label, "key": a.key, "k": a.k},
         "b": {"label": b.label, "key": b.key, "k": b.k},
         "table": found.table and {name: int(n) for name, n in found.table._asdict().items()},

@@ -8,7 +8,7 @@ import yaml
 from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
-from points24.harness.analysis.comparison import interval_of, protocol_of
+from points24.harness.analysis.comparison import interval_of, terms_of
 from points24.harness.records.record import Record
 from points24.leaderboards.render import wording
 
@@ -20,11 +20,11 @@ def model_card(records: Sequence[Record]) -> str:
 
 
 def _result(record: Record) -> EvalResult:
-    protocol = protocol_of(record)
+    terms = terms_of(record)
     low, high = interval_of(record)
     return EvalResult(
         task_type="text-generation",
-        task_name=wording.title(protocol),
+        task_name=wording.title(terms),
         dataset_type="points24",
         dataset_name=f"points24 hand set {record.hand_set}",
         dataset_config=record.task or record.hand_set,

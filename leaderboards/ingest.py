@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from points24.harness.analysis.comparison import protocol_of
+from points24.harness.analysis.comparison import terms_of
 from points24.harness.records.lm_eval_output import Run, runs
 from points24.harness.records.record import Record
 from points24.harness.records.store import read_records
@@ -18,7 +18,7 @@ def new_of_runs(folders: Iterable[Path], store: Path) -> list[Record]:
     """The records of training runs; a parent's scores only where neither store nor another run has them."""
 
     def score(record: Record) -> tuple[Any, ...]:
-        return record.weights_sha256, protocol_of(record), record.outcomes
+        return record.weights_sha256, terms_of(record), record.outcomes
 
     found = {record.key: record for folder in folders for record in read_records(folder / "records")}
     known = {score(record) for record in (read_records(store) if store.is_dir() else [])}

@@ -1,30 +1,36 @@
 """Ranks, rules and deals: the vocabulary of the game.
 
 A *rank* is a card's face, ``A 2 … 10 J Q K``. A *rule* says what J, Q and K count as (A is always 1). A
-*hand* is a multiset of four ranks, written as a tuple in rank order. A *deal* is a hand in the order shown,
-with its rule and its target.
+*hand* is a multiset of ranks, written as a tuple in rank order. A *deal* is a hand in the order shown, with
+its rule and its target.
+
+The same game is played with plain numbers instead of cards: the rule `NUMBERS` reads each card as the number
+written on it. It is not among `RULES`, which are the rules that a model may confuse.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from points24.tasks.errors import InputError
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
 FACES = ("J", "Q", "K")
 CARDS_PER_DEAL = 4
+"""Cards of the game of 24."""
+FEWEST, MOST = 3, 6
+"""Cards of any deal."""
 TARGET = 24
 
 Hand = tuple[str, ...]
 
-_ORDER = {rank: i for i, rank in enumerate(RANKS)}
-_PLAIN = {rank: i for i, rank in enumerate(RANKS[:10], start=1)}
+_PLACE = {rank: place for place, rank in enumerate(RANKS, start=1)}
+_NUMBER = re.compile(r"[1-9]\d{0,2}", re.ASCII)
 _RULE_SYNTAX = re.compile(r"J=(\d{1,3}),Q=(\d{1,3}),K=(\d{1,3})", re.IGNORECASE)
 
 
@@ -41,9 +47,61 @@ class Rule(NamedTuple):
         mapping = f"J={self.J},Q={self.Q},K={self.K}"
         return next((name for name, rule in RULES.items() if rule == self), mapping)
 
-    def value(self, rank: str) -> int:
-        return _PLAIN[rank] if rank in _PLAIN else getattr(self, rank)
+    about = "the cards count as"  # what comes before the values, in words
+    reply_keys = frozenset({"cards", "number", "formula"})
 
+    @property
+    def letters(self) -> dict[str, int]:
+        """What the letters on cards count as."""
+        return {"A": 1, **self._asdict()}
+
+    @property
+    def rivals(self) -> tuple[Rule, ...]:
+        """The rules that a model may follow instead."""
+        return tuple(RULES.values())
+
+    def value(self, card: str) -> int:
+        """What a card counts as.
+
+        Raises:
+            InputError: unknown rank.
+        """
+        if card not in _PLACE:
+            raise InputError(f"unknown rank {card!r}; allowed: {' '.join(RANKS)}")
+        return getattr(self, card) if card in FACES else _PLACE[card]
+
+    def stated(self, cards: Sequence[str]) -> dict[str, list[Any]]:
+        """What a reply repeats of its deal, by its key."""
+        return {"cards": list(cards), "number": [self.value(card) for card in cards]}
+
+
+@dataclass(frozen=True)
+class PlainNumbers:
+    """The rule for numbers without cards; it has what `Rule` has."""
+
+    name: ClassVar = "numbers"
+    about: ClassVar = "the numbers are"
+    reply_keys: ClassVar = frozenset({"numbers", "formula"})
+    letters: ClassVar[Mapping[str, int]] = {}
+    rivals: ClassVar[tuple[Rule, ...]] = ()
+
+    def value(self, card: str) -> int:
+        """The number that is written.
+
+        Raises:
+            InputError: it is no whole number from 1 to 999.
+        """
+        if not _NUMBER.fullmatch(card):
+            raise InputError(f"expected whole numbers from 1 to 999, found {card!r}")
+        return int(card)
+
+    def stated(self, cards: Sequence[str]) -> dict[str, list[Any]]:
+        """What a reply repeats of its deal, by its key."""
+        return {"numbers": [self.value(card) for card in cards]}
+
+
+NUMBERS = PlainNumbers()
+AnyRule = Rule | PlainNumbers
 
 RULES: dict[str, Rule] = {
     "id": Rule(10, 10, 10),  # in distribution: the rule of fine-tuning
@@ -52,7 +110,7 @@ RULES: dict[str, Rule] = {
 
 
 def parse_rule(text: str) -> Rule:
-    """Read a rule's name, or a mapping such as ``J=5,Q=7,K=9`` (values 1 to 999).
+    """Read the name of a rule for cards, or a mapping such as ``J=5,Q=7,K=9`` (values 1 to 999).
 
     Raises:
         InputError: the text is neither.
@@ -70,34 +128,42 @@ def parse_rule(text: str) -> Rule:
     return Rule(*values)
 
 
-@dataclass(frozen=True)
-class Deal:
-    """Four cards in the order shown, their rule, and the number to reach.
+def parse_any_rule(text: str) -> AnyRule:
+    """As `parse_rule`, or ``numbers``.
 
     Raises:
-        InputError: not four cards, an unknown rank, or a target outside 1 to 9999.
+        InputError: the text is neither.
+    """
+    return NUMBERS if text.strip().lower() == NUMBERS.name else parse_rule(text)
+
+
+@dataclass(frozen=True)
+class Deal:
+    """Cards in the order shown, their rule, and the number to reach.
+
+    Raises:
+        InputError: not 3 to 6 cards, a card that the rule does not know, or a target outside 1 to 9999.
     """
 
     cards: tuple[str, ...]
-    rule: Rule
+    rule: AnyRule
     target: int = TARGET
 
     def __post_init__(self) -> None:
-        if len(self.cards) != CARDS_PER_DEAL:
+        if not FEWEST <= len(self.cards) <= MOST:
             shown = " ".join(map(str, self.cards)) or "none"
-            raise InputError(f"a deal has {CARDS_PER_DEAL} cards, found {len(self.cards)}: {shown}")
+            raise InputError(f"a deal has {FEWEST} to {MOST} cards, found {len(self.cards)}: {shown}")
         if not (isinstance(self.target, int) and 1 <= self.target <= 9999):
             raise InputError(f"the target is a whole number from 1 to 9999, found {self.target!r}")
-        for rank in self.cards:
-            if rank not in _ORDER:
-                raise InputError(f"unknown rank {rank!r}; allowed: {' '.join(RANKS)}")
+        for card in self.cards:
+            self.rule.value(card)  # refuses an unknown one
 
     @cached_property
     def values(self) -> tuple[int, ...]:
         """What each card counts as, in the order shown."""
         return tuple(map(self.rule.value, self.cards))
 
-    def under(self, rule: Rule) -> Deal:
+    def under(self, rule: AnyRule) -> Deal:
         """The same cards and target under another rule."""
         return Deal(self.cards, rule, self.target)
 
@@ -110,12 +176,12 @@ def parse_cards(cards: str | Iterable[str]) -> tuple[str, ...]:
 
 def hand_of(cards: Iterable[str]) -> Hand:
     """The cards as a hand: a tuple in rank order."""
-    return tuple(sorted(cards, key=_ORDER.__getitem__))
+    return tuple(sorted(cards, key=lambda card: _PLACE.get(card) or int(card)))
 
 
-def all_hands() -> list[Hand]:
-    """Every hand: the 1,820 multisets of four ranks, in rank order."""
-    return list(combinations_with_replacement(RANKS, CARDS_PER_DEAL))
+def all_hands(cards: Sequence[str] = RANKS, size: int = CARDS_PER_DEAL) -> list[Hand]:
+    """Every multiset of so many of the cards, in their order; of four ranks there are 1,820."""
+    return list(combinations_with_replacement(cards, size))
 
 
 def has_face(cards: Iterable[str]) -> bool:

@@ -130,9 +130,10 @@ def _ratio(expression: Expression) -> tuple[int, int]:
 def equals(expression: Expression, number: int) -> bool:
     """Whether the exact value is this number; False where it divides by zero."""
     try:
-        return evaluate(expression) == number
+        above, below = _ratio(expression)
     except ZeroDivisionError:
         return False
+    return above == number * below
 
 
 def _tokens(text: str, token: re.Pattern[str]) -> list[str]:

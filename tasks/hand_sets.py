@@ -1,8 +1,9 @@
 """The named hand sets: which deals are asked, in which order, and how often the paper's sampler deals them.
 
-Hand sets are generated, so anyone can recompute their digests. Except for the paper's own deals, a set holds
-every qualifying hand exactly once. Hands, and the cards within a deal, are ordered by hash: the first n deals
-(``lm_eval --limit n``) are a fair sample, and every set and rule shows a hand in the same card order.
+Hand sets are generated, so anyone can recompute their digests. Most hold every qualifying hand exactly once.
+Hands, and the cards within a deal, are ordered by hash: the first n deals (``lm_eval --limit n``) are a fair
+sample, and every set and rule shows a hand in the same card order. Puzzles of numbers (`number_sets`) show
+them as published, in ascending order.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import islice
 from math import factorial, prod
+from typing import Protocol
 
+from points24.tasks import number_sets
 from points24.tasks.cards import (
     CARDS_PER_DEAL,
     FACES,
+    NUMBERS,
     RANKS,
     RULES,
     TARGET,
+    AnyRule,
     Deal,
     Hand,
     Rule,
@@ -29,7 +34,7 @@ from points24.tasks.cards import (
     has_face,
 )
 from points24.tasks.errors import InputError
-from points24.tasks.solver import Numbers, solvable
+from points24.tasks.solver import Numbers, solutions, solvable
 
 VERSION = 1
 """Goes up whenever the deals of a set, or their order, change."""
@@ -45,18 +50,20 @@ class HandSet:
 
     Attributes:
         name: as in `HAND_SETS`.
-        rule: what J, Q and K count as.
-        target: the number to reach.
+        rule: what the cards count as.
+        target: the number to reach; None where each deal has its own.
         deals: all solvable.
         weights: for each deal, how many of the paper's equally likely ordered draws give its hand; divided by
-            their sum, the probability of the hand.
+            their sum, the probability of the hand. Puzzles of numbers count alike.
+        examples: for each deal a solution, where it takes long to list all.
     """
 
     name: str
-    rule: Rule
-    target: int
+    rule: AnyRule
+    target: int | None
     deals: tuple[Deal, ...]
     weights: tuple[int, ...]
+    examples: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.deals)
@@ -65,10 +72,15 @@ class HandSet:
     def digest(self) -> str:
         """SHA-256 over rule, target, and every deal with its weight, in order."""
         lines = [f"points24 hand set v{VERSION}", f"{self.rule.name} {self.target}"]
-        lines += [
-            f"{' '.join(deal.cards)} {weight}" for deal, weight in zip(self.deals, self.weights, strict=True)
-        ]
+        for deal, weight in zip(self.deals, self.weights, strict=True):
+            own = f" {deal.target}" if self.target is None else ""
+            lines.append(f"{' '.join(deal.cards)} {weight}{own}")
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def example(self, place: int) -> str:
+        """A solution of a deal, the shortest where all can be listed."""
+        deal = self.deals[place]
+        return self.examples[place] if self.examples else solutions(deal.values, deal.target)[0]
 
 
 def uniform_weight(hand: Hand) -> int:
@@ -94,12 +106,75 @@ def _orders(items: Iterable[object]) -> int:
     return factorial(counts.total()) // prod(map(factorial, counts.values()))
 
 
+def _shuffled(hand: Hand) -> Hand:
+    """The hand in the order in which it is shown."""
+    places = sorted(range(len(hand)), key=lambda i: _hash("cards", (*hand, i)))
+    return tuple(hand[i] for i in places)
+
+
+def _hash(purpose: str, key: Sequence[object]) -> bytes:
+    # Without the purpose, the first deals would be the held-out ones.
+    return hashlib.sha256(f"{purpose}: {' '.join(map(str, key))}".encode()).digest()
+
+
+class _Kind(Protocol):
+    """How the deals of a hand set come about."""
+
+    @property
+    def about(self) -> str: ...
+
+    def build(self, name: str, rule: AnyRule | None, target: int | None) -> HandSet:
+        """The set; `rule` and `target` replace its own where it allows that.
+
+        Raises:
+            InputError: it does not, or no deal is left.
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class _Definition:
+class _EachHand:
+    """Every hand of a deck that qualifies and can be solved; rule and target can be replaced."""
+
     about: str
-    rule: str
-    qualifies: Callable[[Hand], bool]
+    rule: AnyRule
+    qualifies: Callable[[Hand], bool] = lambda _: True
     weight: Callable[[Hand], int] = uniform_weight
+    deck: Sequence[str] = RANKS
+    shown: Callable[[Hand], Hand] = _shuffled
+
+    def build(self, name: str, rule: AnyRule | None, target: int | None) -> HandSet:
+        rule, target = rule or self.rule, TARGET if target is None else target
+        if type(rule) is not type(self.rule):
+            allowed = "a rule for cards" if isinstance(self.rule, Rule) else f"rule {self.rule.name}"
+            raise InputError(f"hand set {name!r}: expected {allowed}, found {rule.name}")
+        hands = [
+            hand
+            for hand in sorted(filter(self.qualifies, all_hands(self.deck)), key=partial(_hash, "deals"))
+            if solvable(Deal(hand, rule, target).values, target)
+        ]
+        if not hands:
+            raise InputError(f"hand set {name!r}: no hand reaches {target} under rule {rule.name}")
+        deals = tuple(Deal(self.shown(hand), rule, target) for hand in hands)
+        return HandSet(name, rule, target, deals, tuple(map(self.weight, hands)))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Deals whose rule and target are fixed."""
+
+    about: str
+    rule: AnyRule
+    deals: Callable[[], Iterable[Deal]]
+    target: int | None = TARGET
+    examples: Callable[[], Iterable[str]] = tuple
+
+    def build(self, name: str, rule: AnyRule | None, target: int | None) -> HandSet:
+        own = self.rule, self.target
+        if (rule or self.rule, self.target if target is None else target) != own:
+            raise InputError(f"hand set {name!r}: its rule and target are fixed")
+        deals = tuple(self.deals())
+        return HandSet(name, *own, deals, (1,) * len(deals), tuple(self.examples()))
 
 
 def _is_plain(hand: Hand) -> bool:
@@ -115,58 +190,70 @@ def is_held_out(hand: Hand) -> bool:
     return tuple(sorted(map(RULES["id"].value, hand))) in held_out_numbers()
 
 
-_DEFINITIONS = {
-    "id": _Definition("every hand solvable with J=Q=K=10", "id", lambda _: True),
-    "ood": _Definition(
-        "every hand with a face card, solvable with J=11, Q=12, K=13", "ood", has_face, one_face_weight
+_KINDS: dict[str, _Kind] = {
+    "id": _EachHand("every hand solvable with J=Q=K=10", RULES["id"]),
+    "ood": _EachHand(
+        "every hand with a face card, solvable with J=11, Q=12, K=13", RULES["ood"], has_face, one_face_weight
     ),
-    "face_id": _Definition("every hand with a face card, under the ID rule", "id", has_face, one_face_weight),
-    "plain_ood": _Definition("every hand without a face card, under the OOD rule", "ood", _is_plain),
-    "id_seen": _Definition(
-        "the four fifths of `id` that trainers may draw", "id", lambda hand: not is_held_out(hand)
+    "face_id": _EachHand(
+        "every hand with a face card, under the ID rule", RULES["id"], has_face, one_face_weight
     ),
-    "id_heldout": _Definition("the fifth of `id` that no trainer may draw", "id", is_held_out),
-    "ood_heldout": _Definition(
+    "plain_ood": _EachHand("every hand without a face card, under the OOD rule", RULES["ood"], _is_plain),
+    "id_seen": _EachHand(
+        "the four fifths of `id` that trainers may draw", RULES["id"], lambda hand: not is_held_out(hand)
+    ),
+    "id_heldout": _EachHand("the fifth of `id` that no trainer may draw", RULES["id"], is_held_out),
+    "ood_heldout": _EachHand(
         "the fifth of `ood` whose numbers the base nano-steps never saw",
-        "ood",
+        RULES["ood"],
         lambda hand: has_face(hand) and _ood_numbers(hand) in held_out_numbers(faces=True),
         one_face_weight,
     ),
+    "id_paper": _Given(
+        "the 234 deals of the paper's ID evaluation, in its order, with repeats",
+        RULES["id"],
+        lambda: islice(_paper_deals(RULES["id"], one_face=False), PAPER_DEALS),
+    ),
+    "ood_paper": _Given(
+        "the 234 deals of the paper's OOD evaluation, in its order, with repeats",
+        RULES["ood"],
+        lambda: islice(_paper_deals(RULES["ood"], one_face=True), PAPER_DEALS),
+    ),
+    "tot": _EachHand(
+        "the Game of 24: every four numbers from 1 to 13 that can be solved",
+        NUMBERS,
+        weight=lambda _: 1,
+        deck=number_sets.DECK,
+        shown=lambda hand: hand,
+    ),
+    "tot_hard": _Given(
+        "the 100 puzzles of the Game of 24 that Tree of Thoughts was tested on, in its order",
+        NUMBERS,
+        lambda: (Deal(hand, NUMBERS) for hand in number_sets.hard_puzzles()),
+    ),
+    "countdown": _Given(
+        "Countdown: 3 to 6 numbers, and a target for each deal",
+        NUMBERS,
+        lambda: (solved.deal for solved in number_sets.countdown()),
+        None,
+        lambda: (solved.formula for solved in number_sets.countdown()),
+    ),
 }
 
-HAND_SETS: dict[str, str] = {name: definition.about for name, definition in _DEFINITIONS.items()} | {
-    "id_paper": "the 234 deals of the paper's ID evaluation, in its order, with repeats",
-    "ood_paper": "the 234 deals of the paper's OOD evaluation, in its order, with repeats",
-}
+HAND_SETS: dict[str, str] = {name: kind.about for name, kind in _KINDS.items()}
 """Name and meaning of every hand set."""
 
 
 @lru_cache(maxsize=64)
-def hand_set(name: str, rule: Rule | None = None, target: int = TARGET) -> HandSet:
+def hand_set(name: str, rule: AnyRule | None = None, target: int | None = None) -> HandSet:
     """A hand set by name. `rule` and `target` replace its own; hands that they make unsolvable drop out.
 
     Raises:
-        InputError: no such set, no solvable hand, or a paper set under another rule or target.
+        InputError: no such set, no solvable hand, or a rule or target that the set does not allow.
     """
-    if name not in HAND_SETS:
+    if name not in _KINDS:
         raise InputError(f"unknown hand set {name!r}; allowed: {', '.join(HAND_SETS)}")
-    if name not in _DEFINITIONS:
-        own = RULES[name.removesuffix("_paper")]
-        if (rule or own, target) != (own, TARGET):
-            raise InputError(f"hand set {name!r} is a replay: its rule and target are fixed")
-        deals = tuple(islice(_paper_deals(own, one_face=name == "ood_paper"), PAPER_DEALS))
-        return HandSet(name, own, TARGET, deals, (1,) * len(deals))
-    definition = _DEFINITIONS[name]
-    rule = rule or RULES[definition.rule]
-    hands = [
-        hand
-        for hand in sorted(filter(definition.qualifies, all_hands()), key=partial(_hash, "deals"))
-        if solvable(Deal(hand, rule, target).values, target)
-    ]
-    if not hands:
-        raise InputError(f"hand set {name!r}: no hand reaches {target} under rule {rule.name}")
-    deals = tuple(Deal(_shown(hand), rule, target) for hand in hands)
-    return HandSet(name, rule, target, deals, tuple(map(definition.weight, hands)))
+    return _KINDS[name].build(name, rule, target)
 
 
 @lru_cache(maxsize=2)
@@ -211,14 +298,3 @@ def _paper_deals(rule: Rule, *, one_face: bool) -> Iterator[Deal]:
             if not first:
                 yield deal
             first = False
-
-
-def _shown(hand: Hand) -> Hand:
-    """The hand in the order in which it is shown."""
-    places = sorted(range(len(hand)), key=lambda i: _hash("cards", (*hand, i)))
-    return tuple(hand[i] for i in places)
-
-
-def _hash(purpose: str, key: Sequence[object]) -> bytes:
-    # Without the purpose, the first deals would be the held-out ones.
-    return hashlib.sha256(f"{purpose}: {' '.join(map(str, key))}".encode()).digest()

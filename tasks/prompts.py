@@ -9,7 +9,8 @@ Templates are Jinja texts, so that a model can be scored on the wording it was t
     numbers    what the cards count as, in the order shown
 
 and must use ``cards`` and at least one of ``J``, ``Q``, ``K``, ``rule`` (else ID and OOD prompts would be
-equal). It runs in Jinja's sandbox.
+equal); or ``numbers`` and ``target`` alone, and then it asks deals of plain numbers. It runs in Jinja's
+sandbox.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from pathlib import Path
 import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from points24.tasks.cards import RULES, Deal
+from points24.tasks.cards import NUMBERS, RULES, Deal
 from points24.tasks.errors import InputError
 
 FIELDS = frozenset({"cards", "J", "Q", "K", "rule", "target", "numbers"})
 _RULE_FIELDS = frozenset({"J", "Q", "K", "rule"})
+_NUMBER_FIELDS = frozenset({"numbers", "target"})
 BUILT_IN = Path(__file__).parent / "templates" / "default.jinja"
 _JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
 
@@ -65,7 +67,7 @@ class _Text:
             numbers=list(deal.values),
             rule=deal.rule.name,
             target=deal.target,
-            **deal.rule._asdict(),
+            **deal.rule.letters,
             **more,
         )
 
@@ -87,14 +89,23 @@ class Template(_Text):
         return hashlib.sha256(self.source.encode()).hexdigest()
 
     def check(self, used: set[str], name: str) -> None:
-        if "cards" not in used or not used & _RULE_FIELDS:
+        self._name = name
+        self._of_numbers = used == _NUMBER_FIELDS
+        if not self._of_numbers and ("cards" not in used or not used & _RULE_FIELDS):
             raise InputError(
                 f"{name}: a template needs 'cards' and one of {_listed(_RULE_FIELDS)}; "
                 f"found {_listed(used) or 'no field'}"
             )
 
     def render(self, deal: Deal) -> str:
-        """The prompt for a deal."""
+        """The prompt for a deal.
+
+        Raises:
+            InputError: it asks about cards, and the deal is of plain numbers; or the other way round.
+        """
+        if self._of_numbers != (deal.rule == NUMBERS):
+            kinds = ("numbers", "cards") if self._of_numbers else ("cards", "numbers")
+            raise InputError(f"{self._name}: asks about {kinds[0]}; the deals are of {kinds[1]}")
         return self._rendered(deal)
 
 
@@ -128,8 +139,8 @@ def template(path: str | None = None) -> Template:
 
 
 def json_reply(deal: Deal, formula: str) -> str:
-    """The reply that the built-in template asks for."""
-    return json.dumps({"cards": list(deal.cards), "number": list(deal.values), "formula": formula})
+    """The reply that the prompts of `points24` and `numbers` ask for: the deal, and a formula."""
+    return json.dumps(deal.rule.stated(deal.cards) | {"formula": formula})
 
 
 def _listed(names: frozenset[str] | set[str]) -> str:

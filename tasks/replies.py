@@ -1,7 +1,7 @@
 r"""Reply text -> formula text or nothing, by one of two extractions named after lm-eval's filters.
 
 `extract_strict` (``strict-match``) accepts only the reply format that the prompt asks for: the whole reply is
-one JSON object with "cards", "number" and a text under "formula".
+one JSON object with "cards", "number" (or "numbers" alone) and a text under "formula".
 
 `extract_flexible` (``flexible-extract``) takes the last formula that the reply commits to. It reads what is
 marked last, by "formula": …, \boxed{…} or <answer>…</answer>; else the whole reply. Of the expressions in it,
@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 
-from points24.tasks.cards import CARDS_PER_DEAL, TARGET
+from points24.tasks.cards import CARDS_PER_DEAL, TARGET, Rule
 from points24.tasks.expressions import (
     expressions_from_the_end,
     has_operator,
@@ -30,8 +30,6 @@ from points24.tasks.expressions import (
 MAX_ANSWER = 20_000
 """Characters without thinking. The strict extraction refuses a longer answer; the flexible one reads its
 end."""
-
-REPLY_KEYS = frozenset({"cards", "number", "formula"})
 
 _OPENS, _CLOSES = "<think>", "</think>"
 _THINKING = re.compile(
@@ -46,8 +44,13 @@ _THINKING = re.compile(
 _BORDER = re.compile(r"\n|[^\W\d_]{2,}\s")
 
 
-def extract_strict(reply: str) -> str | None:
-    """The formula of a reply that is exactly the JSON object that the prompt asks for, else None."""
+def extract_strict(reply: str, keys: frozenset[str] = Rule.reply_keys) -> str | None:
+    """The formula of a reply that is exactly the JSON object that the prompt asks for, else None.
+
+    Args:
+        reply: the model's text.
+        keys: what the object must have.
+    """
     answer, is_open = _without_thinking(reply)
     text = answer.strip()
     if is_open or not (text.startswith("{") and text.endswith("}")) or len(text) > MAX_ANSWER:
@@ -56,7 +59,7 @@ def extract_strict(reply: str) -> str | None:
         reply_object = _JSON.decode(text)
     except (ValueError, RecursionError):
         return None
-    formula = reply_object.get("formula") if reply_object.keys() >= REPLY_KEYS else None
+    formula = reply_object.get("formula") if reply_object.keys() >= keys else None
     return formula if isinstance(formula, str) and formula.strip() else None
 
 

@@ -13,6 +13,8 @@ from functools import cache, lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
+from points24.tasks import formula
+
 Numbers = tuple[int, ...]
 
 
@@ -41,6 +43,13 @@ def solutions(numbers: Numbers, target: int) -> tuple[str, ...]:
     return _solutions(tuple(sorted(numbers)), target)
 
 
+def normal_form(tree: formula.Expression) -> Expression:
+    """A formula in the form in which two that are one solution are equal, whatever its value."""
+    if isinstance(tree, int):
+        return tree
+    return _join(tree.op, normal_form(tree.left), normal_form(tree.right))
+
+
 @lru_cache(maxsize=4096)
 def _solutions(numbers: Numbers, target: int) -> tuple[str, ...]:
     found = {
@@ -49,7 +58,7 @@ def _solutions(numbers: Numbers, target: int) -> tuple[str, ...]:
         for a in left
         for b in right
     }
-    return tuple(sorted(map(render, found), key=lambda formula: (len(formula), formula)))
+    return tuple(sorted(map(render, found), key=lambda text: (len(text), text)))
 
 
 @lru_cache(maxsize=4096)
@@ -84,14 +93,18 @@ def _last_steps(
                     yield (op, partners[y], xs) if swapped else (op, xs, partners[y])
 
 
-def _splits(numbers: Numbers) -> set[tuple[Numbers, Numbers]]:
-    """The ways to split the (sorted) numbers in two, the first part no larger than the second."""
+def _splits(numbers: Numbers) -> list[tuple[Numbers, Numbers]]:
+    """The ways to split the (sorted) numbers in two, the first part no larger than the second.
+
+    Halves come first: they reach far fewer values than five numbers of six, so what is solvable is soon seen.
+    """
     places = range(len(numbers))
-    return {
-        (tuple(numbers[i] for i in chosen), tuple(numbers[i] for i in places if i not in chosen))
-        for size in range(1, len(numbers) // 2 + 1)
+    found = {
+        (tuple(numbers[i] for i in chosen), tuple(numbers[i] for i in places if i not in chosen)): None
+        for size in range(len(numbers) // 2, 0, -1)
         for chosen in combinations(places, size)
     }
+    return list(found)
 
 
 def _results(x: Fraction, y: Fraction) -> Iterator[tuple[str, bool, Fraction]]:

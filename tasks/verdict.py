@@ -7,7 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from points24.tasks import formula as grammar
-from points24.tasks.cards import FACES, RULES, Deal
+from points24.tasks.cards import Deal, Rule
 from points24.tasks.errors import InputError
 from points24.tasks.paper_match import extract_paper, parse_paper
 from points24.tasks.replies import extract_flexible, extract_strict
@@ -30,13 +30,16 @@ def _extract_flexible(reply: str, deal: Deal) -> str | None:
     return extract_flexible(reply, len(deal.cards), deal.target)
 
 
+def _extract_strict(reply: str, deal: Deal) -> str | None:
+    return extract_strict(reply, deal.rule.reply_keys)
+
+
 def _parse_flexible(formula: str, deal: Deal) -> grammar.Expression:
-    letters = {face: deal.rule.value(face) for face in ("A", *FACES)}
-    return grammar.parse_flexible(formula, letters, deal.target)
+    return grammar.parse_flexible(formula, deal.rule.letters, deal.target)
 
 
 EXTRACTIONS: dict[str, Extraction] = {
-    STRICT: Extraction(lambda reply, _: extract_strict(reply), lambda formula, _: grammar.parse(formula)),
+    STRICT: Extraction(_extract_strict, lambda formula, _: grammar.parse(formula)),
     FLEXIBLE: Extraction(_extract_flexible, _parse_flexible),
     PAPER: Extraction(lambda reply, _: extract_paper(reply), lambda formula, _: parse_paper(formula)),
 }
@@ -78,41 +81,46 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
         formula: the text to judge; None if the reply held no formula.
         extraction: one of `EXTRACTIONS`, which selects the grammar.
     """
-    judgement = _under_its_rule(deal, formula, extraction)
-    if judgement.verdict in (Verdict.WRONG_VALUE, Verdict.WRONG_NUMBERS):
-        for name, rule in RULES.items():
-            other = deal.under(rule)
-            if other.values != deal.values and _is_correct(other, formula, extraction):
-                return Judgement(
-                    Verdict.WRONG_RULE, formula, f"right under rule {name}, not {deal.rule.name}"
-                )
-    return judgement
-
-
-def _is_correct(deal: Deal, formula: str | None, extraction: str) -> bool:
-    return _under_its_rule(deal, formula, extraction).verdict is Verdict.CORRECT
-
-
-def _under_its_rule(deal: Deal, formula: str | None, extraction: str) -> Judgement:
-    """The judgement by the deal's own rule, which is never `WRONG_RULE`."""
     if formula is None:
         return Judgement(Verdict.NO_ANSWER, None, "no formula found")
     try:
         tree = EXTRACTIONS[extraction].parse(formula, deal)
     except grammar.FormulaError as e:
         return Judgement(Verdict.ILLEGAL, formula, f"not a legal formula: {e}")
-    used = sorted(grammar.numbers(tree))
-    if used != sorted(deal.values):
-        shown = f"uses {_shown(used)}; the cards count as {_shown(deal.values)}"
+    used, wanted = sorted(grammar.numbers(tree)), sorted(deal.values)
+    in_floats = used == wanted and equals_in_floats(tree, deal.target)
+    if used == wanted and grammar.equals(tree, deal.target):
+        return Judgement(Verdict.CORRECT, formula, f"equals {deal.target}", in_floats)
+    if rule := _rule_followed(deal, formula, extraction, tree):
+        return Judgement(Verdict.WRONG_RULE, formula, f"right under rule {rule.name}, not {deal.rule.name}")
+    if used != wanted:
+        shown = f"uses {_shown(used)}; {deal.rule.about} {_shown(wanted)}"
         return Judgement(Verdict.WRONG_NUMBERS, formula, shown)
     try:
-        value = grammar.evaluate(tree)
+        reason = f"equals {grammar.evaluate(tree)}, not {deal.target}"
     except ZeroDivisionError:
-        return Judgement(Verdict.WRONG_VALUE, formula, "divides by zero")
-    in_floats = equals_in_floats(tree, deal.target)
-    if value == deal.target:
-        return Judgement(Verdict.CORRECT, formula, f"equals {value}", in_floats)
-    return Judgement(Verdict.WRONG_VALUE, formula, f"equals {value}, not {deal.target}", in_floats)
+        reason = "divides by zero"
+    return Judgement(Verdict.WRONG_VALUE, formula, reason, in_floats)
+
+
+def _rule_followed(deal: Deal, formula: str, extraction: str, tree: grammar.Expression) -> Rule | None:
+    """The other rule under which a wrong formula is right.
+
+    Only card letters mean something else under it: without any, the formula is not read again.
+    """
+    has_letters = any(letter in formula for letter in deal.rule.letters)
+    for rule in deal.rule.rivals:
+        other = deal.under(rule)
+        if other.values == deal.values:
+            continue
+        if has_letters:
+            try:
+                tree = EXTRACTIONS[extraction].parse(formula, other)
+            except grammar.FormulaError:
+                continue
+        if sorted(grammar.numbers(tree)) == sorted(other.values) and grammar.equals(tree, deal.target):
+            return rule
+    return None
 
 
 def equals_in_floats(tree: grammar.Expression, target: int) -> bool:
@@ -141,4 +149,4 @@ def judge_reply(deal: Deal, reply: object, extraction: str = STRICT) -> Judgemen
 
 
 def _shown(values: Sequence[int]) -> str:
-    return " ".join(map(str, sorted(values)))
+    return " ".join(map(str, values))

@@ -21,17 +21,23 @@ from points24.harness.analysis.statistics import (
     two_shares_interval,
     wilson,
 )
+from points24.harness.records.decoding import GREEDY, decoding_in_words
 from points24.harness.records.record import Record
-from points24.tasks.cards import hand_of, parse_rule
+from points24.tasks.cards import hand_of, parse_any_rule
 from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.files import task_version
 from points24.tasks.protocols.protocol import DEFAULT
 
 ALPHA = 0.05
+_SHOWN = 60
+"""Characters of a name in a file's name, which may have 255 bytes."""
 
 
-class Protocol(NamedTuple):
-    """What two records must share to stand in one table: they answer the same question on the same deals."""
+class Terms(NamedTuple):
+    """What two records must share to stand in one table: they answer the same question on the same deals.
+
+    Its words call that a protocol; the field `protocol` names the one of `points24.tasks.protocols`.
+    """
 
     status: str
     task: str | None
@@ -47,14 +53,18 @@ class Protocol(NamedTuple):
     n: int
     protocol: str = DEFAULT
     protocol_digest: str | None = None
+    decoding: str = GREEDY
 
     @property
     def slug(self) -> str:
         """A file name: the readable parts, and eight digits of a digest over all of them."""
-        parts = tuple(self) if self.protocol != DEFAULT else tuple(self)[:-2]  # as before there were others
+        # What is as ever is left out, so that tables keep the names of their files.
+        parts = tuple(self)[:-1] if self.decoding == GREEDY else tuple(self)
+        if self.protocol == DEFAULT and self.decoding == GREEDY:
+            parts = parts[:-2]
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
         parts = (self.task or f"reported_{self.hand_set}", self.filter, digest)
-        return "-".join(re.sub(r"\W+", "_", part) for part in parts if part)
+        return "-".join(re.sub(r"\W+", "_", part)[:_SHOWN] for part in parts if part)
 
 
 @dataclass(frozen=True)
@@ -88,8 +98,11 @@ class Difference(NamedTuple):
         return self.p_holm < ALPHA
 
 
-def protocol_of(record: Record) -> Protocol:
-    found = Protocol(*(getattr(record, name) for name in Protocol._fields))
+def terms_of(record: Record) -> Terms:
+    found = Terms(
+        *(getattr(record, name) for name in Terms._fields if name != "decoding"),
+        decoding=decoding_in_words(record.protocol, record.decoding),
+    )
     # Records of the default protocol from before there were others do not say so.
     return found._replace(protocol_digest=None) if record.protocol == DEFAULT else found
 
@@ -98,7 +111,7 @@ def hands_of(record: Record) -> HandSet | None:
     """The hand set behind a record's outcomes; None for a reported figure or an older task version."""
     if record.outcomes is None or record.task is None or record.task_version != task_version(record.task):
         return None
-    return hand_set(record.hand_set, parse_rule(record.rule), record.target)
+    return hand_set(record.hand_set, parse_any_rule(record.rule), record.target)
 
 
 def interval_of(record: Record) -> Interval:
@@ -119,8 +132,8 @@ def difference(a: Record, b: Record) -> Difference:
     Raises:
         ValueError: they differ in protocol.
     """
-    if protocol_of(a) != protocol_of(b):
-        raise ValueError(f"records of different protocols: {protocol_of(a)} and {protocol_of(b)}")
+    if terms_of(a) != terms_of(b):
+        raise ValueError(f"records of different protocols: {terms_of(a)} and {terms_of(b)}")
     share = (a.k - b.k) / a.n
     if a.outcomes is None or b.outcomes is None:
         p = two_shares(a.k, a.n, b.k, b.n)
@@ -151,7 +164,7 @@ def recovered_share(
         ValueError: they differ in protocol, or have no outcomes.
     """
     outcomes = [record.outcomes for record in (recovered, source, target)]
-    if len({protocol_of(record) for record in (recovered, source, target)}) > 1 or None in outcomes:
+    if len({terms_of(record) for record in (recovered, source, target)}) > 1 or None in outcomes:
         raise ValueError("expected records of one protocol with outcomes")
     if source.k <= target.k:
         return None
@@ -177,5 +190,5 @@ def repeated_hands(record: Record) -> tuple[object, ...] | None:
 
 @lru_cache(maxsize=256)
 def _repeats(name: str, rule: str, target: int, n: int) -> tuple[object, ...] | None:
-    played = tuple(hand_of(deal.cards) for deal in hand_set(name, parse_rule(rule), target).deals[:n])
+    played = tuple(hand_of(deal.cards) for deal in hand_set(name, parse_any_rule(rule), target).deals[:n])
     return played if len(set(played)) < n else None

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 
-from points24.harness.analysis.comparison import ALPHA, difference, protocol_of
+from points24.harness.analysis.comparison import ALPHA, difference, terms_of
 from points24.harness.analysis.statistics import Interval, holm
 from points24.harness.records.record import Record
 from points24.tasks.errors import InputError
@@ -121,7 +121,7 @@ def curve(records: Iterable[Record], filter_name: str = FILTERS[0]) -> Curve:
     for name in HAND_SETS:
         start = [(0, r) for r in scored if r.hand_set == name and is_one_of(r, parents)]
         steps = dict(start + [(r.step or 0, r) for r in own if r.hand_set == name])
-        if len({protocol_of(r) for r in steps.values()}) > 1:
+        if len({terms_of(r) for r in steps.values()}) > 1:
             raise InputError(f"{names[0]}: records of several protocols on hand set {name}: not one curve")
         if steps:
             scores[name] = dict(sorted(steps.items()))

@@ -19,12 +19,12 @@ import numpy as np
 
 from points24.harness.analysis.comparison import (
     Difference,
-    Protocol,
     Score,
+    Terms,
     difference,
     hands_of,
-    protocol_of,
     score_of,
+    terms_of,
 )
 from points24.harness.analysis.curve import is_one_of
 from points24.harness.analysis.picking import cross_picks, joined, merits_of
@@ -92,7 +92,7 @@ class Recovery:
 
     source: Reference
     target: Reference
-    protocol: Protocol
+    terms: Terms
     """That of the OOD records."""
     decoding: str
     """As JSON."""
@@ -104,7 +104,7 @@ class Recovery:
 
     @property
     def filter(self) -> str:
-        return self.protocol.filter or ""
+        return self.terms.filter or ""
 
     @property
     def lost(self) -> Difference:
@@ -214,7 +214,7 @@ def _pairs(
     """For each pair, OOD protocol and decoding: the names of source and target, their OOD records, and those
     of the recovered checkpoints, oldest first.
     """
-    groups: dict[tuple[str, str, Protocol, str], list[Record]] = defaultdict(list)
+    groups: dict[tuple[str, str, Terms, str], list[Record]] = defaultdict(list)
     for record in scored:
         recipe = record.recipe or {}
         source, target = recipe.get("source"), recipe.get("target")
@@ -224,9 +224,9 @@ def _pairs(
             and isinstance(source, str)
             and isinstance(target, str)
         ):
-            groups[source, target, protocol_of(record), _decoding(record)].append(record)
-    for (source, target, protocol, decoding), made in groups.items():
-        same = [r for r in scored if protocol_of(r) == protocol and _decoding(r) == decoding]
+            groups[source, target, terms_of(record), _decoding(record)].append(record)
+    for (source, target, terms, decoding), made in groups.items():
+        same = [r for r in scored if terms_of(r) == terms and _decoding(r) == decoding]
         yield (source, target), (_newest(same, source), _newest(same, target)), made
 
 
@@ -257,7 +257,7 @@ def _recovery(
     on_front = _front([source, target, *found])
     source, target = replace(source, on_front=on_front[0]), replace(target, on_front=on_front[1])
     found = [replace(r, on_front=on) for r, on in zip(_adjusted(found), on_front[2:], strict=True)]
-    return Recovery(source, target, protocol_of(of_target), _decoding(of_target), scales, tuple(found))
+    return Recovery(source, target, terms_of(of_target), _decoding(of_target), scales, tuple(found))
 
 
 def _recovered(ood: Record, of_id: Record | None, target: Reference, scales: Scales) -> Recovered:
@@ -322,8 +322,8 @@ def _of_id(scored: Sequence[Record], ood: Record, target: str) -> list[Record]:
     theirs = [r for r in going if is_one_of(r, {target})]
     if not theirs:
         return []
-    protocol = protocol_of(max(theirs, key=lambda r: r.n))
-    return [r for r in going if protocol_of(r) == protocol]
+    terms = terms_of(max(theirs, key=lambda r: r.n))
+    return [r for r in going if terms_of(r) == terms]
 
 
 def _setting(record: Record) -> tuple[Any, ...]:
@@ -351,4 +351,4 @@ def _decoding(record: Record) -> str:
 
 def _order(found: Recovery) -> tuple[Any, ...]:
     names = found.target.name, found.source.name
-    return (FILTERS.index(found.filter), *names, -found.protocol.n, found.protocol.slug, found.decoding)
+    return (FILTERS.index(found.filter), *names, -found.terms.n, found.terms.slug, found.decoding)

@@ -29,7 +29,7 @@ def recovery_summary(found: Recovery) -> dict[str, Any]:
         "source": _reference(found.source),
         "target": _reference(found.target),
         "filter": found.filter,
-        "protocol": found.protocol._asdict(),
+        "protocol": found.terms._asdict(),
         "lost": _difference(found.lost),
         "gained": found.gained and _difference(found.gained),
         "checkpoints": [_recovered(each) for each in found.checkpoints],

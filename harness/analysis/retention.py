@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from points24.harness.analysis.comparison import hands_of
 from points24.harness.analysis.statistics import CONFIDENCE, Interval, ratio_interval
 from points24.harness.records.record import Record
-from points24.tasks.cards import hand_of, parse_rule
+from points24.tasks.cards import hand_of, parse_any_rule
 from points24.tasks.hand_sets import hand_set
 
 RESAMPLES = 2000
@@ -214,4 +214,4 @@ def _hands_of(record: Record) -> tuple[Hashable, ...]:
 
 @lru_cache(maxsize=64)
 def _played(name: str, rule: str, target: int, n: int) -> tuple[Hashable, ...]:
-    return tuple(hand_of(deal.cards) for deal in hand_set(name, parse_rule(rule), target).deals[:n])
+    return tuple(hand_of(deal.cards) for deal in hand_set(name, parse_any_rule(rule), target).deals[:n])

@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from points24.harness.checkpoints.shipped import model_folder, shipped
 from points24.tasks.errors import InputError
 
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_IN_A_RUN = re.compile(r"checkpoint-\d+|best-ood|final")
+"""What a training run calls its checkpoints."""
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -18,14 +22,11 @@ def locate(name: str) -> Path:
     """A checkpoint's folder, downloaded if the name is the hub's ``owner/name`` or ``owner/name@revision``.
 
     Raises:
-        InputError: neither a folder nor an available model of the hub.
+        InputError: neither a folder, nor a shipped model, nor an available model of the hub.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
+    if (folder := local(name)) is not None:
+        return folder
     repo, _, revision = name.partition("@")
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo) or folder.exists():
-        raise InputError(f"{name}: expected a folder or a model of the hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -36,6 +37,25 @@ def locate(name: str) -> Path:
         raise InputError(
             f"{name}: no such folder, and not available from the hub ({str(e).splitlines()[0]})"
         ) from e
+
+
+def local(name: str) -> Path | None:
+    """The folder that a name means here: that folder, or a shipped model's; None for a model of the hub.
+
+    The hub is not asked for what can only be a folder's path: it would be asked ten times, for a minute.
+
+    Raises:
+        InputError: a path that is no folder.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if name in shipped():
+        return model_folder(name)
+    repo = name.partition("@")[0]
+    if not _HUB_NAME.fullmatch(repo) or _IN_A_RUN.fullmatch(folder.name) or folder.exists():
+        raise InputError(f"{name}: expected a folder or a model of the hub, found neither")
+    return None
 
 
 def is_adapter(folder: Path) -> bool:

@@ -112,7 +112,12 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     config = _json(folder / "config.json")
     if "auto_map" in config:
         raise InputError(f"{folder}: config.json has auto_map (code of its own), which is not supported")
-    if any(part.get("quantization_config") for part in (config, config.get("text_config") or {})):
+    text = config.get("text_config") or {}
+    if not isinstance(text, dict):
+        raise InputError(
+            f"{folder / 'config.json'}: text_config: expected an object, found {type(text).__name__}"
+        )
+    if any(part.get("quantization_config") for part in (config, text)):
         raise InputError(f"{folder}: quantised weights; expected BF16, F16, F32 or F64")
     return config
 
@@ -142,6 +147,35 @@ def open_model(folder: Path) -> Checkpoint:
     return Checkpoint(folder, config, tensors, files, _digests(folder, files))
 
 
+def check_folder(folder: Path) -> None:
+    """Check a folder that another library is about to load.
+
+    Raises:
+        InputError: something in it is neither file nor folder (reading a pipe hangs), its index names files
+            elsewhere, a weight file is cut off or damaged, or config.json has more layers than there are
+            tensors (building a million takes hours).
+    """
+    for path in folder.iterdir():
+        if path.exists() and not path.is_dir():
+            _check_regular(path)
+    if not ((folder / INDEX).exists() or (folder / SINGLE).exists()):
+        return
+    tensors = sum(len(read_header(folder / file)) for file in _weight_files(folder)[0])
+    config = _json(folder / "config.json") if (folder / "config.json").exists() else {}
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        layers = part.get("num_hidden_layers")
+        if isinstance(layers, int) and layers > tensors:
+            raise InputError(
+                f"{folder / 'config.json'}: num_hidden_layers is {layers}; the weights hold {tensors} tensors"
+            )
+
+
+def _check_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: expected a file, found a pipe, a device or a folder")
+
+
 def plain_name(tensor: str) -> str:
     """A tensor's name without its containers, which depend on how a model was saved."""
     return _CONTAINERS.sub("", tensor).replace("vision_tower.vision_model.", "vision_tower.")
@@ -151,7 +185,7 @@ def _weight_files(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     """The names of the weight files, and the file of each tensor by the index; empty without an index."""
     if (folder / INDEX).exists():
         shard_of = _json(folder / INDEX).get("weight_map") or {}
-        if not all(isinstance(file, str) for file in shard_of.values()):
+        if not isinstance(shard_of, dict) or not all(isinstance(file, str) for file in shard_of.values()):
             raise InputError(f"{folder / INDEX}: expected weight_map to name files")
         files = tuple(sorted(set(shard_of.values())))
         if outside := [file for file in files if re.search(r"[/\\\0]", file) or file in ("", ".", "..")]:
@@ -167,6 +201,7 @@ def _weight_files(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
 def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of one safetensors file, in order of their place in it."""
     try:
+        _check_regular(path)
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -188,7 +223,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         raise
     except OSError as e:
         raise InputError(f"{path}: {e.strerror}") from e
-    except (ValueError, TypeError, KeyError, AttributeError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
         raise InputError(f"{path}: the header is damaged ({type(e).__name__})") from e
     return dict(sorted(tensors.items(), key=lambda item: item[1].start))
 
@@ -209,6 +244,8 @@ def _check_layout(path: Path, tensors: Mapping[str, StoredTensor], place: int, s
 def _digests(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
     """Known digests: from recovery.json, and from the hub's cache, which names large files by SHA-256."""
     recorded = _json(folder / RECORD).get("sha256") if (folder / RECORD).exists() else None
+    if not isinstance(recorded or {}, dict):
+        raise InputError(f"{folder / RECORD}: sha256: expected an object, found {type(recorded).__name__}")
     digests = {file: digest for file, digest in (recorded or {}).items() if file in files}
     for file in files:
         blob = (folder / file).resolve().name
@@ -219,10 +256,13 @@ def _digests(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
+        _check_regular(path)
         value = json.loads(path.read_text("utf-8"))
+    except InputError:
+        raise
     except OSError as e:
         raise InputError(f"{path}: {e.strerror}") from e
-    except ValueError as e:  # JSON and UTF-8 errors
+    except (ValueError, RecursionError) as e:  # JSON and UTF-8 errors; brackets a thousand deep
         raise InputError(f"{path}: not JSON") from e
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected an object, found {type(value).__name__}")

@@ -15,7 +15,7 @@ import jsonlines
 
 from points24.harness.cli import Command
 from points24.harness.files import replacing
-from points24.tasks.cards import TARGET, Deal, parse_cards, parse_rule
+from points24.tasks.cards import TARGET, Deal, parse_any_rule, parse_cards
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HAND_SETS, hand_set
 from points24.tasks.rewards.reward import columns_of
@@ -26,19 +26,25 @@ from points24.tasks.verdict import EXTRACTIONS, STRICT, Judgement, judge, judge_
 _ROW_KEYS = {"cards", "rule", "target", "answer"}
 
 
-def _rule_arguments(parser: argparse.ArgumentParser, rule: str | None) -> None:
-    parser.add_argument("--rule", default=rule, help="id (J=Q=K=10), ood (J=11,Q=12,K=13), or J=5,Q=7,K=9")
-    parser.add_argument("--target", type=int, default=TARGET, help="the number to reach (default: 24)")
+def _rule_arguments(
+    parser: argparse.ArgumentParser, rule: str | None = "id", target: int | None = TARGET
+) -> None:
+    parser.add_argument(
+        "--rule", default=rule, help="id (J=Q=K=10), ood (J=11,Q=12,K=13), J=5,Q=7,K=9, or numbers (no cards)"
+    )
+    parser.add_argument("--target", type=int, default=target, help="the number to reach (default: 24)")
 
 
 def _solve_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("cards", nargs="+", help="four ranks: A 2 … 10 J Q K")
+    parser.add_argument(
+        "cards", nargs="+", help="ranks, A 2 … 10 J Q K; or 3 to 6 numbers with --rule numbers"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a formula per line")
-    _rule_arguments(parser, "id")
+    _rule_arguments(parser)
 
 
 def _solve(args: argparse.Namespace) -> int:
-    deal = Deal(parse_cards(" ".join(args.cards)), parse_rule(args.rule), args.target)
+    deal = Deal(parse_cards(" ".join(args.cards)), parse_any_rule(args.rule), args.target)
     formulas = solutions(deal.values, deal.target)
     if args.json:
         print(json.dumps(columns_of(deal) | {"solutions": formulas}))
@@ -51,7 +57,7 @@ def _solve(args: argparse.Namespace) -> int:
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("answer", nargs="?", help="a formula, or a whole reply")
-    parser.add_argument("--cards", help='four ranks, as in "K 5 A 2"')
+    parser.add_argument("--cards", help='the ranks, as in "K 5 A 2"')
     parser.add_argument(
         "--batch",
         metavar="FILE.jsonl",
@@ -66,14 +72,14 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
         "flexible-extract: the last formula of any text; paper-match: what the paper's verifier reads",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per row")
-    _rule_arguments(parser, "id")
+    _rule_arguments(parser)
 
 
 def _check(args: argparse.Namespace) -> int:
     if args.batch is None:
         if args.cards is None or args.answer is None:
             raise InputError("expected --cards and an answer, or --batch FILE.jsonl")
-        deal = Deal(parse_cards(args.cards), parse_rule(args.rule), args.target)
+        deal = Deal(parse_cards(args.cards), parse_any_rule(args.rule), args.target)
         _print_judgement(deal, judge_answer(deal, args.answer, args.filter), args.json, {})
         return 0
     if args.cards is not None or args.answer is not None:
@@ -106,7 +112,7 @@ def _rows(args: argparse.Namespace) -> Iterator[tuple[Deal, dict[str, Any]]]:
                 continue
             try:
                 row = _read_row(line)
-                rule = parse_rule(str(row.get("rule", args.rule)))
+                rule = parse_any_rule(str(row.get("rule", args.rule)))
                 deal = Deal(parse_cards(row["cards"]), rule, row.get("target", args.target))
             except InputError as e:
                 raise InputError(f"{args.batch}, row {number}: {e}") from e
@@ -149,11 +155,11 @@ def _deals_arguments(parser: argparse.ArgumentParser) -> None:
         "points24.rewards (default: by the name of the file)",
     )
     parser.add_argument("-o", "--output", type=Path, help="FILE.jsonl or FILE.parquet; else standard output")
-    _rule_arguments(parser, None)
+    _rule_arguments(parser, None, None)
 
 
 def _deals(args: argparse.Namespace) -> int:
-    rule = None if args.rule is None else parse_rule(args.rule)
+    rule = None if args.rule is None else parse_any_rule(args.rule)
     if args.name is None:
         for name, about in HAND_SETS.items():
             hands = hand_set(name)
@@ -202,6 +208,6 @@ def _opened(path: str) -> contextlib.AbstractContextManager[IO[str]]:
         raise InputError(f"{path}: {e.strerror}") from e
 
 
-solve = Command("print every solution of four cards", _solve_arguments, _solve)
+solve = Command("print every solution of a deal", _solve_arguments, _solve)
 check = Command("judge answers exactly", _check_arguments, _check)
 deals = Command("print a hand set, with its solutions or as rows for a trainer", _deals_arguments, _deals)

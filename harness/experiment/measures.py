@@ -11,7 +11,7 @@ from statistics import fmean
 
 import numpy as np
 
-from points24.harness.analysis.comparison import protocol_of
+from points24.harness.analysis.comparison import terms_of
 from points24.harness.analysis.curve import Curve, curve, is_one_of, run_of
 from points24.harness.analysis.foretelling import Shifts, shifts_of
 from points24.harness.analysis.recovery import Recovered, Recovery, recoveries
@@ -221,8 +221,8 @@ def reproduction_of(
     every = sorted(records, key=lambda r: (r.stage is not None, r.date or "", r.key))
     own = [r for r in every if _RULES.get(r.hand_set) == r.rule and (r.status, r.attempts) == ("measured", 1)]
     final = manifest.seeds[0].final
-    protocols = {(r.hand_set, r.filter): protocol_of(r) for r in own if final in (r.model, r.label)}
-    own = [r for r in own if protocols.get((r.hand_set, r.filter)) == protocol_of(r)]
+    protocols = {(r.hand_set, r.filter): terms_of(r) for r in own if final in (r.model, r.label)}
+    own = [r for r in own if protocols.get((r.hand_set, r.filter)) == terms_of(r)]
     chosen = {(r.model, r.hand_set, r.filter or ""): r for r in own}
     found = {(r.label, r.hand_set, r.filter or ""): r for r in chosen.values()} | chosen
     pairs = recoveries([r for r in own if r.filter == STRICT])

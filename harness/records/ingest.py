@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from points24.harness.checkpoints.digest import weights_digest
+from points24.harness.records.decoding import decoding_of
 from points24.harness.records.lm_eval_output import Dialogue, Reply, Run
 from points24.harness.records.record import SCHEMA, Record, record_of
 from points24.tasks.errors import InputError
@@ -172,7 +173,7 @@ def _common(run: Run, about: About) -> dict[str, Any]:
         "chat_template_digest": results.get("chat_template_sha"),
         "num_fewshot": results["n-shot"][run.task],
         "attempts": run.attempts,
-        "decoding": _decoding(run),
+        "decoding": decoding_of(run, pretrained),
         "engine": settings["model"],
         "dtype": dtype and str(dtype).removeprefix("torch."),
         "versions": _versions(results),
@@ -205,14 +206,6 @@ def _recipe(folder: Path) -> dict[str, Any] | None:
                 raise InputError(f"{path}: expected a JSON object with {key!r}: {e}") from e
             return {key: value for key, value in recipe.items() if key != "output_dir"}
     return None
-
-
-def _decoding(run: Run) -> dict[str, Any]:
-    """lm-eval's generation settings, with the seed if it samples."""
-    decoding = run.config["generation_kwargs"]
-    if decoding.get("do_sample") and "seed" not in decoding and "torch_seed" in run.results["config"]:
-        return decoding | {"seed": run.results["config"]["torch_seed"]}
-    return decoding
 
 
 def _versions(results: dict[str, Any]) -> dict[str, str]:

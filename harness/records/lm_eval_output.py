@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from points24.harness.files import json_lines
-from points24.tasks.cards import Deal, parse_rule
+from points24.tasks.cards import Deal, parse_any_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.files import task_version
@@ -184,7 +184,7 @@ def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> R
 
 def _hands(path: Path, task: str, metadata: dict[str, Any]) -> HandSet:
     """The hand set of a run, whose digests must be those of the installed one."""
-    hands = hand_set(metadata["hand_set"], parse_rule(metadata["rule"]), metadata["target"])
+    hands = hand_set(metadata["hand_set"], parse_any_rule(metadata["rule"]), metadata["target"])
     if metadata["hand_set_digest"] != hands.digest:
         raise InputError(
             f"{path}: {task} asked hand set {metadata['hand_set_digest'][:12]}…, but the installed "
@@ -226,7 +226,7 @@ def _dialogue(row: dict[str, Any], filters: Sequence[str]) -> tuple[str, Dialogu
     # More replies than judgements are possible: with several processes lm-eval pads by repeating a deal.
     if not 1 <= len(judged) <= len(texts):
         raise InputError(f"{len(texts)} replies, of which {len(judged)} are judged")
-    deal = Deal(tuple(doc["cards"]), parse_rule(doc["rule"]), doc["target"])
+    deal = Deal(tuple(doc["cards"]), parse_any_rule(doc["rule"]), doc["target"])
     replies = (
         Reply(
             text,

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from points24.tasks.cards import TARGET, parse_rule
+from points24.tasks.cards import TARGET, parse_any_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.lm_eval.files import task_version
@@ -89,10 +89,10 @@ class Record:
     """Its ``metadata.version``."""
     hand_set: Text
     """Name of the hand set (see `points24.tasks.hand_sets`)."""
-    rule: Annotated[Text, _passing(parse_rule, "a rule")]
-    """``id``, ``ood``, or a mapping such as ``J=5,Q=7,K=9``."""
-    target: int = TARGET
-    """The number to reach."""
+    rule: Annotated[Text, _passing(parse_any_rule, "a rule")]
+    """``id``, ``ood``, a mapping such as ``J=5,Q=7,K=9``, or ``numbers``."""
+    target: int | None = TARGET
+    """The number to reach; None where each deal has its own."""
     hand_set_digest: Digest | None = None
     """SHA-256 over the hand set."""
     protocol: Text = DEFAULT
@@ -234,7 +234,7 @@ def _check_hand_set(record: Record) -> None:
     # The deals of an older task version cannot be rebuilt; such records have a table of their own.
     if record.task is None or record.task_version != task_version(record.task):
         return
-    hands = hand_set(record.hand_set, parse_rule(record.rule), record.target)
+    hands = hand_set(record.hand_set, parse_any_rule(record.rule), record.target)
     if record.hand_set_digest != hands.digest:
         raise InputError(
             f"hand_set_digest: expected {hands.digest[:12]}… for {record.hand_set} under rule "

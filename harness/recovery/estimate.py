@@ -34,10 +34,12 @@ def checkpoint_from_config(folder: Path) -> Checkpoint:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+    from points24.harness.checkpoints.pretrained import from_config, from_pretrained
+
     config = read_config(folder)
     kind_of_model = AutoModelForImageTextToText if "vision_config" in config else AutoModelForCausalLM
     with torch.device("meta"):
-        model = kind_of_model.from_config(AutoConfig.from_pretrained(folder))
+        model = from_config(kind_of_model, from_pretrained(AutoConfig, folder))
     is_wide = config.get("dtype", config.get("torch_dtype")) == "float32"
     kind, itemsize = ("F32", 4) if is_wide else ("BF16", 2)
     tied = (getattr(model, "_tied_weights_keys", None) or ()) if config.get("tie_word_embeddings") else ()

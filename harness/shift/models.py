@@ -9,6 +9,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from points24.harness.checkpoints.opening import read_config
+from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.harness.evaluation.engines.engine import FolderWeights
 from points24.harness.evaluation.engines.hf import build
 from points24.harness.recovery.arguments import device_of
@@ -33,9 +34,7 @@ def load_model(folder: Path, dtype: str, device: str, device_map: str | None) ->
     try:
         weights = FolderWeights(folder)
         if where:
-            model = AutoModelForCausalLM.from_pretrained(
-                weights.folder, dtype=dtype, trust_remote_code=False, **where
-            )
+            model = from_pretrained(AutoModelForCausalLM, weights.folder, dtype=dtype, **where)
         else:
             model = build(weights, dtype)
         if not where:
@@ -54,7 +53,7 @@ def load_tokenizer(folder: Path, *, chat: bool) -> Any:
     if not any(folder.glob("token*")):
         raise InputError("no tokenizer in its folder; copy that of the model it was made from into it")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = from_pretrained(AutoTokenizer, folder)
     except (OSError, ValueError) as e:
         raise InputError(f"its tokenizer cannot be loaded: {' '.join(str(e).split())[:200]}") from e
     if chat and not tokenizer.chat_template:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from points24.tasks.cards import RULES, Deal, Rule
+from points24.tasks.cards import NUMBERS, RULES, Deal, Rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HandSet, hand_set
-from points24.tasks.lm_eval.files import task_hand_set, task_names
+from points24.tasks.lm_eval.files import task_hand_set, task_names, task_protocol
 from points24.tasks.prompts import Template, json_reply
 from points24.tasks.solver import solutions
 
@@ -63,19 +63,21 @@ def asked(task: str, *, wording: Template, chat: bool, limit: int | None, memori
         hands = hand_set(task_hand_set(task))
     except KeyError as e:
         raise InputError(f"tasks: unknown task {task!r}; allowed: {', '.join(single_tasks())}") from e
+    if not hands.rule.rivals:
+        raise InputError(f"tasks: {task} has no cards, and so no rule that was memorised")
     rival = RULES["ood"] if hands.rule == memorised else memorised
     return Asked(task, hands, hands.deals[:limit], rival, chat, wording)
 
 
 def single_tasks() -> list[str]:
-    """The tasks that have one reply per deal, without groups."""
+    """The tasks of cards that have one reply per deal, without groups."""
     found = []
     for name in task_names():
         try:
             task_hand_set(name)
         except KeyError:
             continue
-        if not name.endswith("_revise"):
+        if not name.endswith("_revise") and task_protocol(name) != NUMBERS.name:
             found.append(name)
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from points24.harness.analysis import formats
-from points24.harness.analysis.comparison import Difference, Protocol
+from points24.harness.analysis.comparison import Difference, Terms
 from points24.harness.analysis.statistics import Interval
 from points24.harness.records.record import Record
 from points24.leaderboards.aggregate import Row, Table
@@ -88,9 +88,9 @@ def _table(table: Table) -> dict[str, Any]:
     if has_verdicts:
         columns.append(Column("verdicts", "sorts by the share of wrong_rule", number=False))
     return {
-        "title": wording.title(table.protocol),
-        "status": table.protocol.status,
-        "facts": wording.facts(table.protocol),
+        "title": wording.title(table.terms),
+        "status": table.terms.status,
+        "facts": wording.facts(table.terms),
         "columns": columns,
         "has_verdicts": has_verdicts,
         "rows": [
@@ -155,15 +155,15 @@ _OF_ONE_SIDE: dict[str, Any] = {"task": None, "hand_set": "", "rule": "", "hand_
 
 def _panels(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
     """One panel per pair of protocols that differ in ID against OOD alone."""
-    sides: dict[tuple[str, Protocol], dict[str, Table]] = defaultdict(dict)
+    sides: dict[tuple[str, Terms], dict[str, Table]] = defaultdict(dict)
     for table in tables:
-        if side := _side(table.protocol):
+        if side := _side(table.terms):
             kind, rule = side
-            sides[kind, table.protocol._replace(**_OF_ONE_SIDE)][rule] = table
-    for (kind, protocol), pair in sides.items():
+            sides[kind, table.terms._replace(**_OF_ONE_SIDE)][rule] = table
+    for (kind, terms), pair in sides.items():
         if len(pair) == 2 and (points := list(_points(pair["id"], pair["ood"]))):
             frame = Frame()
-            name = protocol.filter or f"reported, {wording.attempts(protocol.attempts)}"
+            name = terms.filter or f"reported, {wording.attempts(terms.attempts)}"
             yield frame._asdict() | {
                 "title": f"{name} ({'every solvable hand' if kind == 'full' else 'the 234 paper deals'})",
                 "points": _marks(frame, points),
@@ -173,11 +173,11 @@ def _panels(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _side(protocol: Protocol) -> tuple[str, str] | None:
+def _side(terms: Terms) -> tuple[str, str] | None:
     """Whether the deals are the ``full`` set or the ``paper`` ones, and the rule, ``id`` or ``ood``."""
     for kind, suffix in (("full", ""), ("paper", "_paper")):
-        if protocol.rule in ("id", "ood") and protocol.hand_set == protocol.rule + suffix:
-            return kind, protocol.rule
+        if terms.rule in ("id", "ood") and terms.hand_set == terms.rule + suffix:
+            return kind, terms.rule
     return None
 
 

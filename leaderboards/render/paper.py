@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ from points24.harness.analysis import formats
 from points24.harness.records.record import Record
 from points24.leaderboards.paper import READINGS, Count, PaperRow, PaperTable, Reading
 from points24.leaderboards.render import wording
-from points24.leaderboards.render.tables import TABLES, escape, markdown_table
+from points24.leaderboards.render.tables import TABLES, csv_text, escape, markdown_table
 from points24.tasks.verdict import PAPER
 
 HEADING = "The paper's protocol: reported and measured"
@@ -76,21 +74,18 @@ def table_latex(table: PaperTable) -> str:
 
 def table_csv(table: PaperTable) -> str:
     """A line for each row and reading, in full precision; shares in 0 … 1."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     about = ("status", "source", "model", "stage", "checkpoint", "step", "protocol", "protocol_digest")
     counted = ("filter", "checker", "attempts", "k", "n", "acc", "low", "high")
-    writer.writerow(["rule", *about, *counted, "weights_sha256", "record"])
+    rows: list[list[object]] = [["rule", *about, *counted, "weights_sha256", "record"]]
     for row in table.rows:
         record = row.record
         told = [getattr(record, field) for field in about[:-2]]
         told += [record.protocol, record.protocol_digest] if record.status == "measured" else [None, None]
         for reading, (k, n, interval) in row.counts.items():
             attempts = record.attempts if reading.attempts == "all" else 1
-            shares = (f"{share:.6g}" for share in (k / n, *interval))
-            cells = [table.rule, *told, reading.filter, reading.checker, attempts, k, n, *shares]
-            writer.writerow([*cells, record.weights_sha256, record.key])
-    return out.getvalue()
+            cells = [table.rule, *told, reading.filter, reading.checker, attempts, k, n, k / n, *interval]
+            rows.append([*cells, record.weights_sha256, record.key])
+    return csv_text(rows)
 
 
 def view(table: PaperTable) -> dict[str, Any]:

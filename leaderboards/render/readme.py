@@ -47,7 +47,7 @@ def readme(
     if of_paper:
         parts.append(paper.markdown_section(of_paper))
     for status, heading in (("measured", "Measured"), ("reported", "Reported")):
-        group = [table for table in tables if table.protocol.status == status]
+        group = [table for table in tables if table.terms.status == status]
         if group:
             parts += [f"## {heading}", *map(markdown_section, group)]
     return "\n\n".join(parts) + "\n"

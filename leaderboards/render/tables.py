@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
@@ -19,10 +19,17 @@ TABLES = "tables"
 _WRONG = [verdict for verdict in Verdict if verdict is not Verdict.CORRECT]
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|~])")
 
+_MARKUP = re.compile(r"([\\<>\[\]])")
+
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, in a table's cell too."""
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def inert(text: str) -> str:
+    """Markdown whose emphasis and code stay, but that brings no HTML, link or image."""
+    return _MARKUP.sub(r"\\\1", text)
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -31,18 +38,29 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: 
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=alignment)
 
 
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV: None is empty, floats have six digits, and no text is a spreadsheet's formula."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(map(_csv_cell, row) for row in rows)
+    return out.getvalue()
+
+
+def _csv_cell(cell: object) -> object:
+    if isinstance(cell, float):
+        return f"{cell:.6g}"
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
+
+
 def table_csv(table: Table) -> str:
     """Every figure of a table in full precision: a row per record, shares in 0 … 1."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [*table.protocol._fields, *("model", "stage", "checkpoint", "step", "parent")]
+    rows = [
+        [*table.terms._fields, *("model", "stage", "checkpoint", "step", "parent")]
         + ["k", "acc", "low", "high", "acc_weighted", *(v.value for v in _WRONG), "truncated"]
         + [f"{name}_{what}" for name in ("parent", "best") for what in ("diff", "low", "high", "p", "p_holm")]
         + ["standing", "weights_sha256", "date", "source", "record"]
-    )
+    ]
     # Papers have protocols of their own.
-    protocol = table.protocol if table.protocol.status == "measured" else table.protocol._replace(protocol="")
+    terms = table.terms if table.terms.status == "measured" else table.terms._replace(protocol="")
     for row in table.rows:
         record = row.record
         differences = [
@@ -51,22 +69,20 @@ def table_csv(table: Table) -> str:
             for value in ([""] * 5 if d is None else [d.share, *d.interval, d.p, d.p_holm])
         ]
         cells = [
-            *protocol,
+            *terms,
             *(record.model, record.stage, record.checkpoint, record.step, record.parent),
             *(record.k, row.share, *row.interval, row.weighted),
             *(record.verdicts and record.verdicts.get(verdict.value, 0) for verdict in _WRONG),
             *(record.truncated, *differences, wording.standing(row)),
             *(record.weights_sha256, record.date, record.source, record.key),
         ]
-        writer.writerow(
-            "" if cell is None else f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells
-        )
-    return out.getvalue()
+        rows.append(cells)
+    return csv_text(rows)
 
 
 def table_latex(table: Table) -> str:
     """A `tabular` with booktabs rules."""
-    about = "; ".join(f"{name}: {value}" for name, value in wording.facts(table.protocol))
+    about = "; ".join(f"{name}: {value}" for name, value in wording.facts(table.terms))
     headers = ["checkpoint", "k/n", "accuracy %", "95 %", "vs parent", "p (Holm)", "vs best", "p (Holm)"]
     body = tabulate(
         [[*_score(row), *wording.against(row.parent), *wording.against(row.best)] for row in table.rows],
@@ -76,7 +92,7 @@ def table_latex(table: Table) -> str:
         colalign=["left"] + ["right"] * (len(headers) - 1),
     )
     body = body.replace(formats.MINUS, "$-$").replace("–", "--")
-    return f"% {wording.title(table.protocol)}. {about}\n{body}\n"
+    return f"% {wording.title(table.terms)}. {about}\n{body}\n"
 
 
 def markdown_section(table: Table) -> str:
@@ -87,13 +103,11 @@ def markdown_section(table: Table) -> str:
         ["checkpoint", "k/n", "accuracy %", "95 % interval", what],
         [[escape(cell) for cell in (*_score(row), fifth)] for row, fifth in zip(rows, cells, strict=True)],
     )
-    facts = wording.facts(table.protocol)
+    facts = wording.facts(table.terms)
     about = "; ".join(f"{name}: {value}" for name, value in facts if not name.endswith("digest"))
-    links = " and ".join(
-        f"[{kind}]({TABLES}/{table.protocol.slug}.{kind.lower()})" for kind in ("CSV", "TeX")
-    )
+    links = " and ".join(f"[{kind}]({TABLES}/{table.terms.slug}.{kind.lower()})" for kind in ("CSV", "TeX"))
     every = f"All {len(table.rows)} checkpoints, with every comparison" if len(table.rows) > 1 else "In full"
-    return f"### {wording.title(table.protocol)}\n\n{about}.\n\n{body}\n\n{every}: {links}."
+    return f"### {inert(wording.title(table.terms))}\n\n{inert(about)}.\n\n{body}\n\n{every}: {links}."
 
 
 def _score(row: Row) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from points24.harness.analysis import formats
-from points24.harness.analysis.comparison import Difference, Protocol
+from points24.harness.analysis.comparison import Difference, Terms
 from points24.harness.analysis.statistics import deals_needed, paired_deals_needed
+from points24.harness.records.decoding import GREEDY
 from points24.harness.records.record import Record
 from points24.leaderboards.aggregate import Row
 from points24.tasks.hand_sets import HAND_SETS
@@ -24,35 +25,36 @@ def against(found: Difference | None) -> tuple[str, str]:
 
 def standing(row: Row) -> str:
     """Whether a row differs from the best of its table."""
-    if row.best is None:
-        return "best"
+    if row.best is None or (row.best.table and not row.best.table.only_a and not row.best.table.only_b):
+        return "best"  # or deal by deal the same, such as the same weights in batches of another size
     return "below" if row.best.is_clear else "tied"
 
 
-def title(protocol: Protocol) -> str:
-    name = protocol.task or f"Reported on the paper's {protocol.rule.upper()} deals"
-    return f"{name}, {protocol.filter}" if protocol.filter else name
+def title(terms: Terms) -> str:
+    name = terms.task or f"Reported on the paper's {terms.rule.upper()} deals"
+    return f"{name}, {terms.filter}" if terms.filter else name
 
 
 def attempts(number: int) -> str:
     return "single attempt" if number == 1 else f"up to {number} attempts with feedback"
 
 
-def facts(protocol: Protocol) -> list[tuple[str, str]]:
+def facts(terms: Terms) -> list[tuple[str, str]]:
     """What the rows of a table share, as names and values."""
-    about = HAND_SETS.get(protocol.hand_set, "a hand set of another version")
+    about = HAND_SETS.get(terms.hand_set, "a hand set of another version")
     digests = [
-        ("hand set digest", protocol.hand_set_digest),
-        ("template digest", protocol.template_digest),
-        ("protocol digest", protocol.protocol_digest),
+        ("hand set digest", terms.hand_set_digest),
+        ("template digest", terms.template_digest),
+        ("protocol digest", terms.protocol_digest),
     ]
     return [
-        ("deals", f"{protocol.n:,} of hand set {protocol.hand_set} ({about})"),
-        ("rule", f"{protocol.rule}, target {protocol.target}"),
-        ("protocol", attempts(protocol.attempts)),
-        *([("asked in", f"protocol {protocol.protocol}")] if protocol.protocol != DEFAULT else []),
-        *([("task version", protocol.task_version)] if protocol.task_version else []),
-        *([("examples in the prompt", str(protocol.num_fewshot))] if protocol.num_fewshot else []),
+        ("deals", f"{terms.n:,} of hand set {terms.hand_set} ({about})"),
+        ("rule", f"{terms.rule}, target {terms.target}"),
+        ("protocol", attempts(terms.attempts)),
+        *([("asked in", f"protocol {terms.protocol}")] if terms.protocol != DEFAULT else []),
+        *([("decoding", terms.decoding)] if terms.decoding != GREEDY else []),
+        *([("task version", terms.task_version)] if terms.task_version else []),
+        *([("examples in the prompt", str(terms.num_fewshot))] if terms.num_fewshot else []),
         *((name, digest[:12]) for name, digest in digests if digest),
     ]
 

@@ -42,7 +42,7 @@ def markdown(found: Sequence[Recovery]) -> str:
 def _section(found: Recovery, figures: Sequence[str]) -> list[str]:
     rows = [{key: escape(cell) for key, cell in row.items()} for row in recovery_table(found)]
     keep = [key for key in rows[0] if any(row.get(key) for row in rows)]
-    about = "; ".join(f"{name}: {value}" for name, value in wording.facts(found.protocol))
+    about = "; ".join(f"{name}: {value}" for name, value in wording.facts(found.terms))
     decoding = ", ".join(f"{key}={value}" for key, value in json.loads(found.decoding).items())
     return [
         f"## {escape(recovery_title(found))}",

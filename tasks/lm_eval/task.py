@@ -27,14 +27,13 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.registry import register_filter
 from lm_eval.api.task import ConfigurableTask
 
-from points24.tasks.cards import TARGET, Deal, parse_rule
+from points24.tasks.cards import Deal, parse_any_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.decoding import decoding_of, model_decoding, without_sampling
 from points24.tasks.prompts import Template, template
 from points24.tasks.protocols.protocol import DEFAULT, PROTOCOLS, Protocol, read_protocol
 from points24.tasks.replies import is_truncated, opened_thinking
-from points24.tasks.solver import solutions
 from points24.tasks.verdict import FLEXIBLE, PAPER, STRICT, Verdict, judge_reply
 
 PLAIN_GEN_TOKS = 512
@@ -89,8 +88,8 @@ class Points24Task(ConfigurableTask):
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Generate the documents; nothing is downloaded."""
         metadata: dict[str, Any] = self.config.metadata or {}
-        rule, target = metadata.get("rule"), metadata.get("target", TARGET)
-        hands = hand_set(metadata["hand_set"], None if rule is None else parse_rule(str(rule)), target)
+        rule, target = metadata.get("rule"), metadata.get("target")
+        hands = hand_set(metadata["hand_set"], None if rule is None else parse_any_rule(str(rule)), target)
         wording = template(metadata["template"]) if metadata.get("template") else self.protocol.prompt
         self.dataset = DatasetDict({"test": Dataset.from_list(documents(hands, self.protocol, wording))})
         given = metadata.get("protocol", DEFAULT)
@@ -135,15 +134,15 @@ def documents(hands: HandSet, protocol: Protocol, wording: Template) -> list[dic
             "target": deal.target,
             "weight": weight,
             "prompt": wording.render(deal),
-            "reply": protocol.reply(deal, solutions(deal.values, deal.target)[0]),
+            "reply": protocol.reply(deal, hands.example(place)),
         }
-        for deal, weight in zip(hands.deals, hands.weights, strict=True)
+        for place, (deal, weight) in enumerate(zip(hands.deals, hands.weights, strict=True))
     ]
 
 
 def deal_of(doc: dict[str, Any]) -> Deal:
     """The deal that a document asks."""
-    return Deal(tuple(doc["cards"]), parse_rule(doc["rule"]), doc["target"])
+    return Deal(tuple(doc["cards"]), parse_any_rule(doc["rule"]), doc["target"])
 
 
 def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:

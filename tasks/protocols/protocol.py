@@ -24,7 +24,7 @@ import yaml
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from points24.tasks.cards import Deal
+from points24.tasks.cards import NUMBERS, AnyRule, Deal
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import BUILT_IN, ReplyTemplate, Template, json_reply
 from points24.tasks.protocols.verifiers import VERIFIERS
@@ -204,6 +204,11 @@ def read_protocol(name: str) -> Protocol:
             return TypeAdapter(Protocol).validate_json(json.dumps(settings, default=str))
     except InputError as e:
         raise InputError(f"{folder / SETTINGS}: {e}") from e
+
+
+def usual_protocol(rule: AnyRule) -> Protocol:
+    """The protocol by which deals under a rule are asked where nobody names one."""
+    return read_protocol(NUMBERS.name if rule == NUMBERS else DEFAULT)
 
 
 def _settings(path: Path) -> dict[str, Any]:

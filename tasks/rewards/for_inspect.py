@@ -17,9 +17,9 @@ from inspect_ai.scorer import (  # pyright: ignore[reportMissingImports]: as abo
 )
 from inspect_ai.solver import TaskState, generate  # pyright: ignore[reportMissingImports]: as above
 
-from points24.tasks.cards import parse_rule
+from points24.tasks.cards import parse_any_rule
 from points24.tasks.hand_sets import hand_set
-from points24.tasks.prompts import template
+from points24.tasks.protocols.protocol import usual_protocol
 from points24.tasks.rewards.reward import DEFAULT_EXTRACTION, columns_of, deal_in, judged, label_of
 from points24.tasks.verdict import Verdict
 
@@ -35,9 +35,14 @@ def deals(name: str = "ood", rule: str | None = None, extraction: str = DEFAULT_
         rule: another rule than the hand set's own.
         extraction: ``strict-match`` or ``flexible-extract``.
     """
-    hands = hand_set(name, None if rule is None else parse_rule(rule))
+    hands = hand_set(name, None if rule is None else parse_any_rule(rule))
     samples = [
-        Sample(input=template().render(deal), target=label_of(deal), id=place, metadata=columns_of(deal))
+        Sample(
+            input=usual_protocol(deal.rule).prompt.render(deal),
+            target=label_of(deal),
+            id=place,
+            metadata=columns_of(deal),
+        )
         for place, deal in enumerate(hands.deals)
     ]
     return Task(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from points24.tasks.cards import parse_rule
+from points24.tasks.cards import parse_any_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.rewards import rows
@@ -53,7 +53,7 @@ def load_environment(
     if not hasattr(vf, "SingleTurnEnv"):
         raise InputError(f"verifiers {vf.__version__} has no SingleTurnEnv; expected a version below 0.4")
     pay = checked(table, extraction)
-    hands = hand_set(name, None if rule is None else parse_rule(rule))
+    hands = hand_set(name, None if rule is None else parse_any_rule(rule))
     count = len(hands) if num_examples < 0 else min(num_examples, len(hands))
     examples = [
         {"prompt": rows.trl(hands, place)["prompt"], "answer": label_of(hands.deals[place])}

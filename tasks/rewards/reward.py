@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from points24.tasks.cards import Deal, parse_cards, parse_rule
+from points24.tasks.cards import Deal, parse_any_rule, parse_cards
 from points24.tasks.errors import InputError
 from points24.tasks.rewards.tables import Reward, Table, rewards
 from points24.tasks.verdict import FLEXIBLE, Judgement, judge_reply
@@ -125,7 +125,7 @@ def _deal(cards: str | tuple[str, ...], rule: object, target: object) -> Deal:
     if rule is None or target is None:
         missing = [name for name, value in (("rule", rule), ("target", target)) if value is None]
         raise InputError(f"no column {', '.join(missing)}")
-    return Deal(parse_cards(cards), parse_rule(str(rule)), target)  # pyright: ignore[reportArgumentType]: checked
+    return Deal(parse_cards(cards), parse_any_rule(str(rule)), target)  # pyright: ignore[reportArgumentType]: checked
 
 
 _PROBE = deal_of(("3", "3", "8", "8"), "id", 24)

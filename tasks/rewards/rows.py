@@ -7,7 +7,7 @@ from typing import Any
 
 from points24.tasks.cards import Deal
 from points24.tasks.hand_sets import HandSet
-from points24.tasks.prompts import template
+from points24.tasks.protocols.protocol import usual_protocol
 from points24.tasks.rewards.reward import columns_of, label_of
 from points24.tasks.solver import solutions
 
@@ -15,10 +15,12 @@ Row = dict[str, Any]
 
 
 def plain(hands: HandSet, place: int) -> Row:
-    """The deal with its numbers, its weight and every solution."""
+    """The deal with its numbers, its weight and every solution; one where it takes long to list all."""
     deal = hands.deals[place]
-    solved = {"numbers": deal.values, "weight": hands.weights[place]}
-    return columns_of(deal) | solved | {"solutions": solutions(deal.values, deal.target)}
+    known = {"numbers": deal.values, "weight": hands.weights[place]}
+    if hands.examples:
+        return columns_of(deal) | known | {"solution": hands.examples[place]}
+    return columns_of(deal) | known | {"solutions": solutions(deal.values, deal.target)}
 
 
 def trl(hands: HandSet, place: int) -> Row:
@@ -50,4 +52,4 @@ FORMATS: dict[str, Callable[[HandSet, int], Row]] = {"trl": trl, "verl": verl, "
 
 
 def _messages(deal: Deal) -> list[dict[str, str]]:
-    return [{"role": "user", "content": template().render(deal)}]
+    return [{"role": "user", "content": usual_protocol(deal.rule).prompt.render(deal)}]

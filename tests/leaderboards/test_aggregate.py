@@ -15,11 +15,32 @@ from tests.leaderboards.conftest import record, reported
         {"attempts": 5},
         {"filter": "flexible-extract"},
         {"num_fewshot": 2},
+        {"decoding": {"do_sample": False, "repetition_penalty": 1.5}},
+        {"decoding": {"do_sample": True, "temperature": 0.7}},
         {"task": "points24_ood_like", "hand_set_digest": "0" * 64},
     ],
 )
 def test_records_that_differ_in_protocol_land_in_different_tables(changes):
     assert len(tables([record(), record(**changes)])) == 2
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        {"do_sample": False, "temperature": 0.0, "until": [], "max_gen_toks": 512},
+        {"do_sample": False, "temperature": 0.0, "until": ["."], "max_gen_toks": 64},
+        {"temperature": 0.0},
+    ],
+)
+def test_greedy_replies_of_any_length_share_a_table(decoding):
+    (table,) = tables([record(), record("1000", decoding=decoding)])
+    assert len(table.rows) == 2
+
+
+def test_samples_of_other_seeds_share_a_table():
+    sampled = {"do_sample": True, "temperature": 0.7}
+    (table,) = tables([record("1000", decoding=sampled | {"seed": seed}) for seed in (1, 2)])
+    assert table.terms.decoding == "sampled, temperature=0.7"
 
 
 def test_the_number_of_deals_and_the_status_are_part_of_the_protocol():

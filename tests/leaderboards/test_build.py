@@ -121,6 +121,29 @@ def test_names_cannot_break_out_of_markdown_html_or_latex(made):
     assert any(r"a|b\ensuremath{<}i\ensuremath{>}\&\_\$\textbackslash{}" in text for text in latex)
 
 
+def test_a_task_that_is_not_installed_brings_no_markup_and_no_formula(tmp_path):
+    made = record(
+        model="=HYPERLINK(1)", task="<script>x</script>", hand_set="<img onerror=x>", parent="@a",
+        hand_set_digest="0" * 64,
+    )  # fmt: skip
+    long = record(model="-1+1", task="t" * 400, hand_set_digest="0" * 64)
+    add_records(tmp_path / "records" / "a.jsonl", [made, long])
+    build(tmp_path)
+    text = (tmp_path / "generated" / "README.md").read_text()
+    assert not re.search(r"(?<!\\)<(script|img)", text)
+    rows = [row for path in (tmp_path / "generated" / "tables").glob("*.csv")
+            for row in csv.DictReader(path.open())]  # fmt: skip
+    assert sorted((row["model"], row["parent"]) for row in rows) == [("'-1+1", ""), ("'=HYPERLINK(1)", "'@a")]
+
+
+def test_the_same_outcomes_have_the_same_standing(tmp_path):
+    same = [record(command=f"lm_eval --batch_size {n}", date=f"2026-01-0{n}T00:00:00Z") for n in (1, 2)]
+    add_records(tmp_path / "records" / "a.jsonl", [*same, record("0000", model="other")])
+    build(tmp_path)
+    (table,) = (tmp_path / "generated" / "tables").glob("*.csv")
+    assert [row["standing"] for row in csv.DictReader(table.open())] == ["best", "best", "tied"]
+
+
 def test_the_readme_shows_final_checkpoints_in_five_columns(tmp_path):
     of = [
         record("1" * step + "0" * (4 - step), model=f"run/checkpoint-{step}", step=step) for step in (1, 2, 3)

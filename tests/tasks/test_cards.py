@@ -1,12 +1,18 @@
+import copy
+import pickle
+import re
+
 import pytest
 
 from points24.tasks.cards import (
+    NUMBERS,
     RULES,
     Deal,
     Rule,
     all_hands,
     hand_of,
     has_face,
+    parse_any_rule,
     parse_cards,
     parse_rule,
 )
@@ -54,10 +60,35 @@ def test_cards_are_read_from_words(text):
     assert parse_cards(text) == ("K", "5", "A", "2")
 
 
-@pytest.mark.parametrize("cards", [(), ("A",), ("A",) * 3, ("A",) * 5])
-def test_a_deal_has_four_cards(cards):
-    with pytest.raises(InputError, match=rf"4 cards, found {len(cards)}"):
+@pytest.mark.parametrize("cards", [(), ("A",), ("A",) * 2, ("A",) * 7])
+def test_a_deal_has_three_to_six_cards(cards):
+    with pytest.raises(InputError, match=rf"3 to 6 cards, found {len(cards)}"):
         Deal(cards, RULES["id"])
+
+
+def test_plain_numbers_are_read_as_they_are_written():
+    deal = Deal(("13", "1", "100", "7", "999"), NUMBERS, 431)
+    assert deal.values == (13, 1, 100, 7, 999)
+    assert hand_of(deal.cards) == ("1", "7", "13", "100", "999")
+    assert parse_any_rule("numbers") == NUMBERS
+    assert parse_any_rule("ood") == RULES["ood"]
+
+
+def test_plain_numbers_are_no_rule_for_cards():
+    with pytest.raises(InputError, match="unknown rule 'numbers'"):
+        parse_rule("numbers")
+    assert NUMBERS not in RULES.values()
+
+
+@pytest.mark.parametrize("card", ["0", "A", "K", "03", "-3", "1000", "3.5", "٣", ""])
+def test_what_is_no_plain_number_is_named(card):
+    with pytest.raises(InputError, match=rf"expected whole numbers from 1 to 999, found '{re.escape(card)}'"):
+        Deal(("3", "8", card), NUMBERS)
+
+
+def test_a_deal_survives_being_copied_and_pickled():
+    deal = Deal(("3", "3", "8", "8"), NUMBERS)
+    assert pickle.loads(pickle.dumps(deal)) == deal == copy.deepcopy(deal)
 
 
 @pytest.mark.parametrize("rank", ["1", "11", "T", "a", "", "🂡"])

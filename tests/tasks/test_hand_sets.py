@@ -1,16 +1,18 @@
 import json
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from math import sqrt
 
 import pytest
 
-from points24.tasks.cards import RANKS, RULES, Deal, Rule, hand_of, has_face
+from points24.tasks.cards import NUMBERS, RANKS, RULES, Deal, Rule, hand_of, has_face
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import HAND_SETS, hand_set, held_out_numbers, is_held_out
 from points24.tasks.solver import solvable
 from tests.conftest import CASES
+from tests.tasks.oracle import is_correct
 
 DIGESTS = {
     "id": "b6bba38dde30",
@@ -21,6 +23,9 @@ DIGESTS = {
     "id_heldout": "37ea7310259e",
     "id_paper": "321934e7deb2",
     "ood_paper": "f93d6fb0b36e",
+    "tot": "53123c6ac52f",
+    "tot_hard": "5be39823bc66",
+    "countdown": "73b3ab20c94a",
 }
 
 
@@ -124,12 +129,58 @@ def test_a_weighted_mean_over_ood_is_the_papers_expectation():
     assert Fraction(sum(hands.weights), solvable_draws) == 1
 
 
+def test_the_game_of_24_has_the_numbers_of_ood_and_plain_ood():
+    puzzles = [deal.values for deal in hand_set("tot").deals]
+    dealt = {tuple(sorted(deal.values)) for name in ("ood", "plain_ood") for deal in hand_set(name).deals}
+    assert len(puzzles) == len(set(puzzles)) == 1362
+    assert set(puzzles) == dealt
+    assert all(list(numbers) == sorted(numbers) for numbers in puzzles)
+
+
+def test_the_hard_puzzles_are_those_ranked_901_to_1000():
+    """The first and the last three, as the published list has them."""
+    puzzles = [deal.values for deal in hand_set("tot_hard").deals]
+    assert len(set(puzzles)) == 100
+    assert puzzles[:3] == [(4, 5, 6, 10), (1, 2, 4, 7), (2, 5, 8, 11)]
+    assert puzzles[-3:] == [(2, 4, 9, 12), (4, 8, 11, 13), (4, 9, 10, 13)]
+    assert set(puzzles) <= {deal.values for deal in hand_set("tot").deals}
+
+
+def test_countdown_has_each_size_equally_often_and_a_target_for_each_deal():
+    hands = hand_set("countdown")
+    assert hands.target is None
+    assert [len(deal.cards) for deal in hands.deals[:8]] == [3, 4, 5, 6] * 2
+    assert set(Counter(len(deal.cards) for deal in hands.deals).values()) == {250}
+    assert all(1 <= number <= 99 for deal in hands.deals for number in deal.values)
+    targets = {deal.target for deal in hands.deals}
+    assert min(targets) >= 10
+    assert max(targets) <= 100
+    assert len(targets) > 80
+
+
+def test_every_example_of_countdown_is_correct():
+    hands = hand_set("countdown")
+    assert len(hands.examples) == len(hands)
+    for place, deal in enumerate(hands.deals):
+        assert is_correct(hands.example(place), deal.values, deal.target)
+
+
+def test_the_digest_covers_the_target_of_each_deal():
+    hands = hand_set("countdown")
+    first, *others = hands.deals
+    other = replace(hands, deals=(Deal(first.cards, first.rule, first.target + 1), *others))
+    assert other.digest != hands.digest
+
+
 @pytest.mark.parametrize(
     ("name", "rule", "target", "message"),
     [
         ("odd", None, 24, r"unknown hand set 'odd'; allowed: id, ood, .*ood_paper"),
-        ("ood_paper", Rule(5, 7, 9), 24, "replay"),
-        ("id_paper", None, 25, "replay"),
+        ("ood_paper", Rule(5, 7, 9), 24, "its rule and target are fixed"),
+        ("id_paper", None, 25, "its rule and target are fixed"),
+        ("countdown", None, 24, "its rule and target are fixed"),
+        ("tot", RULES["ood"], None, "hand set 'tot': expected rule numbers, found ood"),
+        ("ood", NUMBERS, None, "hand set 'ood': expected a rule for cards, found numbers"),
         ("id", None, 9999, "no hand reaches 9999"),
     ],
 )

@@ -20,7 +20,7 @@ from points24.harness.checkpoints.shipped import model_folder
 from points24.tasks.cards import RULES, Deal, Rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
-from points24.tasks.lm_eval.files import TASK_FILES, task_names
+from points24.tasks.lm_eval.files import TASK_FILES
 from points24.tasks.lm_eval.task import (
     CHAT_GEN_TOKS,
     PLAIN_GEN_TOKS,
@@ -35,7 +35,6 @@ PROMPT = re.compile(
     r"J counts as (\d+), Q counts as (\d+), K counts as (\d+).*Cards: ([^\n]*)\nReply:$", re.DOTALL
 )
 FILTERS = ("strict-match", "flexible-extract")
-GROUPS = ("points24", "points24_all", "points24_paper")
 
 
 def deal_in(prompt: str) -> Deal:
@@ -110,7 +109,8 @@ def test_thinking_that_the_prompt_opened_and_the_reply_does_not_close_is_no_answ
 
 def test_a_solver_gets_everything_right():
     results = evaluate(Player(solver), ["points24_all"])
-    for task in [name for name in task_names() if "revise" not in name and name not in GROUPS]:
+    assert len(results["n-samples"]) == 7
+    for task in results["n-samples"]:
         assert results["n-samples"][task]["effective"] == len(hand_set(task.removeprefix("points24_")))
         for name in FILTERS:
             assert results["results"][task][f"acc,{name}"] == 1

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoConfig
 
+from points24.harness.checkpoints.pretrained import from_config, from_pretrained
 from points24.harness.config import configured
 from points24.tasks.cards import TARGET
 from points24.tasks.errors import InputError
@@ -172,10 +173,10 @@ def model_size(config: Any) -> Size:
         InputError: the model's configuration is out of reach, or it is not a decoder's.
     """
     try:
-        model_config = AutoConfig.from_pretrained(config.parent)
+        model_config = from_pretrained(AutoConfig, config.parent)
         stored: Any = model_config.dtype or torch.float32  # before building, which changes it
         with torch.device("meta"):
-            model = auto_class(model_config).from_config(model_config)
+            model = from_config(auto_class(model_config), model_config)
     except (OSError, ValueError) as e:
         raise InputError(f"cannot read the config.json of {config.parent}") from e
     parameters = sum(p.numel() for p in model.parameters())

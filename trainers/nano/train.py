@@ -34,7 +34,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from points24.harness.checkpoints.shipped import model_folder, shipped
+from points24.harness.checkpoints.locate import local
+from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.harness.files import replacing
 from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
@@ -157,12 +158,12 @@ def adopt(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, parent: s
     Raises:
         InputError: it has another shape.
     """
-    folder = model_folder(parent) if parent in shipped() else Path(parent).expanduser()
-    theirs: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    folder = local(parent) or parent
+    theirs = from_pretrained(AutoModelForCausalLM, folder, dtype=torch.float32)
     for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
         if (found := getattr(theirs.config, name, None)) != (wanted := getattr(model.config, name)):
             raise InputError(f"model_name_or_path: {parent}: expected {name} {wanted}, found {found}")
-    known = AutoTokenizer.from_pretrained(folder).get_vocab()
+    known = from_pretrained(AutoTokenizer, folder).get_vocab()
     shared = [(own, known[token]) for token, own in tokenizer.get_vocab().items() if token in known]
     ours, weights = model.state_dict(), theirs.state_dict()
     to, of = map(list, zip(*shared, strict=True))

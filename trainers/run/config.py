@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from points24.harness.checkpoints.shipped import model_folder, shipped
+from points24.harness.checkpoints.locate import local
 from points24.tasks.cards import Rule, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import task_names
@@ -117,11 +117,7 @@ class RunConfig:
     @property
     def parent(self) -> str | Path:
         """The parent's folder, or its hub id."""
-        name = self.model_name_or_path
-        folder = Path(name).expanduser()
-        if folder.is_dir():
-            return folder
-        return model_folder(name) if name in shipped() else name
+        return local(self.model_name_or_path) or self.model_name_or_path
 
     @property
     def asked(self) -> Protocol:

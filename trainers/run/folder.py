@@ -22,6 +22,7 @@ from typing import Any
 from points24.harness.analysis.curve import Curve, best_ood, curve
 from points24.harness.analysis.summaries import curve_summary
 from points24.harness.checkpoints.digest import weights_digest
+from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.harness.files import replacing, replacing_folder, write_json, write_text
 from points24.harness.records.ingest import model_name
 from points24.harness.records.provenance import command_line, versions
@@ -215,9 +216,9 @@ def _save_merged(state: Path, folder: Path) -> None:
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoTokenizer
 
-    model: Any = AutoPeftModelForCausalLM.from_pretrained(state, dtype="auto")
+    model: Any = from_pretrained(AutoPeftModelForCausalLM, state, dtype="auto")
     model.merge_and_unload().save_pretrained(folder)
-    AutoTokenizer.from_pretrained(state).save_pretrained(folder)
+    from_pretrained(AutoTokenizer, state).save_pretrained(folder)
 
 
 def _link(source: Path, target: Path) -> None:

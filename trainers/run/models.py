@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from transformers import (
     PretrainedConfig,
 )
 
+from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.tasks.errors import InputError
 
 
@@ -28,11 +27,14 @@ def auto_class(config: PretrainedConfig) -> Any:
 
 
 def load_model(config: Any) -> Any:
-    """The parent, in `config.dtype`. A model of text and images is loaded whole."""
-    with _readable(config.parent):
-        return auto_class(AutoConfig.from_pretrained(config.parent)).from_pretrained(
-            config.parent, dtype=config.dtype, attn_implementation=config.attn_implementation
-        )
+    """The parent, in `config.dtype`. A model of text and images is loaded whole.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    kind = auto_class(from_pretrained(AutoConfig, config.parent))
+    settings = {"dtype": config.dtype, "attn_implementation": config.attn_implementation}
+    return from_pretrained(kind, config.parent, **settings)
 
 
 def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
@@ -43,8 +45,7 @@ def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
     """
     if isinstance(parent, Path) and not any(parent.glob("token*")):
         raise InputError(f"{parent} holds no tokenizer; copy that of the model it was made from into it")
-    with _readable(parent):
-        tokenizer = AutoTokenizer.from_pretrained(parent)
+    tokenizer = from_pretrained(AutoTokenizer, parent)
     if tokenizer.eos_token_id is None:
         raise InputError(f"the tokenizer of {parent} has no end-of-sequence token")
     if chat and not tokenizer.chat_template:
@@ -52,11 +53,3 @@ def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-@contextlib.contextmanager
-def _readable(model: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as e:
-        raise InputError(f"model_name_or_path: cannot load {model}: {' '.join(str(e).split())[:300]}") from e

@@ -13,6 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
+from points24.harness.checkpoints.pretrained import from_config, from_pretrained
 from points24.harness.evaluation.engines.engine import (
     Engine,
     EngineConfig,
@@ -21,9 +22,36 @@ from points24.harness.evaluation.engines.engine import (
     Tensors,
 )
 from points24.harness.evaluation.random_state import undisturbed_random_state
+from points24.harness.records.decoding import AS_TOLD
 
 _HF: Any = HFLM  # its registry's decorator hides the signature
 BATCH_SIZE = 64
+
+
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+
+
+class _AsTold(_HF):
+    """lm-eval's, which decodes as it is told.
+
+    lm-eval passes a task's settings to `generate`, which takes all others from ``generation_config.json``: a
+    repetition penalty or beams would change greedy replies, and no record would say so. Only its tokens, such
+    as the one that ends a reply, are the model's own.
+    """
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval adds to the results of a run, and that this one decoded as it was told."""
+        return super().get_model_info() | {AS_TOLD: True}
+
+    def _model_generate(self, *args: Any, **settings: Any) -> torch.Tensor:
+        own = self.model.generation_config
+        self.model.generation_config = GenerationConfig(
+            **{name: getattr(own, name, None) for name in _TOKENS}
+        )
+        try:
+            return super()._model_generate(*args, **settings)
+        finally:
+            self.model.generation_config = own
 
 
 class HF(Engine):
@@ -40,7 +68,7 @@ class HF(Engine):
         with undisturbed_random_state():
             loaded = build(model, self._dtype).to(self.device).eval()
         self.starts += 1
-        tokenizer = AutoTokenizer.from_pretrained(model.folder)
+        tokenizer = from_pretrained(AutoTokenizer, model.folder)
         return wrapped(loaded, tokenizer, self.batch_size, **self._args)
 
 
@@ -50,7 +78,7 @@ def wrapped(model: Any, tokenizer: Any, batch_size: int | str, **settings: Any) 
     level = logger.level
     logger.setLevel(logging.ERROR)  # it warns about model objects, which we pass deliberately
     try:
-        return _HF(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **settings)
+        return _AsTold(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **settings)
     finally:
         logger.setLevel(level)
 
@@ -63,12 +91,14 @@ def build(model: Tensors, dtype: str) -> Any:
         dtype: as in ``--model_args``; ``auto`` is the stored dtype.
     """
     if isinstance(model, FolderWeights):
-        return AutoModelForCausalLM.from_pretrained(model.folder, dtype=dtype)
-    config = AutoConfig.from_pretrained(model.folder)
+        return from_pretrained(AutoModelForCausalLM, model.folder, dtype=dtype)
+    config = from_pretrained(AutoConfig, model.folder)
     with torch.device("meta"):
-        kind = type(AutoModelForCausalLM.from_config(config))
+        kind = type(from_config(AutoModelForCausalLM, config))
     with _no_progress_bar():  # nothing is read
-        loaded = kind.from_pretrained(None, config=config, state_dict=dict(model.tensors()), dtype=dtype)
+        loaded = kind.from_pretrained(
+            None, config=config, state_dict=dict(model.tensors()), dtype=dtype, trust_remote_code=False
+        )
     if (model.folder / "generation_config.json").exists():
         loaded.generation_config = GenerationConfig.from_pretrained(model.folder)
     return loaded

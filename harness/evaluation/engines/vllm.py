@@ -25,6 +25,7 @@ from transformers import AutoTokenizer
 
 from points24.harness.checkpoints.digest import BESIDE
 from points24.harness.checkpoints.opening import open_checkpoint
+from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.harness.evaluation.engines import canary
 from points24.harness.evaluation.engines.engine import (
     Engine,
@@ -167,7 +168,7 @@ class VLLM(Engine):
 
     def _expected(self, model: Tensors) -> list[float]:
         """The canary's log-probabilities by transformers."""
-        tokenizer = AutoTokenizer.from_pretrained(model.folder)
+        tokenizer = from_pretrained(AutoTokenizer, model.folder)
         reference = wrapped(build(model, self._dtype).eval(), tokenizer, 1)
         with torch.inference_mode():
             return canary.log_probs(reference)

@@ -15,6 +15,7 @@ from itertools import permutations, product
 import numpy as np
 
 from points24.tasks.cards import CARDS_PER_DEAL, Deal
+from points24.tasks.errors import InputError
 from points24.tasks.formula import Expression, compute
 from points24.tasks.paper_match import parse_paper
 
@@ -41,7 +42,12 @@ def listed_solutions(numbers: tuple[int, ...], target: int) -> tuple[str, ...]:
     Args:
         numbers: the four numbers, sorted.
         target: the number to reach.
+
+    Raises:
+        InputError: not four numbers; the paper's environment knows no other deals.
     """
+    if len(numbers) != CARDS_PER_DEAL:
+        raise InputError(f"the paper's verifier: expected {CARDS_PER_DEAL} cards, found {len(numbers)}")
     orders = sorted(set(permutations(numbers)))
     columns = np.array(orders, dtype=float).T
     found = set()

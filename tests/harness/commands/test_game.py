@@ -35,6 +35,11 @@ def test_solve_says_so_when_there_is_none(capsys):
     assert (status, out, err) == (0, "", "no formula of 1 1 1 1 equals 24\n")
 
 
+def test_solve_takes_plain_numbers_and_other_sizes_of_deals(capsys):
+    assert run(capsys, "solve", "25", "3", "7", "--rule", "numbers", "--target", "82")[1] == "25*3+7\n"
+    assert "10*2+5" in run(capsys, "solve", "K", "5", "2", "--target", "25")[1].split()
+
+
 def test_solve_as_json(capsys):
     (row,) = rows(run(capsys, "solve", "3", "3", "8", "8", "--json")[1])
     assert row == {"cards": ["3", "3", "8", "8"], "rule": "id", "target": 24, "solutions": ["8/(3-8/3)"]}
@@ -103,7 +108,7 @@ def test_a_batch_takes_any_answer(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"cards": ["8","8","3"], "answer": ""}', "row 2: a deal has 4 cards, found 3: 8 8 3"),
+        ('{"cards": ["8","8"], "answer": ""}', "row 2: a deal has 3 to 6 cards, found 2: 8 8"),
         ('{"cards": ["8","8","3","11"], "answer": ""}', "row 2: unknown rank '11'"),
         ('{"cards": ["8","8","3","3"], "answer": "", "rule": "x"}', "row 2: unknown rule 'x'"),
         ('{"cards": ["8","8","3","3"], "answer": "", "target": "x"}', "row 2: the target is a whole number"),
@@ -127,13 +132,16 @@ def test_a_bad_row_is_named(capsys, tmp_path, line, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["solve", "3", "3", "8"], "a deal has 4 cards, found 3: 3 3 8"),
+        (["solve", "3", "3"], "a deal has 3 to 6 cards, found 2: 3 3"),
         (["solve", "3", "3", "8", "1"], "unknown rank '1'; allowed: A 2 3 4 5 6 7 8 9 10 J Q K"),
         (["solve", "3", "3", "8", "8", "--rule", "J=5"], "unknown rule 'J=5'"),
         (["check", "1+1"], "expected --cards and an answer"),
         (["check", "--batch", "/nowhere"], "/nowhere: No such file or directory"),
         (["check", "--batch", "-", "1+1"], "--batch takes cards and answers from its rows"),
         (["deals", "odd"], "unknown hand set 'odd'; allowed: id, ood"),
+        (["solve", "3", "K", "8", "--rule", "numbers"], "expected whole numbers from 1 to 999, found 'K'"),
+        (["deals", "tot", "--rule", "ood"], "hand set 'tot': expected rule numbers, found ood"),
+        (["deals", "countdown", "--target", "24"], "hand set 'countdown': its rule and target are fixed"),
         (["deals", "id", "--format", "parquet"], "parquet is binary: name a file with -o"),
         (["deals", "id", "-o", "/nowhere/at/all"], "/nowhere/at/all: No such file or directory"),
         (["model", "nano-odd"], "unknown model 'nano-odd'; allowed: nano-base, nano-plain"),

@@ -184,7 +184,11 @@ def test_what_a_clone_does_not_word_stays_ours_and_is_said(clone, capsys):
 
 def test_protocols_are_listed_and_shown(capsys):
     assert run("list") == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["paper", "points24"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "numbers",
+        "paper",
+        "points24",
+    ]
     assert run("show", "paper") == 0
     shown = capsys.readouterr().out
     assert read_protocol("paper").prompt.render(DEAL) in shown

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from points24.harness.analysis.comparison import difference, protocol_of
+from points24.harness.analysis.comparison import difference, terms_of
 from points24.harness.records.record import record_of
 from points24.harness.records.store import add_records, read_records
 from points24.leaderboards.compare import pairs
@@ -69,13 +69,13 @@ def test_a_record_from_before_there_were_protocols_is_of_points24_and_keeps_its_
     old = {k: v for k, v in row().items() if not k.startswith("protocol")} | {"schema": 1}
     assert record_of(old).protocol == "points24"
     assert record_of(old).key == record().key
-    assert protocol_of(record_of(old)) == protocol_of(record())
+    assert terms_of(record_of(old)) == terms_of(record())
 
 
 def test_records_of_two_protocols_never_meet():
     ours, paper = record(), record(protocol="paper", protocol_digest="0" * 64, model="other")
     assert len({r.key for r in (ours, paper, record(protocol="paper", protocol_digest="1" * 64))}) == 3
-    assert len({protocol_of(r).slug for r in (ours, paper)}) == 2
+    assert len({terms_of(r).slug for r in (ours, paper)}) == 2
     with pytest.raises(ValueError, match="records of different protocols"):
         difference(ours, paper)
     with pytest.raises(InputError) as error:

@@ -51,6 +51,13 @@ def test_a_task_that_has_no_deals_of_its_own_is_refused(task):
     assert "points24_ood" in single_tasks()
 
 
+def test_a_task_without_cards_has_no_rule_to_be_memorised():
+    with pytest.raises(
+        InputError, match="tasks: points24_tot has no cards, and so no rule that was memorised"
+    ):
+        of_task("points24_tot")
+
+
 def pieces(found, places):
     return [TOKENIZER.decode([found.ids[place]]) for place in places]
 

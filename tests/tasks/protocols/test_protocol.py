@@ -97,5 +97,7 @@ def test_what_a_folder_may_not_hold_is_said_in_one_line(folder, changes, why):
 
 
 def test_an_unknown_protocol_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"protocol: expected paper or points24, or a folder with"):
+    with pytest.raises(
+        InputError, match=r"protocol: expected numbers or paper or points24, or a folder with"
+    ):
         read_protocol(str(tmp_path / "none"))
