@@ -107,4 +107,4 @@ def _run(args: argparse.Namespace) -> int:
     return args.run_trainer(args)
 
 
-train = Command("train a model; prints its folder last", _arguments, _run)
+train = Command("train a model; prints its folder last", _arguments, _run, goes_on=True)

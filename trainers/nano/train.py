@@ -53,14 +53,25 @@ MAX_REPLY_TOKENS = {"none": 48, "steps": 112, "search": 192}
 def train(config: NanoConfig) -> Path:
     """Train, or resume an interrupted run of the same config; returns the model's folder.
 
+    A finished model stays as it is.
+
     Raises:
-        InputError: the folder holds a finished model, a run with another config, or something else.
+        InputError: the folder holds a run with another config, or something else, or another command is at
+            work there.
     """
     run = RunFolder(config.output_dir)
-    state_file = run.path / "training_state.pt"
     settings = {key: value for key, value in asdict(config).items() if key != "output_dir"}
-    run.claim({"config": settings}, config, last="tokenizer.json")
+    with run.claim({"config": settings}, config):
+        state_file = run.path / "training_state.pt"
+        # The tokenizer is written last, and then the state is removed.
+        if state_file.exists() or not (run.path / "tokenizer.json").exists():
+            _train(config, run, state_file)
+        else:
+            print(f"points24: {run.path}: this model is finished already", file=sys.stderr)
+    return run.path
 
+
+def _train(config: NanoConfig, run: RunFolder, state_file: Path) -> None:
     torch.manual_seed(config.seed)
     tokenizer = build_tokenizer(config.asked, config.working)
     model = build_model(config, tokenizer)
@@ -105,7 +116,6 @@ def train(config: NanoConfig) -> Path:
     tokenizer.save_pretrained(run.path)
     shutil.copymode(run.path / "config.json", run.path / "model.safetensors")  # safetensors writes mode 0600
     state_file.unlink(missing_ok=True)
-    return run.path
 
 
 def _optimizer(model: torch.nn.Module, config: NanoConfig) -> tuple[Any, Any]:

@@ -234,8 +234,28 @@ def test_a_changed_setting_is_named_and_nothing_is_touched(run, trainer, capsys)
 
 def test_a_finished_run_is_not_trained_again(run, trainer, capsys):
     settings = SETTINGS[trainer] | {"output_dir": str(run.path)}
-    assert main(["train", trainer, *overrides(settings)]) == 2
-    assert "holds a finished run" in capsys.readouterr().err
+    (run.state / "checkpoint-8").mkdir(parents=True)  # as after a kill just before the end
+    before = weights_digest(run.checkpoint(8)), losses(run.path)
+    assert main(["train", trainer, *overrides(settings)]) == 0
+    said = capsys.readouterr()
+    assert "this run is finished already" in said.err
+    assert said.out.splitlines()[-1] == str(run.path)
+    assert before == (weights_digest(run.checkpoint(8)), losses(run.path))
+    assert not run.state.exists()
+
+
+def test_terminated_it_says_how_to_go_on(trainer, tmp_path):
+    folder = tmp_path / trainer
+    settings = SETTINGS[trainer] | {"score_tasks": [], "output_dir": str(folder)}
+    words = [sys.executable, *command(trainer, settings)]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not (folder / "state").exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.terminate()
+    said = process.communicate()[1].splitlines()
+    assert (process.returncode, said[-1]) == (143, "points24: terminated; the same command goes on from here")
+    assert not list(folder.rglob("*.partial"))
 
 
 # -- several processes -----------------------------------------------------------------------------------
