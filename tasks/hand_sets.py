@@ -181,8 +181,8 @@ def _is_plain(hand: Hand) -> bool:
     return not has_face(hand)
 
 
-def _ood_numbers(hand: Hand) -> Numbers:
-    return tuple(sorted(map(RULES["ood"].value, hand)))
+def _is_held_out_face(hand: Hand) -> bool:
+    return tuple(sorted(map(RULES["ood"].value, hand))) in held_out_numbers(faces=True)
 
 
 def is_held_out(hand: Hand) -> bool:
@@ -206,7 +206,7 @@ _KINDS: dict[str, _Kind] = {
     "ood_heldout": _EachHand(
         "the fifth of `ood` whose numbers the base nano-steps never saw",
         RULES["ood"],
-        lambda hand: has_face(hand) and _ood_numbers(hand) in held_out_numbers(faces=True),
+        lambda hand: has_face(hand) and _is_held_out_face(hand),
         one_face_weight,
     ),
     "id_paper": _Given(

@@ -47,7 +47,9 @@ def prompt_row(deal: Deal, wording: Template, chat: bool) -> dict[str, Any]:
     return {"prompt": [{"role": "user", "content": text}] if chat else text}
 
 
-def completion_row(deal: Deal, thought: str, formula: str, asked: Protocol, chat: bool) -> dict[str, Any]:
+def completion_row(
+    deal: Deal, formula: str, asked: Protocol, chat: bool, thought: str = ""
+) -> dict[str, Any]:
     """TRL's ``completion`` column: what was thought, and the reply that the protocol asks for."""
     reply = thought + asked.reply(deal, formula)
     return {"completion": [{"role": "assistant", "content": reply}] if chat else reply}

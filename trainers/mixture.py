@@ -99,6 +99,6 @@ def rows(shows: Shows, asked: Protocol, *, chat: bool) -> Iterator[dict[str, Any
     """Endless rows with TRL's columns ``prompt`` and ``completion``."""
     wording, work = (random.Random(f"{shows.seed}/{purpose}") for purpose in ("wordings", "working"))
     for deal, formula in solved_deals(shows):
-        before = thinking(deal, formula, shows.working, work)
+        thought = thinking(deal, formula, shows.working, work)
         prompt = prompt_row(deal, wording.choice(shows.wordings), chat)
-        yield prompt | completion_row(deal, before, formula, asked, chat)
+        yield prompt | completion_row(deal, formula, asked, chat, thought)

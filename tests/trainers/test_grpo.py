@@ -48,8 +48,11 @@ def toy():
         tokenizer_object=words, pad_token="<pad>", eos_token="</s>", padding_side="left"
     )
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=4, pad_token_id=0, eos_token_id=1, **shape)), tokenizer
+    shape = LlamaConfig(
+        vocab_size=4, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1,
+        pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    return LlamaForCausalLM(shape), tokenizer
 
 
 def share_of_right(model, tokenizer, prompt):

@@ -59,8 +59,9 @@ def batch(
     config: NanoConfig, step: int, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and labels, each (batch, longest), padded on the right."""
-    prompts, replies = zip(*islice(examples(config, step), config.per_device_train_batch_size), strict=True)
-    prompts, replies = tokenizer(prompts).input_ids, tokenizer(replies).input_ids
+    pairs = list(islice(examples(config, step), config.per_device_train_batch_size))
+    prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
+    replies = tokenizer([reply for _, reply in pairs]).input_ids
     rows = [p + r + [EOS_ID] for p, r in zip(prompts, replies, strict=True)]
     targets = [[IGNORED] * len(p) + row[len(p) :] for p, row in zip(prompts, rows, strict=True)]
     return _padded(rows, PAD_ID), _padded(targets, IGNORED)

@@ -19,13 +19,13 @@ class RolloutConfig(RunConfig):
     """
 
     if TYPE_CHECKING:  # TRL's
-        num_generations: int | None
-        num_iterations: int
-        steps_per_generation: int | None
-        generation_batch_size: int | None
-        gradient_accumulation_steps: int
-        max_completion_length: int | None
-        max_steps: int
+        num_generations: int | None = None
+        num_iterations: int = 1
+        steps_per_generation: int | None = None
+        generation_batch_size: int | None = None
+        gradient_accumulation_steps: int = 1
+        max_steps: int = -1
+        seed: int = 42
 
     rewards: str | dict[str, float] = "verdict"
     """``paper``: what the paper's environment adds up; ``verdict`` or ``sparse``: see

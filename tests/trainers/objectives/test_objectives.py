@@ -1,6 +1,7 @@
 """Each objective against its equation, on a toy by hand and on a batch by numpy; and in runs."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,11 +76,11 @@ def test_gradients_pass_a_finite_difference_check(name):
 # -- on a batch ------------------------------------------------------------------------------------------
 
 
-def made(tmp_path, name, **settings):
+def made(tmp_path, name, **settings) -> Any:
     given = SHORT | {"output_dir": str(tmp_path), "objective": name, "objective_args": ARGS.get(name, {})}
     config = configured(SFTConfig, on_this_machine(given | settings))
     model, tokenizer = load_model(config), load_tokenizer(config.parent, chat=False)
-    trainer = sft.build_trainer(config, model, tokenizer, [])
+    trainer: Any = sft.build_trainer(config, model, tokenizer, [])
     trainer.current_gradient_accumulation_steps = 1
     trainer.model.train()
     return trainer
