@@ -25,13 +25,14 @@ from points24.harness.files import sha256
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import TASK_FILES
 from points24.tasks.protocols.protocol import read_protocol
-from points24.trainers import ppo, sft
+from points24.trainers import grpo, ppo, rloo, sft
 from points24.trainers.run.config import CURVE_TASKS
 from points24.trainers.run.folder import VALUE_HEAD, RunFolder
 from tests.trainers.conftest import SETTINGS
 
-TRAIN = {"sft": sft.train, "ppo": ppo.train}
-TRAINERS = sorted(TRAIN)
+TRAIN = {"sft": sft.train, "ppo": ppo.train, "grpo": grpo.train, "rloo": rloo.train}
+TRAINERS = ["ppo", "sft", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grpo", "rloo"))]
+"""The slow ones have nothing of their own but their class and its settings."""
 
 
 def overrides(settings: dict) -> list[str]:
@@ -263,7 +264,7 @@ def test_terminated_it_says_how_to_go_on(trainer, tmp_path):
 def test_two_processes_train_as_one(trainer, tmp_path):
     """The same global batch, with replies that sampling cannot change."""
     settings = SETTINGS[trainer] | {"max_steps": 2, "save_steps": 2, "score_tasks": []}
-    if trainer == "ppo":
+    if trainer != "sft":
         settings |= {"top_k": 1, "steps_per_generation": 1, "num_iterations": 1}
     one = settings | {"output_dir": str(tmp_path / "one"), "per_device_train_batch_size": 16}
     two = settings | {"output_dir": str(tmp_path / "two")}
