@@ -100,7 +100,7 @@ def dry_run(
         settings = settings | {"num_processes": processes}
         arguments = [*arguments, f"num_processes={processes}"]
     config, notes = _config(config_class, settings, settings.get("num_processes") or 1), []
-    if stand_in and not isinstance(config.parent, Path):
+    if stand_in and not Path(config.model_name_or_path).expanduser().is_dir():
         config.model_name_or_path = stand_in
         notes.append(f"{settings['model_name_or_path']} does not exist yet; {stand_in} stands in for it")
     size = lengths = None

@@ -329,7 +329,10 @@ def test_the_command_line_trains_and_records_how(tmp_path, capsys):
         ("max_steps=0", "max_steps: expected at least 1"),
         ("json_share=1.5", "json_share: expected 0 to 1, found 1.5"),
         ("same_share=-1", "same_share: expected 0 to 1, found -1"),
-        ("protocol=odd", "protocol: expected numbers or paper or points24, or a folder with protocol.yaml; found 'odd'"),
+        (
+            "protocol=odd",
+            "protocol: expected numbers or paper or points24, or a folder with protocol.yaml; found 'odd'",
+        ),
         ("num_attention_heads=7", "hidden_size: expected a multiple of"),
     ],
 )
