@@ -153,5 +153,7 @@ def test_what_recovery_did(reproduction):
     best = best_of(reproduction, reproduction.recipes())
     assert best is not None
     assert best.picks.keys() == {"interpolate 0.75", "slerp 0.75"}
-    assert says(f"The best of {best.among} recipes, picked on other deals and seeds than those that measure it")
+    assert says(
+        f"The best of {best.among} recipes, picked on other deals and seeds than those that measure it"
+    )
     assert says("(interpolate or slerp, 0.75): it recovers", percent(best.recovered))
