@@ -327,14 +327,14 @@ def without_tokenizer(tmp_path):
         ({"template": "/nowhere"}, "template /nowhere"),
         (
             {"protocol": "odd"},
-            "protocol: expected paper or points24, or a folder with protocol.yaml; found 'odd'",
+            "protocol: expected numbers or paper or points24, or a folder with protocol.yaml; found 'odd'",
         ),
         ({"dtype": "int8"}, "dtype: expected float32 or bfloat16 or float16, found 'int8'"),
         ({"learning_rat": 1}, "unknown key 'learning_rat'; allowed: model_name_or_path"),
         ({"learning_rate": "fast"}, "learning_rate: expected float, found 'fast'"),
         ({"save_strategy": "no"}, "save_strategy: expected steps or epoch, found no"),
         ({"save_at": [0]}, "save_at: expected steps from 1 on, found 0"),
-        ({"model_name_or_path": "/nowhere"}, "model_name_or_path: cannot load /nowhere"),
+        ({"model_name_or_path": "/nowhere"}, "/nowhere: expected a folder or a model of the hub, found neither"),
     ],
 )
 def test_bad_settings_are_one_line_and_leave_no_folder(trainer, tmp_path, capsys, settings, message):
