@@ -141,4 +141,6 @@ def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list
     return 0
 
 
-recover = Command("restore a checkpoint's singular directions in another one", _recover_arguments, _recover)
+recover = Command(
+    "restore a checkpoint's singular directions in another one", _recover_arguments, _recover, goes_on=True
+)

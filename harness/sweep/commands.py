@@ -111,7 +111,7 @@ def _pairs(flag: str, text: str) -> dict[str, Any]:
         raise InputError(f"--{flag}: {e}") from e
 
 
-evaluate = Command("score many checkpoints with one engine", _arguments, _run)
+evaluate = Command("score many checkpoints with one engine", _arguments, _run, goes_on=True)
 
 
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
@@ -145,4 +145,6 @@ def _sweep(args: argparse.Namespace) -> int:
     return built or (1 if outcome.failed else 0)
 
 
-sweep = Command("recover checkpoints by a grid of recipes, and score every one", _sweep_arguments, _sweep)
+sweep = Command(
+    "recover checkpoints by a grid of recipes, and score every one", _sweep_arguments, _sweep, goes_on=True
+)
