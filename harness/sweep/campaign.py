@@ -126,20 +126,19 @@ def best_jobs(jobs: Sequence[Job], results: Results) -> list[Job]:
     best = []
     for pair in dict.fromkeys(job.pair for job in jobs if job.pair):
         mine = {job: records[job] for job in jobs if job.pair == pair}
-        worth = _merits([each for each in found if (each.source.name, each.target.name) == pair.names])
-        if worth is None or not {job.model for job in mine} <= worth.keys():
-            worth = _accuracies(mine)
+        merits = _merits([each for each in found if (each.source.name, each.target.name) == pair.names])
+        worth = merits if {job.model for job in mine} <= merits.keys() else _accuracies(mine)
         best.append(max(mine, key=lambda job: worth[job.model]))
     return best
 
 
-def _merits(found: Sequence[Recovery]) -> dict[str, tuple[float, int]] | None:
-    """Model -> its merit and its right OOD replies, summed; None where a merit is not defined."""
+def _merits(found: Sequence[Recovery]) -> dict[str, tuple[float, int]]:
+    """Model -> its merit and its right OOD replies, summed; nothing where a merit is not defined."""
     merits: dict[str, tuple[float, int]] = {}
     for each in found:
         for made in each.checkpoints:
             if (merit := each.scales.merit(made.outcomes)) is None:
-                return None
+                return {}
             before = merits.get(made.ood.record.model, (0.0, 0))
             merits[made.ood.record.model] = before[0] + merit, before[1] + made.ood.record.k
     return merits
