@@ -32,7 +32,7 @@ def conducted(config: ScoringConfig, args: argparse.Namespace) -> Outcome | None
     from points24.harness.sweep.jobs import jobs_of
 
     if args.dry_run:
-        plan = plan_of(config, jobs_of(config))
+        plan = plan_of(config, jobs_of(config, is_dry=True))
         print(json.dumps(plan) if args.json else plan_text(plan))
         return None
     with contextlib.redirect_stdout(sys.stderr):  # what engines print is progress
