@@ -334,7 +334,10 @@ def without_tokenizer(tmp_path):
         ({"learning_rate": "fast"}, "learning_rate: expected float, found 'fast'"),
         ({"save_strategy": "no"}, "save_strategy: expected steps or epoch, found no"),
         ({"save_at": [0]}, "save_at: expected steps from 1 on, found 0"),
-        ({"model_name_or_path": "/nowhere"}, "/nowhere: expected a folder or a model of the hub, found neither"),
+        (
+            {"model_name_or_path": "/nowhere"},
+            "/nowhere: expected a folder or a model of the hub, found neither",
+        ),
     ],
 )
 def test_bad_settings_are_one_line_and_leave_no_folder(trainer, tmp_path, capsys, settings, message):
