@@ -104,7 +104,7 @@ def _order(terms: Terms) -> tuple[str, ...]:
 
 
 def _table(terms: Terms, records: Sequence[Record]) -> Table:
-    ranked = sorted(records, key=lambda r: (-r.k, r.label, r.date or "", r.key))
+    ranked = sorted(records, key=lambda r: (-r.accuracy, r.label, r.date or "", r.key))
     newest: dict[str, Record] = {}
     for record in sorted(records, key=lambda r: (r.date or "", r.key)):
         newest[record.model] = newest[record.label] = record

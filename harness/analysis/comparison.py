@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from points24.harness.analysis.sampling import interval_of_mean, per_deal
 from points24.harness.analysis.statistics import (
     Interval,
     Paired,
@@ -54,12 +55,14 @@ class Terms(NamedTuple):
     protocol: str = DEFAULT
     protocol_digest: str | None = None
     decoding: str = GREEDY
+    repeats: int = 1
 
     @property
     def slug(self) -> str:
         """A file name: the readable parts, and eight digits of a digest over all of them."""
         # What is as ever is left out, so that tables keep the names of their files.
-        parts = tuple(self)[:-1] if self.decoding == GREEDY else tuple(self)
+        parts = tuple(self) if self.repeats > 1 else tuple(self)[:-1]
+        parts = parts[:-1] if self.decoding == GREEDY else parts
         if self.protocol == DEFAULT and self.decoding == GREEDY:
             parts = parts[:-2]
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
@@ -77,7 +80,7 @@ class Score:
     @property
     def share(self) -> float:
         """Accuracy, 0 … 1."""
-        return self.record.k / self.record.n
+        return self.record.accuracy
 
 
 class Difference(NamedTuple):
@@ -100,7 +103,7 @@ class Difference(NamedTuple):
 
 def terms_of(record: Record) -> Terms:
     found = Terms(
-        *(getattr(record, name) for name in Terms._fields if name != "decoding"),
+        **{name: getattr(record, name) for name in Terms._fields if name != "decoding"},
         decoding=decoding_in_words(record.protocol, record.decoding),
     )
     # Records of the default protocol from before there were others do not say so.
@@ -117,9 +120,21 @@ def hands_of(record: Record) -> HandSet | None:
 def interval_of(record: Record) -> Interval:
     """95 % interval of a record's accuracy; Wilson's, corrected where hands repeat."""
     hands = repeated_hands(record)
+    if samples := per_deal(record):
+        return interval_of_mean(samples["pass@1"], hands or range(record.n), record.repeats)
     if record.outcomes is None or hands is None:
         return wilson(record.k, record.n)
     return clustered_wilson([int(bit) for bit in record.outcomes], hands)
+
+
+def sampling_of(record: Record) -> dict[str, tuple[float, Interval]]:
+    """pass@k and maj@k with their 95 % intervals over deals; empty without several samples."""
+    hands = repeated_hands(record) or range(record.n)
+    found = sorted(per_deal(record).items(), key=lambda item: int(item[0].partition("@")[2]))
+    return {
+        name: (sum(values) / record.n, interval_of_mean(values, hands, record.repeats))
+        for name, values in found
+    }
 
 
 def score_of(record: Record) -> Score:
@@ -134,7 +149,9 @@ def difference(a: Record, b: Record) -> Difference:
     """
     if terms_of(a) != terms_of(b):
         raise ValueError(f"records of different protocols: {terms_of(a)} and {terms_of(b)}")
-    share = (a.k - b.k) / a.n
+    share = a.accuracy - b.accuracy
+    if a.sample_outcomes is not None and b.sample_outcomes is not None:
+        return _sampled_difference(a, b)
     if a.outcomes is None or b.outcomes is None:
         p = two_shares(a.k, a.n, b.k, b.n)
         return Difference(b, share, two_shares_interval(a.k, a.n, b.k, b.n), p, p, None)
@@ -146,6 +163,19 @@ def difference(a: Record, b: Record) -> Difference:
     differences = [int(x) - int(y) for x, y in zip(a.outcomes, b.outcomes, strict=True)]
     p = sign_flip(differences, hands)
     return Difference(b, share, clustered_paired_interval(table, differences, hands), p, p, table)
+
+
+def _sampled_difference(a: Record, b: Record) -> Difference:
+    """pass@1 of a less that of b, paired deal by deal: Student's interval over hands; a sign-flip test."""
+    gains = [
+        x.count("1") - y.count("1")
+        for x, y in zip(a.sample_outcomes or (), b.sample_outcomes or (), strict=True)
+    ]
+    hands = repeated_hands(a) or range(a.n)
+    share = a.accuracy - b.accuracy
+    interval = ratio_interval([gain / a.repeats for gain in gains], [1.0] * a.n, hands)
+    p = sign_flip(gains, hands)
+    return Difference(b, share, interval or Interval(-1.0, 1.0), p, p, None)
 
 
 def recovered_share(

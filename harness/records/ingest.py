@@ -22,6 +22,7 @@ from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import task_protocol
 from points24.tasks.protocols.protocol import PROTOCOLS, Protocol, read_protocol
 from points24.tasks.replies import is_truncated
+from points24.tasks.sampling import vote_of
 from points24.tasks.verdict import Verdict, judge_reply
 
 _CHECKPOINT_FOLDER = re.compile(r"checkpoint-(\d+)")
@@ -84,12 +85,14 @@ def _length(protocol: Protocol, dialogue: Dialogue, place: int, attempts: int) -
 
 
 def _judged(dialogue: Dialogue, length: int, name: str) -> Dialogue:
-    replies = []
-    for then in dialogue.replies[:length]:
+    def again(then: Reply) -> Reply:
         now = judge_reply(dialogue.deal, then.text, name)
         in_floats = None if then.correct_in_floats is None else now.correct_in_floats
-        replies.append(Reply(then.text, now.verdict, now.reason, is_truncated(then.text), in_floats))
-    return Dialogue(dialogue.deal, tuple(replies))
+        vote = vote_of(dialogue.deal, now.formula, name) if dialogue.samples else None
+        return Reply(then.text, now.verdict, now.reason, is_truncated(then.text), in_floats, vote)
+
+    replies = tuple(map(again, dialogue.replies[:length]))
+    return Dialogue(dialogue.deal, replies, tuple(map(again, dialogue.samples)))
 
 
 def check_against_results(run: Run) -> None:
@@ -100,7 +103,11 @@ def check_against_results(run: Run) -> None:
     """
     for name, dialogues in run.dialogues.items():
         stated = run.results["results"][run.task].get(f"acc,{name}", math.nan)
-        correct = [dialogue.deciding.verdict == Verdict.CORRECT for dialogue in dialogues]
+        correct = [
+            reply.verdict == Verdict.CORRECT
+            for dialogue in dialogues
+            for reply in dialogue.samples or (dialogue.deciding,)
+        ]
         found = sum(correct) / len(correct)
         if not math.isclose(stated, found, abs_tol=1e-9):
             raise InputError(f"{run.task}, {name}: results say acc {stated:.6f}, samples {found:.6f}")
@@ -114,6 +121,7 @@ def _record(common: dict[str, Any], name: str, dialogues: list[Dialogue]) -> Rec
     return record_of(
         common
         | _other_outcomes(dialogues, correct, common["attempts"])
+        | _samples(dialogues)
         | {
             "filter": name,
             "k": outcomes.count("1"),
@@ -137,6 +145,20 @@ def _other_outcomes(
         "float_outcomes": _bits(map(any, floats)) if has_floats else None,
         "float_first_outcomes": _bits(each[0] for each in floats) if has_floats and several else None,
     }
+
+
+def _samples(dialogues: list[Dialogue]) -> dict[str, Any]:
+    """The outcome and the vote of each sample, where there are several."""
+    if not dialogues[0].samples:
+        return {}
+    votes = []
+    for dialogue in dialogues:
+        numbers: dict[str, int] = {}
+        votes.append(
+            [0 if s.vote is None else numbers.setdefault(s.vote, len(numbers) + 1) for s in dialogue.samples]
+        )
+    outcomes = [_bits(s.verdict == Verdict.CORRECT for s in dialogue.samples) for dialogue in dialogues]
+    return {"sample_outcomes": outcomes, "votes": votes}
 
 
 def _bits(outcomes: Iterable[object]) -> str:
@@ -173,6 +195,7 @@ def _common(run: Run, about: About) -> dict[str, Any]:
         "chat_template_digest": results.get("chat_template_sha"),
         "num_fewshot": results["n-shot"][run.task],
         "attempts": run.attempts,
+        "repeats": run.repeats,
         "decoding": decoding_of(run, pretrained),
         "engine": settings["model"],
         "dtype": dtype and str(dtype).removeprefix("torch."),
@@ -251,6 +274,7 @@ def _metadata(run: Run) -> list[str]:
     changed = {
         "protocol": run.protocol if run.protocol != task_protocol(run.task) else None,
         "decoding": run.metadata.get("decoding"),
+        "repeats": str(run.repeats) if run.repeats > 1 else None,
     }
     if "feedback_digest" in run.metadata and not (
         built_in and run.attempts == read_protocol(run.protocol).attempts

@@ -24,10 +24,11 @@ from points24.tasks.protocols.protocol import DEFAULT
 from points24.tasks.validation import STRICT_CONFIG, errors_in_one_line
 from points24.tasks.verdict import EXTRACTIONS, Verdict
 
-SCHEMA = 2
+SCHEMA = 3
 """Goes up whenever a field is added, removed or changes its meaning.
 
 1: without the protocol, which is `points24`, and without first and float outcomes.
+2: without several samples per deal.
 """
 
 
@@ -107,6 +108,8 @@ class Record:
     """Worked examples before the prompt."""
     attempts: AtLeastOne
     """Attempts per deal; from the second on with the verifier's feedback."""
+    repeats: AtLeastOne = 1
+    """Independent samples per deal. Counts, verdicts and `outcomes` are those of the first."""
     decoding: dict[str, Any] | None = None
     """lm-eval's ``generation_kwargs``."""
     engine: Text | None = None
@@ -134,6 +137,12 @@ class Record:
     float_first_outcomes: Bits | None = None
     """The same for the first reply, compared as floats."""
 
+    sample_outcomes: list[Bits] | None = None
+    """For each deal one character per sample, where there are several."""
+    votes: list[list[Count]] | None = None
+    """For each deal the formula of each sample, by a number that equal ones share (see
+    `points24.tasks.sampling`); 0 abstains."""
+
     versions: dict[str, str] | None = None
     """Python and packages."""
     date: Date | None = None
@@ -147,6 +156,7 @@ class Record:
     def _consistent(self) -> Record:
         _check_status(self)
         _check_counts(self)
+        _check_samples(self)
         _check_hand_set(self)
         return self
 
@@ -166,8 +176,17 @@ class Record:
         names = _IDENTITY if self.status == "measured" else (*_IDENTITY, *_REPORTED_IDENTITY)
         if self.protocol != DEFAULT:  # without it a record has the key that it had before there were others
             names = (*names, "protocol", "protocol_digest")
+        if self.repeats > 1:
+            names = (*names, "repeats", "sample_outcomes", "votes")
         content = json.dumps([getattr(self, name) for name in names], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct replies, 0 to 1: of all samples, where there are several (pass@1)."""
+        if self.sample_outcomes is None:
+            return self.k / self.n
+        return sum(bits.count("1") for bits in self.sample_outcomes) / (self.n * self.repeats)
 
     def verdict_share(self, verdict: Verdict) -> float | None:
         """Share of deals with this verdict, 0 to 1; None where the record has no counts."""
@@ -228,6 +247,21 @@ def _check_counts(record: Record) -> None:
             raise InputError(f"verdicts: expected a sum of n = {record.n}, found {total}")
         if (correct := record.verdicts.get(Verdict.CORRECT.value, 0)) != record.k:
             raise InputError(f"verdicts: expected k = {record.k} correct, found {correct}")
+
+
+def _check_samples(record: Record) -> None:
+    samples, votes = record.sample_outcomes, record.votes
+    if record.repeats == 1 or samples is None or votes is None:
+        if record.repeats > 1 or samples is not None or votes is not None:
+            raise InputError(
+                "repeats, sample_outcomes, votes: expected together, for several samples per deal"
+            )
+        return
+    for name, found in (("sample_outcomes", samples), ("votes", votes)):
+        if len(found) != record.n or {len(each) for each in found} != {record.repeats}:
+            raise InputError(f"{name}: expected {record.repeats} samples for each of n = {record.n} deals")
+    if record.outcomes != "".join(bits[0] for bits in samples):
+        raise InputError("sample_outcomes: expected the first of each deal as in outcomes")
 
 
 def _check_hand_set(record: Record) -> None:

@@ -53,6 +53,7 @@ def facts(terms: Terms) -> list[tuple[str, str]]:
         ("protocol", attempts(terms.attempts)),
         *([("asked in", f"protocol {terms.protocol}")] if terms.protocol != DEFAULT else []),
         *([("decoding", terms.decoding)] if terms.decoding != GREEDY else []),
+        *([("samples per deal", str(terms.repeats))] if terms.repeats > 1 else []),
         *([("task version", terms.task_version)] if terms.task_version else []),
         *([("examples in the prompt", str(terms.num_fewshot))] if terms.num_fewshot else []),
         *((name, digest[:12]) for name, digest in digests if digest),
