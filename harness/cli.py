@@ -3,8 +3,8 @@
 Commands register under the entry-point group ``points24.commands`` (see pyproject.toml), so packages above
 `harness` can add their own.
 
-Exit status: 0 done, 1 some of the work failed, 2 bad input, 3 integrity, 130 interrupted. Data goes to
-standard output; progress and messages go to standard error.
+Exit status: 0 done, 1 some of the work failed, 2 bad input, 3 integrity, 130 interrupted, 143 terminated.
+Data goes to standard output; progress and messages go to standard error.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points, version
 
+from points24.harness.executors.ending import Terminated, terminable
+from points24.harness.files import disk_error
 from points24.tasks.errors import InputError
 
 COMMAND_GROUP = "points24.commands"
@@ -30,6 +32,8 @@ class Command:
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
     """Returns the exit status; raises `InputError` for bad input."""
+    goes_on: bool = False
+    """Whether the same command goes on where an interrupted one has stopped."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,19 +46,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest:
         args.overrides = [*args.overrides, *rest]
     try:
-        status = args.run(args)
-        sys.stdout.flush()
-        return status
+        with terminable():
+            status = args.command.run(args)
+            sys.stdout.flush()
+            return status
     except InputError as e:
         print(f"points24: error: {e}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("points24: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as e:
+        end, status = ("terminated", 143) if isinstance(e, Terminated) else ("interrupted", 130)
+        then = "; the same command goes on from here" if args.command.goes_on else ""
+        print(f"points24: {end}{then}", file=sys.stderr)
+        return status
     except BrokenPipeError:
         # The reader (`| head`) has closed the pipe, which is no error. Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as e:
+        if (why := disk_error(e)) is None:
+            raise
+        print(f"points24: error: {why}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         command: Command = entry.load()
         subparser = subparsers.add_parser(entry.name, help=command.help, description=command.help)
         command.add_arguments(subparser)
-        subparser.set_defaults(run=command.run)
+        subparser.set_defaults(command=command)
     return parser
 
 

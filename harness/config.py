@@ -109,14 +109,15 @@ def configured(cls: type[T], settings: dict[str, Any]) -> T:
 
 def _allowed(cls: type) -> str:
     """The names of our own keys; the many keys of a library's dataclass appear as its name."""
-    ours, theirs = [], []
+    ours, theirs, settable = [], [], {f.name for f in fields(cls) if f.init}  # pyright: ignore[reportArgumentType]  any dataclass
     for base in cls.__mro__:
         if is_dataclass(base):
             if base.__module__.partition(".")[0] in ("trl", "transformers"):
                 theirs.append(f"every field of {base.__module__.partition('.')[0]}.{base.__name__}")
             else:
-                ours = [name for name in vars(base).get("__annotations__", {}) if name not in ours] + ours
-    return ", ".join(ours + theirs[:1])
+                own = vars(base).get("__annotations__", {})
+                ours = [name for name in own if name in settable and name not in ours] + ours
+    return ", ".join(ours + theirs[:1]) or "none"
 
 
 def _checked(key: str, value: object, wanted: Any) -> object:

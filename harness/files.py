@@ -5,6 +5,7 @@ Everything is written beside its final place under a name that ends in ``.partia
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,10 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import jsonlines
+from filelock import FileLock, Timeout
 
 from points24.tasks.errors import InputError
 
+LOCK = ".lock"
 _CHUNK = 2**20
+_OF_THE_DISK = [
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EIO", "ENAMETOOLONG", "ENOTDIR", "EISDIR")
+]
+"""What is wrong with a place or a disk, not with the program."""
 
 
 @contextmanager
@@ -94,6 +102,39 @@ def replacing_folder(out: Path) -> Iterator[Path]:
     yield partial
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """A folder, made if need be, in which one command at a time works.
+
+    Raises:
+        InputError: another is at work there, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK).acquire(timeout=0)
+    except Timeout as e:
+        raise InputError(f"{folder}: another command is at work there") from e
+    except OSError as e:
+        raise InputError(f"{folder}: {e.strerror or e}") from e
+    with lock:
+        yield
+
+
+def disk_error(error: BaseException | None) -> str | None:
+    """In one line, why a place could not be read or written; None for any other error.
+
+    Libraries wrap the system's errors: their causes and, for safetensors and torch, their text are searched.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+        text = str(error)
+        if any(os.strerror(number) in text for number in _OF_THE_DISK):
+            return " ".join(text.split())
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def partial_of(path: Path) -> Path:

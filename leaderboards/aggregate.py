@@ -51,7 +51,7 @@ class Table:
 
 
 def tables(records: Iterable[Record]) -> list[Table]:
-    """Every table: measured before reported, then by task, filter and the rest of the protocol."""
+    """Every table: measured before reported, OOD first, then by task, filter and the rest of the protocol."""
     groups: dict[Terms, list[Record]] = defaultdict(list)
     for record in records:
         groups[terms_of(record)].append(record)
@@ -100,7 +100,8 @@ def flipped(a: Record, b: Record) -> tuple[list[Deal], list[Deal]]:
 def _order(terms: Terms) -> tuple[str, ...]:
     place = list(EXTRACTIONS).index(terms.filter) if terms.filter else 0
     parts = terms._replace(filter=str(place))
-    return tuple(f"{part:>12}" if isinstance(part, int) else str(part or "") for part in parts)
+    named = tuple(f"{part:>12}" if isinstance(part, int) else str(part or "") for part in parts)
+    return (terms.status, "" if terms.rule == "ood" else "after OOD", *named)
 
 
 def _table(terms: Terms, records: Sequence[Record]) -> Table:

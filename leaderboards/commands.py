@@ -192,6 +192,12 @@ def _plot_arguments(parser: argparse.ArgumentParser) -> None:
     sub = _subcommand(subcommands, "shift", _plot_shift, about)
     sub.add_argument("folder", metavar="DIR", type=Path, help="output of points24 shift")
     sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: DIR/shift.svg)")
+    about = (
+        "what has moved in the weights: rank by rank, by module and layer, and over the checkpoints, as SVG"
+    )
+    sub = _subcommand(subcommands, "drift", _plot_drift, about)
+    sub.add_argument("folder", metavar="DIR", type=Path, help="output of points24 drift")
+    sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, help="(default: DIR/drift.svg)")
     about = "what recovered checkpoints regain: recovery.md and its figures"
     sub = _subcommand(subcommands, "recovery", _plot_recovery, about)
     a_folder = "a folder with records/, or one of records"
@@ -230,6 +236,15 @@ def _plot_shift(args: argparse.Namespace) -> int:
         )
     print(foretelling_sentence(foretellings(found.runs), found.runs))
     print(*write_figures({path: Plot(SHIFT, found)}))
+    return _DONE
+
+
+def _plot_drift(args: argparse.Namespace) -> int:
+    from points24.harness.drift.report import read_report
+    from points24.leaderboards.figures import WEIGHTS, Plot, write_figures
+
+    path = _svg(args.output or args.folder / "drift.svg")
+    print(*write_figures({path: Plot(WEIGHTS, read_report(args.folder))}))
     return _DONE
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from points24.harness.analysis.curve import Curve
 from points24.harness.analysis.foretelling import Shifts
 from points24.harness.analysis.recovery import Recovery
+from points24.harness.drift.report import Report
 from points24.harness.experiment.measures import Reproduction
 from points24.leaderboards.reports import recovery_series
 from points24.tasks.errors import InputError
@@ -18,6 +19,8 @@ from points24.tasks.errors import InputError
 FIGURES = "figures"
 """The subfolder of a report that holds its figures."""
 OVERVIEW, DRIFT, FRONT, RECOVERIES, SHIFT = "overview", "drift", "recipes_front", "recoveries", "shift"
+WEIGHTS = "weights"
+"""The figure of a folder of `points24 drift`."""
 _NEEDED = ("matplotlib", "adjustText")
 
 
@@ -26,7 +29,7 @@ class Plot(NamedTuple):
 
     kind: str
     """``curve``; ``ranks``, ``layers`` or ``front`` of a recovery; one of the above of a reproduction."""
-    of: Curve | Recovery | Reproduction | Shifts
+    of: Curve | Recovery | Reproduction | Shifts | Report
 
 
 def curve_figures(curves: Iterable[Curve]) -> dict[str, Plot]:
@@ -84,9 +87,10 @@ def write_figures(plots: Mapping[Path, Plot]) -> list[Path]:
         raise InputError(f"{name} is not installed: pip install 'points24[plots]'")
     from points24.leaderboards.render.curves import curve_figure
     from points24.leaderboards.render.drawing import save
-    from points24.leaderboards.reports import recovery_plots, reproduction_plots, shift_plots
+    from points24.leaderboards.reports import drift_plots, recovery_plots, reproduction_plots, shift_plots
 
-    draw = {"curve": curve_figure, SHIFT: shift_plots.draw} | recovery_plots.DRAW | reproduction_plots.DRAW
+    draw = {"curve": curve_figure, SHIFT: shift_plots.draw, WEIGHTS: drift_plots.draw}
+    draw |= recovery_plots.DRAW | reproduction_plots.DRAW
     for path, plot in plots.items():
         save(draw[plot.kind], plot.of, path)
     return list(plots)

@@ -165,7 +165,8 @@ class _Parser:
             raise FormulaError(f"an equation that neither begins nor ends with {target}")
         sides.remove(target)
         formula = max(sides, key=lambda side: len(numbers(side)))
-        if not all(side is formula or equals(side, target) for side in sides):
+        sides.remove(formula)
+        if not all(equals(side, target) for side in sides):
             raise FormulaError(f"a step that does not equal {target}")
         return formula
 

@@ -181,6 +181,10 @@ def _is_plain(hand: Hand) -> bool:
     return not has_face(hand)
 
 
+def _is_held_out_face(hand: Hand) -> bool:
+    return tuple(sorted(map(RULES["ood"].value, hand))) in held_out_numbers(faces=True)
+
+
 def is_held_out(hand: Hand) -> bool:
     """Whether the hand's numbers under the ID rule are held out from training."""
     return tuple(sorted(map(RULES["id"].value, hand))) in held_out_numbers()
@@ -199,6 +203,12 @@ _KINDS: dict[str, _Kind] = {
         "the four fifths of `id` that trainers may draw", RULES["id"], lambda hand: not is_held_out(hand)
     ),
     "id_heldout": _EachHand("the fifth of `id` that no trainer may draw", RULES["id"], is_held_out),
+    "ood_heldout": _EachHand(
+        "the fifth of `ood` whose numbers the base nano-steps never saw",
+        RULES["ood"],
+        lambda hand: has_face(hand) and _is_held_out_face(hand),
+        one_face_weight,
+    ),
     "id_paper": _Given(
         "the 234 deals of the paper's ID evaluation, in its order, with repeats",
         RULES["id"],
@@ -246,12 +256,23 @@ def hand_set(name: str, rule: AnyRule | None = None, target: int | None = None) 
     return _KINDS[name].build(name, rule, target)
 
 
-@lru_cache(maxsize=1)
-def held_out_numbers() -> frozenset[Numbers]:
-    """Sorted values of the hands held out from training: 113 of the 566 that solve to 24, by hash."""
-    plain = {Deal(hand, RULES["id"]).values for hand in all_hands() if _is_plain(hand)}
-    candidates = [numbers for numbers in plain if solvable(numbers, TARGET)]
-    candidates.sort(key=partial(_hash, "held out"))
+@lru_cache(maxsize=2)
+def held_out_numbers(faces: bool = False) -> frozenset[Numbers]:
+    """Sorted values of the hands held out from training: 113 of 566 from 1 to 10 that solve to 24, by hash.
+
+    With `faces` also 159 of the 796 with a value from 11 to 13, as face cards have under the OOD rule.
+    """
+    held_out = set(_fifth({Deal(hand, RULES["id"]).values for hand in all_hands() if _is_plain(hand)}))
+    if faces:
+        held_out |= _fifth(
+            {tuple(sorted(Deal(hand, RULES["ood"]).values)) for hand in all_hands() if has_face(hand)}
+        )
+    return frozenset(held_out)
+
+
+def _fifth(numbers: Iterable[Numbers]) -> frozenset[Numbers]:
+    """A fifth of those that solve to 24."""
+    candidates = sorted((each for each in numbers if solvable(each, TARGET)), key=partial(_hash, "held out"))
     return frozenset(candidates[: round(HELD_OUT_SHARE * len(candidates))])
 
 

@@ -28,8 +28,8 @@ class _Characters(dict[int, str]):
         return found
 
 
-_CHARACTERS = _Characters({code: chr(code) for code in range(128)})
-_CHARACTERS |= {
+_SIGNS = {
+    **{code: chr(code) for code in range(128)},
     **{ord(sign): "*" for sign in "×⋅∗✖⨯"},
     **{ord(sign): "/" for sign in "÷∕⁄➗"},
     **{ord(sign): "-" for sign in "−–➖"},
@@ -40,6 +40,7 @@ _CHARACTERS |= {
     ord("°"): "^",
     ord("∴"): " ",
 }
+_CHARACTERS = _Characters(_SIGNS)
 
 # What chat templates put around a turn, and HTML that only formats.
 _CONTROL = re.compile(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from points24.harness.experiment.best import best_of
 from points24.harness.experiment.findings import DIRECTIONS, VALUES
 from points24.harness.experiment.manifest import read_manifest
 from points24.harness.experiment.measures import Measure, Reproduction, gain_of, ratio_of, reproduction_of
@@ -149,6 +150,10 @@ def test_what_recovery_did(reproduction):
         "the singular directions of all ranks recovers", share(DIRECTIONS), "of the lost OOD accuracy"
     )
     assert says("restoring the singular values", share(VALUES))
-    weights = ["interpolate 0.25", "interpolate 0.5", "interpolate 0.75"]
-    assert next(r for r in reproduction.recipes() if r.startswith("interpolate")) == weights[-1]
-    assert says("recovers", share(weights[-1]), "(the best of three weights, chosen on the same deals)")
+    best = best_of(reproduction, reproduction.recipes())
+    assert best is not None
+    assert best.picks.keys() == {"interpolate 0.75", "slerp 0.75"}
+    assert says(
+        f"The best of {best.among} recipes, picked on other deals and seeds than those that measure it"
+    )
+    assert says("(interpolate or slerp, 0.75): it recovers", percent(best.recovered))

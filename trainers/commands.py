@@ -34,6 +34,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     fine_tuning = {
         "sft": "supervised fine-tuning on solved deals (TRL), with every checkpoint scored",
         "ppo": "PPO with verdicts as rewards and a learned critic (on TRL), with every checkpoint scored",
+        "grpo": "GRPO with verdicts as rewards (TRL), with every checkpoint scored",
+        "rloo": "RLOO with verdicts as rewards (TRL), with every checkpoint scored",
     }
     shown = "print settings, steps, tokens, disk and commands; train nothing"
     for name, about in fine_tuning.items():
@@ -68,7 +70,7 @@ def _dry_run(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from points24.trainers.dry_run.report import as_text
 
     arguments = [*(["--config", args.config] if args.config else []), *args.overrides]
-    stand_in = _grandparent(args, settings) if args.trainer == "ppo" else None
+    stand_in = _grandparent(args, settings) if args.trainer != "sft" else None
     found = dry_run(args.trainer, settings, arguments, args.processes, stand_in)
     print(json.dumps(asdict(found), indent=2, default=str) if args.json else as_text(found))
     return 0
@@ -105,4 +107,4 @@ def _run(args: argparse.Namespace) -> int:
     return args.run_trainer(args)
 
 
-train = Command("train a model; prints its folder last", _arguments, _run)
+train = Command("train a model; prints its folder last", _arguments, _run, goes_on=True)

@@ -47,9 +47,11 @@ def prompt_row(deal: Deal, wording: Template, chat: bool) -> dict[str, Any]:
     return {"prompt": [{"role": "user", "content": text}] if chat else text}
 
 
-def completion_row(deal: Deal, formula: str, asked: Protocol, chat: bool) -> dict[str, Any]:
-    """TRL's ``completion`` column: the reply that the protocol asks for."""
-    reply = asked.reply(deal, formula)
+def completion_row(
+    deal: Deal, formula: str, asked: Protocol, chat: bool, thought: str = ""
+) -> dict[str, Any]:
+    """TRL's ``completion`` column: what was thought, and the reply that the protocol asks for."""
+    reply = thought + asked.reply(deal, formula)
     return {"completion": [{"role": "assistant", "content": reply}] if chat else reply}
 
 

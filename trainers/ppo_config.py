@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from trl.trainer.grpo_config import GRPOConfig
 
 from points24.tasks.errors import InputError
-from points24.tasks.rewards.tables import rewards
-from points24.trainers.run.config import RunConfig, at_least_1
+from points24.trainers.run.config import at_least_1
+from points24.trainers.run.rollouts import RolloutConfig
 
 
 @dataclass
-class PPOConfig(RunConfig, GRPOConfig):
-    """TRL's GRPOConfig with `RunConfig` and the settings of PPO alone.
+class PPOConfig(RolloutConfig, GRPOConfig):
+    """TRL's GRPOConfig with `RolloutConfig` and the settings of PPO alone.
 
-    TRL's names mean here: `epsilon` the clip of the policy's ratio, `num_iterations` the PPO epochs per
-    rollout, `beta` the weight of the divergence from the parent (subtracted from the rewards), `entropy_coef`
-    the weight of the entropy bonus, `max_completion_length` the most tokens of one reply.
+    `epsilon` is the clip of the policy's ratio, `entropy_coef` the weight of the entropy bonus. With `beta`,
+    the divergence from the parent is subtracted from the rewards.
     """
 
     num_generations: int | None = 1
@@ -30,9 +29,6 @@ class PPOConfig(RunConfig, GRPOConfig):
     shuffle_dataset: bool | None = False
     ddp_find_unused_parameters: bool | None = False  # DDP does not see the value head in the model's outputs
 
-    rewards: str | dict[str, float] = "verdict"
-    """``paper``: what the paper's environment adds up; ``verdict`` or ``sparse``: see
-    `points24.tasks.rewards.tables.TABLES`; or a reward for every verdict."""
     max_turns: int = 1
     """Attempts at a deal; each after the first follows a message of the verifier."""
     gamma: float = 1.0
@@ -51,8 +47,7 @@ class PPOConfig(RunConfig, GRPOConfig):
 
     def __post_init__(self) -> None:
         self.check()
-        rewards(self.rewards)
-        at_least_1(self, "max_steps", "max_turns")
+        at_least_1(self, "max_turns")
         if self.max_turns > 1 and not self.apply_chat_template:
             raise InputError("max_turns: several attempts need apply_chat_template: true")
         for name in ("gamma", "lam", "turn_gamma", "turn_lam"):
@@ -61,38 +56,4 @@ class PPOConfig(RunConfig, GRPOConfig):
         wanted, self.num_generations = self.num_generations or 1, 2  # GRPOConfig refuses 1
         super().__post_init__()
         self.num_generations = wanted
-        if self.episodes_per_rollout % wanted:
-            raise InputError(
-                f"generation_batch_size: expected a multiple of num_generations ({wanted}), "
-                f"found {self.episodes_per_rollout}"
-            )
-        steps = [*self.save_at, *([self.save_steps] if self.save_strategy == "steps" else [])]
-        if bad := [step for step in steps if step % self.steps_per_rollout]:
-            raise InputError(
-                f"save_steps, save_at: expected multiples of {self.steps_per_rollout}, the steps per rollout "
-                f"(rollouts are not saved), found {bad[0]}"
-            )
-
-    @property
-    def episodes_per_rollout(self) -> int:
-        """Over all processes."""
-        assert self.generation_batch_size is not None  # GRPOConfig has derived it
-        return self.generation_batch_size
-
-    @property
-    def steps_per_rollout(self) -> int:
-        """Optimiser steps on one rollout: epochs times minibatches."""
-        assert self.steps_per_generation is not None  # likewise
-        passes = self.num_iterations * self.steps_per_generation
-        if passes % self.gradient_accumulation_steps:
-            raise InputError(
-                f"gradient_accumulation_steps: expected a divisor of num_iterations * steps_per_generation "
-                f"({passes}), found {self.gradient_accumulation_steps}"
-            )
-        return passes // self.gradient_accumulation_steps
-
-    @property
-    def deals_to_play(self) -> int:
-        """Deals that the whole run plays."""
-        rollouts = -(-self.max_steps // self.steps_per_rollout)
-        return rollouts * self.episodes_per_rollout // (self.num_generations or 1)
+        self.check_rollouts()

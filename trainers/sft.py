@@ -7,18 +7,22 @@ number of processes. The loss is on the reply and its end-of-sequence token alon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any
 
 from datasets import Dataset
 from trl.trainer import sft_config
-from trl.trainer.sft_trainer import SFTTrainer
 
 from points24.tasks.errors import InputError
-from points24.trainers.deals import SOLUTIONS, completion_row, examples, prompt_row
-from points24.trainers.run.config import RunConfig, at_least_1
+from points24.tasks.prompts import template
+from points24.trainers.deals import SOLUTIONS
+from points24.trainers.mixture import Shown, Shows, check_working, rows, shown_rules
+from points24.trainers.objectives import objective
+from points24.trainers.objectives.objective import Objective, ObjectiveTrainer
+from points24.trainers.run.config import RunConfig, at_least_1, saved_at_multiples
+from points24.trainers.run.models import load_model
 from points24.trainers.run.run import train_run
 
 
@@ -28,6 +32,18 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
 
     solutions: str = "random"
     """Which solutions of a hand are taught; see `points24.trainers.deals.SOLUTIONS`."""
+    rules: list[str | dict[str, Any]] = field(default_factory=list)
+    """Several rules instead of `rule`, such as ``[id, {J: 9, Q: 9, K: 9, weight: 2}]``; none may have a
+    value of the OOD rule. See `points24.trainers.mixture.shown_rules`."""
+    templates: list[str] = field(default_factory=list)
+    """Paths of several prompt templates instead of `template`, which scoring keeps using."""
+    working: str = "none"
+    """What replies show before the answer: ``none``, ``steps``, or ``search`` with detours; see
+    `points24.tasks.working`."""
+    objective: str = "nll"
+    """What is minimised: one of `points24.trainers.objectives.OBJECTIVES`."""
+    objective_args: dict[str, Any] = field(default_factory=dict)
+    """Its own settings, such as ``{coef: 0.1}``."""
     num_samples: int | None = None
     """Rows to draw, for `num_train_epochs` epochs. None draws as many as `max_steps` steps take."""
     train_sampling_strategy: str = "sequential"
@@ -38,6 +54,9 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
         self.check()
         if self.solutions not in SOLUTIONS:
             raise InputError(f"solutions: expected {' or '.join(SOLUTIONS)}, found {self.solutions!r}")
+        check_working(self.working, self.asked)
+        self._check_objective()
+        assert self.shows  # raises where a rule or a template is none
         if (self.max_steps > 0) == (self.num_samples is not None):
             raise InputError(
                 f"expected one of max_steps and num_samples; found max_steps {self.max_steps}, "
@@ -45,6 +64,28 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
             )
         at_least_1(self, "num_samples")
         super().__post_init__()
+        saved_at_multiples(
+            self, self.minimised.period, "the steps after which the objective renews its reference"
+        )
+
+    def _check_objective(self) -> None:
+        """Raise `InputError` for an objective that cannot be trained so; give TRL its own part of it."""
+        if self.minimised.whole_weights and (self.use_peft or self.fsdp or self.deepspeed):
+            raise InputError(
+                f"objective: {self.objective} needs whole weights: no use_peft, fsdp or deepspeed"
+            )
+        self.loss_type = self.minimised.loss_type
+
+    @cached_property
+    def minimised(self) -> Objective:
+        return objective(self.objective, self.objective_args)
+
+    @property
+    def shows(self) -> Shows:
+        """What the rows show."""
+        rules = shown_rules(self.rules) if self.rules else (Shown(self.parsed_rule, 1.0),)
+        wordings = tuple(map(template, self.templates)) if self.templates else (self.wording,)
+        return Shows(rules, wordings, self.solutions, self.working, self.seed)
 
     @property
     def rows(self) -> int:
@@ -57,21 +98,18 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.world_size
 
 
-def build_trainer(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> SFTTrainer:
+def build_trainer(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> ObjectiveTrainer:
     """TRL's trainer on the rows that the config describes."""
-    wording, asked, chat = config.wording, config.asked, config.apply_chat_template
-    drawn = islice(examples(config.parsed_rule, config.solutions, config.seed), config.rows)
-    rows = [
-        prompt_row(deal, wording, chat) | completion_row(deal, formula, asked, chat)
-        for deal, formula in drawn
-    ]
-    return SFTTrainer(
+    drawn = islice(rows(config.shows, config.asked, chat=config.apply_chat_template), config.rows)
+    return ObjectiveTrainer(
         model,
         args=config,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list(list(drawn)),
         processing_class=tokenizer,
         peft_config=config.peft_config,
         callbacks=callbacks,
+        objective=config.minimised,
+        parent=lambda: load_model(config),
     )
 
 

@@ -28,13 +28,15 @@ def left_out(target: Checkpoint) -> list[str]:
     ]
 
 
-def check_space(target: Checkpoint, out: Path, dtypes: Sequence[str | None]) -> None:
+def check_space(target: Checkpoint, out: Path, dtypes: Sequence[str | None], beside: int = 0) -> None:
     """Check that a copy of a target in each of these dtypes (None: its own) fits on the disk of `out`.
+
+    `beside`: bytes of what else lies there until the copies are done.
 
     Raises:
         InputError: they do not.
     """
-    needed = sum(size_of_copy(target, dtype) for dtype in dtypes)
+    needed = beside + sum(size_of_copy(target, dtype) for dtype in dtypes)
     there = next(folder for folder in out.absolute().parents if folder.exists())
     free = shutil.disk_usage(there).free
     if needed > free:

@@ -23,7 +23,7 @@ def _drift(args: argparse.Namespace) -> int:
     from points24.harness.checkpoints.locate import locate
     from points24.harness.checkpoints.opening import open_checkpoint
     from points24.harness.drift.drift import drift
-    from points24.harness.drift.report import write_report
+    from points24.harness.drift.report import Report, short_names, write_report
     from points24.harness.files import new_folder
     from points24.harness.recovery.families.table import family_of
     from points24.harness.recovery.plan import check_pair
@@ -34,10 +34,12 @@ def _drift(args: argparse.Namespace) -> int:
     others = [check_pair(other, first, family) for other in others]
     for checkpoint in (first, *others):
         checkpoint.verify()
-    names = [Path(name).name for name in (args.first, *args.others)]
+    names = short_names([args.first, *args.others])
     with new_folder(args.output) as partial:
-        rows = drift(first, others, family, device)
-        write_report(partial, names, rows, {"command": command_line(), "versions": versions()})
+        rows, curves = drift(first, others, family, device)
+        write_report(
+            partial, Report(names, rows, curves), {"command": command_line(), "versions": versions()}
+        )
         text = (partial / "drift.md").read_text()
     print(json.dumps({"folder": str(args.output), "matrices": rows}) if args.json else args.output)
     print(text, file=sys.stderr)

@@ -19,12 +19,16 @@ def run(workers: Workers, work: Work[C, T], common: C, shares: Sequence[Sequence
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers.count)))
     spawn = multiprocessing.get_context("spawn")
     waiting, running = list(shares), {}
-    while waiting or running:
-        while waiting and len(running) < workers.count:
-            process = spawn.Process(target=work, args=(common, waiting.pop(0)))
-            process.start()
-            running[process.sentinel] = process
-        for sentinel in wait(list(running)):
-            process = running.pop(sentinel)
-            process.join()
-            tell(f"process {process.pid}", process.exitcode and f"exit status {process.exitcode}", "")
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers.count:
+                process = spawn.Process(target=work, args=(common, waiting.pop(0)))
+                process.start()
+                running[process.sentinel] = process
+            for sentinel in wait(list(running)):
+                process = running.pop(sentinel)
+                process.join()
+                tell(f"process {process.pid}", process.exitcode and f"exit status {process.exitcode}", "")
+    finally:  # interrupted: what they have done is on the disk
+        for process in running.values():
+            process.terminate()

@@ -53,7 +53,9 @@ def _run(args: argparse.Namespace) -> int:
     return build_leaderboard(args.dir)
 
 
-reproduce = Command("the paper's whole experiment: SFT, PPO, drift, recovery, report", _arguments, _run)
+reproduce = Command(
+    "the paper's whole experiment: SFT, PPO, drift, recovery, report", _arguments, _run, goes_on=True
+)
 
 
 _KINDS = ("sft", "sweep")
@@ -92,5 +94,8 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 demo = Command(
-    "fine-tune a small model until it forgets, recover it, and show the table", _demo_arguments, _demo
+    "fine-tune a small model until it forgets, recover it, and show the table",
+    _demo_arguments,
+    _demo,
+    goes_on=True,
 )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from points24.harness.cli import runnable
+from points24.harness.executors import ending
 from points24.harness.experiment.stages import Experiment, Stage
-from points24.harness.files import write_json
+from points24.harness.files import discard_partial, locked, write_json
 from points24.tasks.errors import InputError
 
 
@@ -23,8 +23,13 @@ def conduct(experiment: Experiment, workers: int = 1, only: Sequence[str] = ()) 
     Raises:
         InputError: a stage failed, or was done with other settings. The stages that are done stay.
     """
+    with locked(experiment.out):
+        _conduct(experiment, workers, only)
+
+
+def _conduct(experiment: Experiment, workers: int, only: Sequence[str]) -> None:
     for folder in ("stages", "logs"):
-        (experiment.out / folder).mkdir(parents=True, exist_ok=True)
+        (experiment.out / folder).mkdir(exist_ok=True)
 
     def first_error(seed: int) -> str | None:
         """Run the stages of a seed up to the first that fails."""
@@ -32,7 +37,12 @@ def conduct(experiment: Experiment, workers: int = 1, only: Sequence[str] = ()) 
         return next(filter(None, (_run(experiment, stage, quiet=workers > 1) for stage in stages)), None)
 
     with ThreadPoolExecutor(workers) as pool:
-        failed = [error for error in pool.map(first_error, experiment.config.seeds) if error]
+        try:
+            failed = [error for error in pool.map(first_error, experiment.config.seeds) if error]
+        except BaseException:  # the threads wait for the stages, and the pool for the threads
+            pool.shutdown(wait=False, cancel_futures=True)
+            ending.end_children()
+            raise
     if failed:
         raise InputError(failed[0])
 
@@ -44,28 +54,35 @@ def _run(experiment: Experiment, stage: Stage, *, quiet: bool) -> str | None:
         The error in one line, if it failed.
     """
     done, command = experiment.done(stage.name), stage.command()
-    given = {"command": command, "environment": experiment.environment}
+    started, given = done.with_suffix(".started"), {"command": command, "environment": experiment.environment}
     if done.exists():
         same = json.loads(done.read_text("utf-8")).items() >= given.items()
         return (
             None if same else f"{done}: {stage.name} was done with other settings; choose another output_dir"
         )
-    if stage.leftover is not None:
-        shutil.rmtree(stage.leftover, ignore_errors=True)
-    print(f"points24: {stage.name}: {experiment.shown(command)}", file=sys.stderr, flush=True)
-    log = experiment.out / "logs" / f"{stage.name}.log"
-    began = time.perf_counter()
-    with log.open("ab") as output:
-        run = subprocess.run(
-            runnable(command),
-            stdout=output,
-            stderr=output if quiet else None,
-            env=os.environ | experiment.environment,
-            check=False,
-        )
-    if run.returncode:
-        return (
-            f"{stage.name} ended with status {run.returncode}: see {log}; the same command goes on from here"
-        )
-    write_json(done, given | {"seconds": time.perf_counter() - began}, indent=1)
+    if stage.whole is not None and stage.whole.exists() and _reads(started, given):
+        # A kill came just before the stage was noted as done.
+        seconds = max(0.0, stage.whole.stat().st_mtime - started.stat().st_mtime)
+    else:
+        if stage.whole is not None:
+            discard_partial(stage.whole)
+        write_json(started, given)
+        print(f"points24: {stage.name}: {experiment.shown(command)}", file=sys.stderr, flush=True)
+        log, began = experiment.out / "logs" / f"{stage.name}.log", time.perf_counter()
+        with log.open("ab") as output:
+            status = ending.run(
+                runnable(command),
+                stdout=output,
+                stderr=output if quiet else None,
+                env=os.environ | experiment.environment,
+            )
+        if status:
+            return f"{stage.name} ended with status {status}: see {log}; the same command goes on from here"
+        seconds = time.perf_counter() - began
+    write_json(done, given | {"seconds": seconds}, indent=1)
+    started.unlink(missing_ok=True)
     return None
+
+
+def _reads(path: Path, wanted: object) -> bool:
+    return path.exists() and json.loads(path.read_text("utf-8")) == wanted

@@ -34,8 +34,8 @@ class Stage:
     """``<kind>-…-<seed>``, such as ``ppo-early-0``; its output folder below the experiment's."""
     command: Callable[[], list[str]]
     """Its words. Until the stages before are done, a link or a pattern stands for an unknown checkpoint."""
-    leftover: Path | None = None
-    """A folder that a killed run may have left, to be removed before the next."""
+    whole: Path | None = None
+    """A folder that its command makes as a whole, and refuses to make again."""
 
     @property
     def kind(self) -> str:
@@ -76,8 +76,7 @@ class Experiment:
             found.append(Stage(name, lambda n=name, f=folder: self.train("ppo", n, str(f), seed)))
         for first in DRIFT_FROM:
             name = f"drift-{first}-{seed}"
-            partial = self.out / f"{name}.partial"
-            found.append(Stage(name, lambda f=first, n=name: self._drift(f, n, seed), partial))
+            found.append(Stage(name, lambda f=first, n=name: self._drift(f, n, seed), self.out / name))
         found.append(Stage(f"sweep-{seed}", lambda: self._sweep(seed)))
         for start in self.config.ppo_from if self.config.reverse else ():
             name = f"reverse-{start}-{seed}"

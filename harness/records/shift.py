@@ -51,7 +51,7 @@ WEIGHTS = {
     "change": "‖ΔW‖ / ‖W‖, mean over the matrices",
     "values": "relative change of the singular values, mean over the matrices",
     "misalignment": "1 − |cosine| of singular vectors of equal rank, mean, less that of bf16 rounding",
-    "unchanged": "share of elements whose bits are the same (update sparsity), mean over the matrices",
+    "unchanged": "share of elements whose bf16 value is the same (update sparsity), mean over the matrices",
 }
 """Likewise of the weights, as `points24 drift` measures them."""
 

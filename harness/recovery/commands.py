@@ -121,18 +121,13 @@ def _recover(args: argparse.Namespace) -> int:
 
 def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list[Recipe]) -> int:
     """The plan, from the headers of the weights, or from config.json where there are no weights yet."""
-    from points24.harness.checkpoints.opening import open_checkpoint, read_config
+    from points24.harness.checkpoints.opening import read_config
     from points24.harness.checkpoints.read import FLOATS
-    from points24.harness.recovery.estimate import checkpoint_from_config, estimate
-    from points24.harness.recovery.plan import check_pair, family_for, make_plan
+    from points24.harness.recovery.estimate import estimate, plan_by_shapes
+    from points24.harness.recovery.plan import family_for
 
-    theirs, ours = (
-        open_checkpoint(folder) if any(folder.glob("*.safetensors*")) else checkpoint_from_config(folder)
-        for folder in (source, target)
-    )
     family = family_for(read_config(target), args.layer_prefix, recipes, args.split)
-    theirs = check_pair(theirs, ours, family)
-    plan = make_plan(theirs, ours, family, recipes)
+    plan, ours = plan_by_shapes(source, target, family, recipes)
     dtype = recipes[0].method.dtype or DTYPES.get(args.dtype)
     cost = estimate(plan, ours, FLOATS[dtype].itemsize if dtype else None)
     if args.json:
@@ -146,4 +141,6 @@ def _dry_run(args: argparse.Namespace, source: Path, target: Path, recipes: list
     return 0
 
 
-recover = Command("restore a checkpoint's singular directions in another one", _recover_arguments, _recover)
+recover = Command(
+    "restore a checkpoint's singular directions in another one", _recover_arguments, _recover, goes_on=True
+)

@@ -19,7 +19,9 @@ from points24.harness.checkpoints.write import Copy, check_space
 from points24.harness.executors.workers import Workers
 from points24.harness.files import partial_of, write_text
 from points24.harness.recovery.card import model_card
+from points24.harness.recovery.estimate import factors_bytes
 from points24.harness.recovery.recover import CheckedPair, change, new_report, summary
+from points24.harness.recovery.spectral.kept_factors import KeptFactors
 from points24.harness.recovery.unfinished import Unfinished, UnfinishedError, unfinished_folder
 from points24.tasks.errors import InputError
 
@@ -58,7 +60,8 @@ def recover(  # noqa: PLR0913 — a pair, where its copies go, in which dtype, a
             raise InputError(f"{out} lies inside {checkpoint.given}; choose another output folder")
     dtypes = [recipe.method.dtype or dtype for recipe in pair.plan.recipes]
     if not partial_of(out).exists():
-        check_space(pair.target, out, dtypes)
+        in_hand = max(factors_bytes(pair.plan, pair.target).values(), default=0)
+        check_space(pair.target, out, dtypes, workers.count * in_hand)
 
     def prepare(folder: Path) -> None:
         folder.mkdir()
@@ -156,14 +159,16 @@ def _recover_layer(
     work: _Work, unfinished: Unfinished, layer: Layer, names: Sequence[str], copies: Sequence[Copy]
 ) -> None:
     kept = unfinished.tensors(layer)
-    for name in names:
+    for number, name in enumerate(names):
         if name not in kept:
+            factors = KeptFactors(unfinished.folder, f"{layer}.{number}")
             reports: dict[int, dict[str, Any]] = {i: {key: [] for key in _FACTS} for i in range(len(copies))}
-            change(work.pair, name, dict(enumerate(copies)), reports, device=work.device)
+            change(work.pair, name, dict(enumerate(copies)), reports, device=work.device, factors_of=factors)
             for copy in copies:
                 copy.flush(name)
             kept[name] = list(reports.values())
             unfinished.keep(layer, kept)
+            factors.forget()
 
 
 def _reports(work: _Work, unfinished: Unfinished) -> list[dict[str, Any]]:

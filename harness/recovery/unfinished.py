@@ -4,6 +4,7 @@ While ``OUT`` is unfinished, ``OUT.partial`` holds
 
     task.json       what is made of what; written once `made` can be changed tensor by tensor
     <layer>.json    tensor -> what is known of its changes, once these are on the disk
+    <layer>.<n>.<m>.safetensors     factors of the m-th matrix of the layer's n-th tensor, which is in hand
     <layer>.done    so are those of all the layer's tensors
     error           why a worker has given up
     made/           what becomes OUT

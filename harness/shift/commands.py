@@ -70,4 +70,6 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-shift = Command("what training did to what the model believes, and what foretells it", _arguments, _run)
+shift = Command(
+    "what training did to what the model believes, and what foretells it", _arguments, _run, goes_on=True
+)

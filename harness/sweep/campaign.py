@@ -6,18 +6,20 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from points24.harness.analysis.recovery import Recovery, recoveries
 from points24.harness.executors.workers import Workers
 from points24.harness.files import write_text
 from points24.harness.records.record import Record
 from points24.harness.records.store import add_records
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
+from points24.harness.sweep.cost import bytes_of
 from points24.harness.sweep.jobs import Job, jobs_of, shares_of
 from points24.harness.sweep.run import Results, is_full, keep_jobs, no_room, run_jobs
 from points24.tasks.errors import InputError
@@ -63,6 +65,7 @@ def _conducted(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> 
     settings = json.dumps(asdict(config), indent=2, default=str)
     write_text(results.folder / "settings.json", settings + "\n")
     done = sum(map(results.is_done, jobs))
+    check_space(config, results, jobs)
     if done:
         print(f"points24: {done} of {len(jobs)} jobs are done already", file=sys.stderr)
     for attempt in range(1 + config.retries):
@@ -74,6 +77,26 @@ def _conducted(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> 
         workers = Workers(config.executor, config.workers, config.executor_args)
         workers.execute(run_jobs, config, shares_of(todo, config.workers), results.folder / "slurm")
     return _gathered(config, results, jobs)
+
+
+def check_space(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> None:
+    """Check that the factors and the checkpoints that are kept fit on the disk, with what is there already.
+
+    Raises:
+        InputError: they do not.
+    """
+    pairs = {job.pair for job in jobs if job.pair and not results.is_done(job)}
+    needed = sum(sum(bytes_of(pair, config.keep)) for pair in pairs) if isinstance(config, SweepConfig) else 0
+    there = sum(
+        f.stat().st_size for part in (results.factors, results.kept) for f in part.rglob("*.safetensors")
+    )
+    free = shutil.disk_usage(results.folder).free
+    if needed > there + free:
+        raise InputError(
+            f"{results.folder}: factors and kept checkpoints need {needed / 2**20:.0f} MiB; "
+            f"{(there + free) / 2**20:.0f} MiB are free on its disk; make room and give the same command "
+            "again"
+        )
 
 
 def _gathered(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> Outcome:
@@ -91,20 +114,41 @@ def _gathered(config: ScoringConfig, results: Results, jobs: Sequence[Job]) -> O
 
 
 def best_jobs(jobs: Sequence[Job], results: Results) -> list[Job]:
-    """For every pair, the recovered checkpoint with the best strict accuracy on the first OOD task.
+    """For every pair, the recovered checkpoint that its report has first, by strict accuracy.
 
-    Without an OOD task the first task decides. Seeds are summed; of equals the first recipe counts.
+    That is the one with the highest harmonic mean of what it recovers and retains, or the highest recovered
+    share without ID records. Where no share is defined (the target lost nothing, say), the accuracy on the
+    first OOD task decides, without one that on the first task. Seeds are summed; of equals the first recipe
+    counts.
     """
+    records = {job: [r for r in results.records(job) if r.filter == STRICT] for job in jobs}
+    found = recoveries(record for mine in records.values() for record in mine)
     best = []
     for pair in dict.fromkeys(job.pair for job in jobs if job.pair):
-        wins: Counter[int | None] = Counter()
-        for job in (job for job in jobs if job.pair == pair):
-            strict = [r for r in results.records(job) if r.filter == STRICT]
-            deciding = next((r for r in strict if r.rule == "ood"), strict[0])
-            wins[job.recipe] += deciding.k
-        chosen = max(wins, key=wins.__getitem__)
-        best.append(next(job for job in jobs if (job.pair, job.recipe) == (pair, chosen)))
+        mine = {job: records[job] for job in jobs if job.pair == pair}
+        merits = _merits([each for each in found if (each.source.name, each.target.name) == pair.names])
+        worth = merits if {job.model for job in mine} <= merits.keys() else _accuracies(mine)
+        best.append(max(mine, key=lambda job: worth[job.model]))
     return best
+
+
+def _merits(found: Sequence[Recovery]) -> dict[str, tuple[float, int]]:
+    """Model -> its merit and its right OOD replies, summed; nothing where a merit is not defined."""
+    merits: dict[str, tuple[float, int]] = {}
+    for each in found:
+        for made in each.checkpoints:
+            if (merit := each.scales.merit(made.outcomes)) is None:
+                return {}
+            before = merits.get(made.ood.record.model, (0.0, 0))
+            merits[made.ood.record.model] = before[0] + merit, before[1] + made.ood.record.k
+    return merits
+
+
+def _accuracies(records: Mapping[Job, Sequence[Record]]) -> dict[str, tuple[float, int]]:
+    wins: Counter[str] = Counter()
+    for job, strict in records.items():
+        wins[job.model] += next((r for r in strict if r.rule == "ood"), strict[0]).k
+    return {model: (0.0, k) for model, k in wins.items()}
 
 
 def _why(path: Path) -> str:

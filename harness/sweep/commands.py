@@ -32,7 +32,7 @@ def conducted(config: ScoringConfig, args: argparse.Namespace) -> Outcome | None
     from points24.harness.sweep.jobs import jobs_of
 
     if args.dry_run:
-        plan = plan_of(config, jobs_of(config))
+        plan = plan_of(config, jobs_of(config, is_dry=True))
         print(json.dumps(plan) if args.json else plan_text(plan))
         return None
     with contextlib.redirect_stdout(sys.stderr):  # what engines print is progress
@@ -114,7 +114,7 @@ def _pairs(flag: str, text: str) -> dict[str, Any]:
         raise InputError(f"--{flag}: {e}") from e
 
 
-evaluate = Command("score many checkpoints with one engine", _arguments, _run)
+evaluate = Command("score many checkpoints with one engine", _arguments, _run, goes_on=True)
 
 
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
@@ -148,4 +148,6 @@ def _sweep(args: argparse.Namespace) -> int:
     return built or (1 if outcome.failed else 0)
 
 
-sweep = Command("recover checkpoints by a grid of recipes, and score every one", _sweep_arguments, _sweep)
+sweep = Command(
+    "recover checkpoints by a grid of recipes, and score every one", _sweep_arguments, _sweep, goes_on=True
+)

@@ -77,8 +77,8 @@ class SweepConfig(ScoringConfig):
     """Each stands for every combination of what it lists, under the names of `points24 recover`: method,
     layers, and the settings of the method."""
     keep: Literal["none", "best", "all"] = "none"
-    """Which recovered checkpoints are written, below ``kept``: none, the one with the best OOD accuracy of
-    each pair, or all."""
+    """Which recovered checkpoints are written, below ``kept``: none, the best of each pair (the highest
+    harmonic mean of what is recovered and retained), or all."""
     recover_device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to factorise and splice."""
     layer_prefix: str | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from points24.harness.checkpoints.write import size_of_copy
+from points24.harness.recovery.estimate import factors_bytes
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
 from points24.harness.sweep.jobs import Job, Pair
 from points24.tasks.hand_sets import hand_set
@@ -20,7 +21,7 @@ def plan_of(config: ScoringConfig, jobs: list[Job]) -> dict[str, Any]:
     pairs = dict.fromkeys(job.pair for job in jobs if job.pair)
     keep = config.keep if isinstance(config, SweepConfig) else "none"
     deals = deals_of(config.tasks, config.limit)
-    sizes = [_bytes_of(pair, keep) for pair in pairs]
+    sizes = [bytes_of(pair, keep) for pair in pairs]
     return {
         "jobs": len(jobs),
         "pairs": len(pairs),
@@ -51,15 +52,8 @@ def deals_of(tasks: Iterable[str], limit: int | None) -> int:
     return sum(len(hand_set(task_hand_set(task)).deals[:limit]) for task in tasks)
 
 
-def _bytes_of(pair: Pair, keep: str) -> tuple[int, int]:
-    """Bytes of a pair's factors, and of its recovered checkpoints that are kept.
-
-    Each of two checkpoints gives singular values and right singular vectors of every matrix, in fp64: for
-    the shorter side n, n (n + 1) numbers.
-    """
-    opened = pair.open()
-    factors = 0
-    for name, parts in opened.plan.matrices.items():
-        sides = (min(part.shape(opened.target.tensors[name].shape)) for part, _ in parts)
-        factors += sum(2 * 8 * side * (side + 1) for side in sides)
-    return factors, {"none": 0, "best": 1, "all": len(pair.recipes)}[keep] * size_of_copy(opened.target)
+def bytes_of(pair: Pair, keep: str) -> tuple[int, int]:
+    """Bytes of a pair's factors, and of its recovered checkpoints that are kept."""
+    plan, target = pair.planned()
+    kept = {"none": 0, "best": 1, "all": len(pair.recipes)}[keep] * size_of_copy(target)
+    return sum(factors_bytes(plan, target).values()), kept

@@ -15,13 +15,15 @@ from typing import Any
 from points24.harness.checkpoints.digest import BESIDE, weights_digest
 from points24.harness.checkpoints.locate import locate
 from points24.harness.checkpoints.opening import read_config
+from points24.harness.checkpoints.read import Checkpoint
 from points24.harness.evaluation.engines import SERVERS
 from points24.harness.evaluation.score import asked
 from points24.harness.files import sha256
 from points24.harness.records.ingest import model_name
 from points24.harness.recovery.elsewhere import mergekit_recipe, recipe_in
+from points24.harness.recovery.estimate import plan_by_shapes
 from points24.harness.recovery.families.family import Family
-from points24.harness.recovery.plan import family_for
+from points24.harness.recovery.plan import Plan, family_for
 from points24.harness.recovery.recipe import Recipe, check_needs
 from points24.harness.recovery.recover import CheckedPair
 from points24.harness.sweep.config import EvalConfig, ScoringConfig, SweepConfig
@@ -62,6 +64,14 @@ class Pair:
         others = [folder for folder, _ in self.others]
         return CheckedPair.open(self.source, self.target, self.recipes, self.family, self.base, others=others)
 
+    def planned(self) -> tuple[Plan, Checkpoint]:
+        """What would be done to the target, and that, from shapes alone: no weights are needed.
+
+        Raises:
+            InputError: see `plan_by_shapes`.
+        """
+        return plan_by_shapes(self.source, self.target, self.family, self.recipes)
+
     def recorded(self, recipe: int) -> dict[str, Any]:
         """A recipe as records carry it, with the names of the checkpoints that it uses."""
         method = self.recipes[recipe].method
@@ -93,8 +103,10 @@ class Job:
     """How another tool made a stored checkpoint: its recipe for the records, as JSON."""
 
 
-def jobs_of(config: ScoringConfig) -> list[Job]:
+def jobs_of(config: ScoringConfig, *, is_dry: bool = False) -> list[Job]:
     """Every job: sources and targets first, then the recovered checkpoints, pair by pair.
+
+    For a dry run, checkpoints may lack their weights.
 
     Raises:
         InputError: an unknown checkpoint, recipe or task, or ones that do not fit together.
@@ -104,10 +116,10 @@ def jobs_of(config: ScoringConfig) -> list[Job]:
             raise InputError(f"tasks: no task {task!r}; points24 tasks lists them")
     _content.cache_clear()  # a folder may hold something else by now
     if isinstance(config, SweepConfig):
-        jobs = _sweep(config)
+        jobs = _sweep(config, is_dry)
     else:
         assert isinstance(config, EvalConfig)
-        jobs = _evaluated(config)
+        jobs = _evaluated(config, is_dry)
     different = {job.key: job for job in jobs}  # a checkpoint of two pairs is one job
     names: dict[tuple[str, int | None], str] = {}
     for job in different.values():
@@ -128,7 +140,7 @@ def shares_of(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
     return found
 
 
-def _sweep(config: SweepConfig) -> Iterable[Job]:
+def _sweep(config: SweepConfig, is_dry: bool) -> Iterable[Job]:
     recipes = tuple(recipes_in(config.grid))
     try:
         for names in config.pairs:
@@ -146,10 +158,10 @@ def _sweep(config: SweepConfig) -> Iterable[Job]:
         pair = Pair(
             folders[0], folders[1], base, recipes, config.layer_prefix, tuple(config.split), given, others
         )
-        pair.open()  # refuses now what would fail later
+        _ = pair.planned() if is_dry else pair.open()  # refuses now what would fail later
         stored |= dict(found[:2])
         of, into = (name.replace("/", "-") for name in pair.names)
-        content = [_content(folder) for folder in (*folders, *(folder for folder, _ in others))]
+        content = [_content(folder, is_dry) for folder in (*folders, *(folder for folder, _ in others))]
         for number, recipe in enumerate(recipes):
             for seed in config.seeds or [None]:
                 model = f"{recipe.name}_of_{of}_in_{into}"
@@ -158,13 +170,13 @@ def _sweep(config: SweepConfig) -> Iterable[Job]:
                     what["family"] = [config.layer_prefix, *config.split]
                 key = _key(config, tasks, seed, what)
                 recovered.append(Job(key, model, None, pair, number, seed))
-    yield from _stored(config, stored)
+    yield from _stored(config, stored, is_dry)
     yield from recovered
 
 
-def _evaluated(config: EvalConfig) -> Iterable[Job]:
+def _evaluated(config: EvalConfig, is_dry: bool) -> Iterable[Job]:
     folders = dict(_located(config, name) for name in config.models)
-    for job in _stored(config, folders):
+    for job in _stored(config, folders, is_dry):
         made = None
         try:
             if config.recipe:
@@ -183,12 +195,12 @@ def _evaluated(config: EvalConfig) -> Iterable[Job]:
             yield replace(job, key=key, made=text)
 
 
-def _stored(config: ScoringConfig, folders: Mapping[Path, str]) -> Iterable[Job]:
+def _stored(config: ScoringConfig, folders: Mapping[Path, str], is_dry: bool) -> Iterable[Job]:
     tasks = asked(config.tasks, config.metadata)
     for folder, given in folders.items():
         served = config.engine in SERVERS
         name = given if served else model_name(given)
-        what = {"model": name, "content": None if served else _content(folder)}
+        what = {"model": name, "content": None if served else _content(folder, is_dry)}
         for seed in config.seeds or [None]:
             yield Job(_key(config, tasks, seed, what), name, folder, seed=seed)
 
@@ -208,9 +220,12 @@ def _key(config: ScoringConfig, tasks: Mapping[str, Any], seed: int | None, what
 
 
 @lru_cache(maxsize=256)
-def _content(folder: Path) -> dict[str, str]:
-    """Digests of the files that an engine reads; cached, since a checkpoint may be in many pairs."""
-    digest = weights_digest(folder)
+def _content(folder: Path, is_dry: bool) -> dict[str, str]:
+    """Digests of the files that an engine reads; cached, since a checkpoint may be in many pairs.
+
+    For a dry run, the folder itself stands for weights that are not there.
+    """
+    digest = weights_digest(folder) or (str(folder.resolve()) if is_dry else None)
     if digest is None:
         raise InputError(f"{folder}: no weights")
     beside = {name: sha256(folder / name) for name in ("config.json", *BESIDE) if (folder / name).exists()}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from math import inf
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -29,7 +29,7 @@ INK, GREY = "#222222", "#6b6b6b"
 DASHED = (0, (4, 1.5))
 SOURCE_STROKE, TARGET_STROKE = (0, (6, 2)), (0, (1, 1.5))
 _CROWDED = 1 / 4
-"""Steps crowd at the start where half of them lie in this share of the axis."""
+"""Steps crowd at the start where the first gap is less than this share of the widest."""
 
 
 SIDES = {"ood": "OOD", "id": "ID"}
@@ -99,7 +99,8 @@ def scale_steps(axes: Axes, steps: Sequence[int], room: float = 0.045) -> None:
         steps: ascending.
         room: the share of the axis that a label takes; a step whose label would touch the next one has none.
     """
-    if median(steps) >= _CROWDED * steps[-1]:
+    gaps = [later - step for step, later in pairwise(steps)]
+    if not gaps or gaps[0] >= _CROWDED * max(gaps):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return
     first = min(step for step in steps if step)

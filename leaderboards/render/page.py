@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,21 +46,30 @@ _COLUMNS = (
     Column("p (Holm)", "against the best; in brackets adjusted over the table"),
 )
 
+_SCORES = 3
+"""So many of them are scores; the tests come after the drawn columns."""
+
+
+_LONGEST = 20
+"""Characters of a name beside a mark."""
+Box = tuple[float, float, float, float]
+
 
 class Frame(NamedTuple):
-    """The scatter's square in SVG units; both axes run from 0 to 1."""
+    """The scatter's square in SVG units: ID from 0 to 1, OOD from 0 to `highest`."""
 
     size: float = 340
     left: float = 48
     top: float = 12
     right: float = 328
     bottom: float = 292
+    highest: float = 1
 
     def x(self, share: float) -> float:
         return round(self.left + share * (self.right - self.left), 1)
 
     def y(self, share: float) -> float:
-        return round(self.bottom - share * (self.bottom - self.top), 1)
+        return round(self.bottom - share / self.highest * (self.bottom - self.top), 1)
 
 
 def page(tables: Sequence[Table], of_paper: Sequence[PaperTable] = ()) -> str:
@@ -83,10 +93,12 @@ def _table(table: Table) -> dict[str, Any]:
     cells = [_cells(row) for row in table.rows]
     keep = [i for i in range(len(_COLUMNS)) if any(texts[i][0] for texts in cells)]
     has_verdicts = any(row.record.verdicts for row in table.rows)
-    columns = [Column("checkpoint", number=False), *(_COLUMNS[i] for i in keep)]
+    columns = [Column("checkpoint", number=False), *(_COLUMNS[i] for i in keep if i < _SCORES)]
     columns.append(Column("interval", "from 0 to 100 %; sorts by accuracy", number=False))
     if has_verdicts:
         columns.append(Column("verdicts", "sorts by the share of wrong_rule", number=False))
+    columns += [_COLUMNS[i] for i in keep if i >= _SCORES]
+    parts = [i for i in keep if i < _SCORES], [i for i in keep if i >= _SCORES]
     return {
         "title": wording.title(table.terms),
         "status": table.terms.status,
@@ -94,7 +106,7 @@ def _table(table: Table) -> dict[str, Any]:
         "columns": columns,
         "has_verdicts": has_verdicts,
         "rows": [
-            _row(row, [(_COLUMNS[i], *texts[i]) for i in keep], len(table.rows))
+            _row(row, [[(_COLUMNS[i], *texts[i]) for i in part] for part in parts], len(table.rows))
             for row, texts in zip(table.rows, cells, strict=True)
         ],
     }
@@ -119,7 +131,8 @@ def _against(found: Difference | None) -> list[tuple[str, float | str]]:
     return [(shown, found.share), (p, found.p)]
 
 
-def _row(row: Row, cells: list[tuple[Column, str, float | str]], rows: int) -> dict[str, Any]:
+def _row(row: Row, parts: list[list[tuple[Column, str, float | str]]], rows: int) -> dict[str, Any]:
+    """A row, with its cells before the drawn ones and those after them."""
     record, (low, high) = row.record, row.interval
     shares = {verdict: record.verdict_share(verdict) or 0.0 for verdict in Verdict}
     return {
@@ -127,8 +140,8 @@ def _row(row: Row, cells: list[tuple[Column, str, float | str]], rows: int) -> d
         "search": " ".join(filter(None, (record.label, record.source, record.task))).lower(),
         "standing": wording.standing(row) if rows > 1 else "",
         "cells": [
-            {"name": column.name, "number": column.number, "text": text, "sort": sort}
-            for column, text, sort in cells
+            [{"name": column.name, "text": text, "sort": sort} for column, text, sort in part]
+            for part in parts
         ],
         "share": _css(row.share),
         "low": _css(low),
@@ -162,14 +175,16 @@ def _panels(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
             sides[kind, table.terms._replace(**_OF_ONE_SIDE)][rule] = table
     for (kind, terms), pair in sides.items():
         if len(pair) == 2 and (points := list(_points(pair["id"], pair["ood"]))):
-            frame = Frame()
+            frame = Frame(
+                highest=min(1.0, 0.2 * math.ceil(max(ood.interval.high for _, ood in points) / 0.2))
+            )
             name = terms.filter or f"reported, {wording.attempts(terms.attempts)}"
             yield frame._asdict() | {
                 "title": f"{name} ({'every solvable hand' if kind == 'full' else 'the 234 paper deals'})",
                 "points": _marks(frame, points),
-                "ticks": [
-                    {"x": frame.x(t / 100), "y": frame.y(t / 100), "label": t} for t in range(0, 101, 20)
-                ],
+                "even": frame.x(frame.highest),
+                "x_ticks": [(frame.x(t / 5), 20 * t) for t in range(6)],
+                "y_ticks": [(frame.y(y), round(100 * y)) for y in (frame.highest * t / 5 for t in range(6))],
             }
 
 
@@ -196,7 +211,9 @@ def _points(of_id: Table, of_ood: Table) -> Iterator[tuple[Row, Row]]:
 
 
 def _marks(frame: Frame, points: Sequence[tuple[Row, Row]]) -> list[dict[str, Any]]:
-    """Where each point and the arms of its intervals go; its name stands in the tooltip."""
+    """Where each point, the arms of its intervals and its name go; the full name stands in the tooltip."""
+    spots = [(frame.x(of_id.share), frame.y(of_ood.share)) for of_id, of_ood in points]
+    names = place_names(spots, [_short(of_id.record) for of_id, _ in points], frame)
     return [
         {
             "label": of_id.record.label,
@@ -208,9 +225,47 @@ def _marks(frame: Frame, points: Sequence[tuple[Row, Row]]) -> list[dict[str, An
             "x_high": frame.x(of_id.interval.high),
             "y_low": frame.y(of_ood.interval.low),
             "y_high": frame.y(of_ood.interval.high),
+            "name": name,
         }
-        for of_id, of_ood in points
+        for (of_id, of_ood), name in zip(points, names, strict=True)
     ]
+
+
+def _short(record: Record) -> str:
+    """``SFT 50`` of a training step, else the model's name."""
+    name = record.model if record.step is None else f"{record.stage or record.model} {record.step}"
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def place_names(
+    spots: Sequence[tuple[float, float]], names: Sequence[str], frame: Frame
+) -> list[dict[str, Any] | None]:
+    """Where the names of marks go, in SVG units: beside, above or below; None where there is no room.
+
+    The highest marks choose first.
+    """
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
+    found: list[dict[str, Any] | None] = [None] * len(spots)
+    for i in sorted(range(len(spots)), key=lambda i: (spots[i][1], -spots[i][0])):
+        (x, y), width = spots[i], 5.2 * len(names[i])
+        for left, base, anchor, at in (
+            (x + 7, y + 3, "start", x + 7),
+            (x - 7 - width, y + 3, "end", x - 7),
+            (x - width / 2, y - 8, "middle", x),
+            (x - width / 2, y + 14, "middle", x),
+        ):
+            box = (left, base - 8, left + width, base + 2)
+            inside = frame.left <= box[0] and box[2] <= frame.size and frame.top <= box[1]
+            if inside and box[3] <= frame.bottom and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                found[i] = {"text": names[i], "x": round(at, 1), "y": round(base, 1), "anchor": anchor}
+                break
+    return found
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    """Whether two boxes (left, top, right, bottom) meet."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _words(share: float, interval: Interval) -> str:

@@ -1,7 +1,9 @@
-"""Spectral recovery against the usual way, on a Llama-shaped pair of about 50 million parameters.
+"""Spectral recovery against the usual way, on Llama-shaped pairs of about 50 million parameters.
 
-    python tests/benchmarks/spectral.py             a few minutes
+    python tests/benchmarks/spectral.py             a few minutes: three layers of 1024 x 1024 and 3584 x 1024
+    python tests/benchmarks/spectral.py large       the same of one layer of 2048 x 2048 and 4096 x 2048
     python tests/benchmarks/spectral.py factors     the steps of a factorisation beside what torch offers
+    python tests/benchmarks/spectral.py splice      the top 20 % and all ranks, beside the machine's peak
 
 The yardstick loads both models whole. For every recipe it takes two full fp32 SVDs of every matrix inside the
 layers, replaces the target's leading singular vectors by the source's, multiplies out and saves. Each row is
@@ -25,21 +27,21 @@ from typing import Any
 from tabulate import tabulate
 
 SHARES = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80)
-SHAPE: dict[str, Any] = {
-    "vocab_size": 4096, "hidden_size": 1024, "intermediate_size": 3584, "num_hidden_layers": 3,
-    "num_attention_heads": 16, "num_key_value_heads": 4,
-}  # fmt: skip
-"""The proportions of Llama 3."""
+HEADS = {"vocab_size": 4096, "num_attention_heads": 16, "num_key_value_heads": 4}
+SHAPES: dict[str, dict[str, Any]] = {
+    "": {"hidden_size": 1024, "intermediate_size": 3584, "num_hidden_layers": 3},  # Llama 3's proportions
+    "large": {"hidden_size": 2048, "intermediate_size": 4096, "num_hidden_layers": 1},
+}
 
 
-def make_pair(folder: Path) -> None:
+def make_pair(folder: Path, size: str) -> None:
     """Two bf16 checkpoints: `source` has random weights, `target` the same with a perturbation of a tenth."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
-    model = LlamaForCausalLM(LlamaConfig(**SHAPE))
+    model = LlamaForCausalLM(LlamaConfig(**HEADS, **SHAPES[size]))
     model.save_pretrained(folder / "source")
     with torch.no_grad():
         for parameter in model.parameters():
@@ -124,6 +126,61 @@ def time_factors() -> None:
     print(tabulate(rows, ["step", "CPU s"], tablefmt="github", floatfmt=".3f"))
 
 
+def time_splice() -> None:
+    """GFlop/s in fp64 of one pair's splice, as a share of a large product's, the best of three.
+
+    Counted are the products that the method as written needs: B q_i and T v_i for k ranks, and their way back,
+    8 rows q k. All ranks are folded into square matrices first, which saves half of it; unfolded stands for the
+    same code with every rank on its own.
+    """
+    import torch
+
+    from points24.harness.recovery.specs import Cut
+    from points24.harness.recovery.spectral.factors import factorise, row_chunks
+    from points24.harness.recovery.spectral.splice import Factored, splice
+
+    def best(step: Callable[[], object]) -> float:
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            step()
+            times.append(time.process_time() - began)
+        return min(times)
+
+    square = torch.randn(2048, 2048, dtype=torch.float64)
+    peak = 2 * 2048**3 / best(lambda: square @ square) / 1e9
+    rows = []
+    for height, q in ((2048, 2048), (4096, 2048), (8192, 2048)):
+        b = torch.randn(height, q).bfloat16()
+        t = (b.float() + 0.1 * torch.randn(height, q)).bfloat16()
+        pair = Factored(b, factorise(b)), Factored(t, factorise(t))
+        factors = best(lambda b=b, q=q: factorise(b, (0, round(q / 5))))
+
+        def unfolded(pair: tuple[Factored, Factored] = pair) -> None:
+            (b, fb), (t, ft) = pair
+            for (_, ours), (_, theirs) in zip(row_chunks(b), row_chunks(t), strict=True):
+                edit = (ours @ fb.vectors).mul_(ft.values / fb.values) @ fb.vectors.T
+                edit.sub_((theirs @ ft.vectors) @ ft.vectors.T).add_(theirs).bfloat16()
+
+        for k in (round(q / 5), q):
+            cut = [Cut("directions", ((0, k),))]
+            seconds = best(lambda cut=cut, pair=pair: splice(*pair, cut, torch.bfloat16, lambda *_: None))
+            rate = 8 * height * q * k / seconds / 1e9
+            one_by_one = best(unfolded) if k == q else None
+            rows.append([f"{height} x {q}", k, seconds, rate, rate / peak, one_by_one, 2 * factors])
+    print(f"one thread; a product of 2048 x 2048 in fp64: {peak:.1f} GFlop/s\n")
+    headers = [
+        "pair",
+        "ranks",
+        "splice, CPU s",
+        "GFlop/s",
+        "of the peak",
+        "unfolded, s",
+        "two factorisations, s",
+    ]
+    print(tabulate(rows, headers, "github", floatfmt=("", "d", ".3f", ".1f", ".2f", ".3f", ".3f")))
+
+
 def in_a_process(*args: str) -> str:
     """What this script prints when it is run with these arguments."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -134,9 +191,9 @@ def in_a_process(*args: str) -> str:
     return run.stdout
 
 
-def main() -> None:
+def main(size: str) -> None:
     with tempfile.TemporaryDirectory() as name:
-        print(in_a_process("make", name) + f"shares of ranks: {', '.join(map(str, SHARES))} %\n")
+        print(in_a_process("make", name, size) + f"shares of ranks: {', '.join(map(str, SHARES))} %\n")
         rows = []
         for count in (1, len(SHARES)):
             printed = [in_a_process("measure", name, method, str(count)) for method in ("ours", "yardstick")]
@@ -153,13 +210,19 @@ def main() -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
-            main()
+            main("")
+        case ["large"]:
+            main("large")
         case ["factors"]:
             print(in_a_process("steps"))
         case ["steps"]:
             time_factors()
-        case ["make", name]:
-            make_pair(Path(name))
+        case ["splice"]:
+            print(in_a_process("splices"))
+        case ["splices"]:
+            time_splice()
+        case ["make", name, size]:
+            make_pair(Path(name), size)
         case ["measure", name, method, count]:
             measure(method, Path(name), int(count))
         case _:

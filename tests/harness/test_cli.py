@@ -1,9 +1,14 @@
 import argparse
+import errno
+import os
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import entry_points
 
 import pytest
+from safetensors import SafetensorError
 
 from points24.harness import cli
 from points24.harness.cli import COMMAND_GROUP, Command, main
@@ -14,12 +19,12 @@ from points24.tasks.errors import InputError
 def command(monkeypatch):
     """Replaces the installed commands by one, `it`, that does what the test says."""
 
-    def install(run, arguments=lambda parser: None):
+    def install(run, arguments=lambda parser: None, **about):
         class Entry:
             name = "it"
 
             def load(self):
-                return Command("a test", arguments, run)
+                return Command("a test", arguments, run, **about)
 
         monkeypatch.setattr(cli, "entry_points", lambda group: [Entry()])
 
@@ -47,6 +52,34 @@ def test_bad_input_is_one_line_and_status_2(command, capsys):
 def test_an_interrupt_is_status_130(command):
     command(interrupt)
     assert main(["it"]) == 130
+
+
+def test_sigterm_is_status_143_and_the_sentence_how_to_go_on(command, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    command(lambda args: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(5), goes_on=True)
+    assert main(["it"]) == 143
+    assert capsys.readouterr().err == "points24: terminated; the same command goes on from here\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda e: e,
+        lambda e: RuntimeError(f"PytorchStreamWriter failed: {e}"),
+        lambda e: SafetensorError(f"Error while serializing: I/O error: {e.strerror} (os error {e.errno})"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_status_2(command, capsys, number, wrapped):
+    def fail(args):
+        raise wrapped(OSError(number, os.strerror(number), "/the/file"))
+
+    command(fail)
+    assert main(["it"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert os.strerror(number) in said
 
 
 def test_the_commands_own_status_is_passed_on(command):

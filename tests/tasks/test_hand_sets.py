@@ -21,6 +21,7 @@ DIGESTS = {
     "plain_ood": "deed20d63886",
     "id_seen": "dcd11afc087b",
     "id_heldout": "37ea7310259e",
+    "ood_heldout": "2dd43becfaf6",
     "id_paper": "321934e7deb2",
     "ood_paper": "f93d6fb0b36e",
     "tot": "53123c6ac52f",

@@ -16,9 +16,11 @@ COMMON = {
     "score_limit": 16,
     "max_steps": 8,
 }
+ROLLOUTS = COMMON | {"steps_per_generation": 2, "num_iterations": 2, "max_completion_length": 40}
 SETTINGS = {
     "sft": COMMON,
-    "ppo": COMMON
-    | {"steps_per_generation": 2, "num_iterations": 2, "max_completion_length": 40, "vf_learning_rate": 1e-3},
+    "ppo": ROLLOUTS | {"vf_learning_rate": 1e-3},
+    "grpo": ROLLOUTS | {"num_generations": 4},
+    "rloo": ROLLOUTS | {"num_generations": 4},
 }
 """Two checkpoints in a few seconds on the shipped nano base."""

@@ -27,13 +27,17 @@ from points24.tasks.cards import TARGET
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.solver import solutions
-from points24.trainers.deals import completion_row, examples, prompt_row
+from points24.trainers.grpo import GRPOConfig
+from points24.trainers.mixture import rows
 from points24.trainers.ppo_config import PPOConfig
+from points24.trainers.rloo import RLOOConfig
 from points24.trainers.run.config import defaults_of
 from points24.trainers.run.models import auto_class, load_tokenizer
 from points24.trainers.run.run import need_output_dir
 from points24.trainers.sft import SFTConfig
 
+CONFIGS = {"sft": SFTConfig, "ppo": PPOConfig, "grpo": GRPOConfig, "rloo": RLOOConfig}
+"""The settings of each trainer."""
 _SAMPLE = 256
 """Rows that are tokenised."""
 _STATES = 3
@@ -59,7 +63,7 @@ class DryRun:
     """See `Size`; None where the model's configuration is out of reach. Likewise below."""
     trained_parameters: int | None
     work: dict[str, Any]
-    """See `_sft_work` and `_ppo_work`."""
+    """See `_sft_work` and `_rollout_work`."""
     checkpoint_steps: tuple[int, ...]
     checkpoint_bytes: int | None
     """Weights of one checkpoint; the tokenizer, JSON and PPO's critic beside them are small."""
@@ -81,7 +85,7 @@ def dry_run(
     """Work out what a run would do.
 
     Args:
-        trainer: ``sft`` or ``ppo``.
+        trainer: one of `CONFIGS`.
         settings: what differs from the defaults.
         arguments: the command line after the trainer's name, for the commands to print.
         processes: number of processes, one per device; None takes `num_processes` of the settings, else 1.
@@ -90,13 +94,13 @@ def dry_run(
     Raises:
         InputError: bad settings.
     """
-    config_class = SFTConfig if trainer == "sft" else PPOConfig
+    config_class = CONFIGS[trainer]
     need_output_dir(settings)
     if processes is not None:
         settings = settings | {"num_processes": processes}
         arguments = [*arguments, f"num_processes={processes}"]
     config, notes = _config(config_class, settings, settings.get("num_processes") or 1), []
-    if stand_in and not isinstance(config.parent, Path):
+    if stand_in and not Path(config.model_name_or_path).expanduser().is_dir():
         config.model_name_or_path = stand_in
         notes.append(f"{settings['model_name_or_path']} does not exist yet; {stand_in} stands in for it")
     size = lengths = None
@@ -114,7 +118,7 @@ def dry_run(
         if config.packing:
             notes.append("packing: a step takes more rows than are counted here")
     else:
-        work = _ppo_work(config)
+        work = _rollout_work(config)
     steps = checkpoint_steps(config, work["steps"], work.get("steps_per_epoch", work["steps"]))
     return DryRun(
         trainer=trainer,
@@ -188,7 +192,7 @@ def model_size(config: Any) -> Size:
 
 def _lengths(config: Any, tokenizer: Any) -> list[tuple[int, int]]:
     """(prompt, prompt and reply) of the run's first rows, in tokens."""
-    wording, asked, chat = config.wording, config.asked, config.apply_chat_template
+    chat = config.apply_chat_template
 
     def count(text: Any, *, start_reply: bool = False) -> int:
         if not chat:
@@ -200,15 +204,11 @@ def _lengths(config: Any, tokenizer: Any) -> list[tuple[int, int]]:
         )
 
     ends = 0 if chat else 1  # TRL adds the end of sequence to plain text; a chat template writes it itself
-    rows = []
-    drawn = examples(config.parsed_rule, config.solutions, config.seed)
-    for deal, formula in islice(drawn, min(_SAMPLE, config.rows)):
-        prompt = prompt_row(deal, wording, chat)["prompt"]
-        whole = (
-            prompt + completion_row(deal, formula, asked, chat)["completion"]
-        )  # texts, or lists of messages
-        rows.append((count(prompt, start_reply=True), count(whole) + ends))
-    return rows
+    found = []
+    for row in islice(rows(config.shows, config.asked, chat=chat), min(_SAMPLE, config.rows)):
+        whole = row["prompt"] + row["completion"]  # texts, or lists of messages
+        found.append((count(row["prompt"], start_reply=True), count(whole) + ends))
+    return found
 
 
 def _sft_work(config: SFTConfig, lengths: list[tuple[int, int]] | None) -> dict[str, Any]:
@@ -238,12 +238,13 @@ def _sft_work(config: SFTConfig, lengths: list[tuple[int, int]] | None) -> dict[
     }
 
 
-def _ppo_work(config: PPOConfig) -> dict[str, Any]:
+def _rollout_work(config: Any) -> dict[str, Any]:
     """The steps; the rollouts and their episodes, over all processes; upper bounds of replies and tokens."""
     rollouts = ceil(config.max_steps / config.steps_per_rollout)
     episodes = rollouts * config.episodes_per_rollout
     hands = len(hand_set("id_seen", config.parsed_rule))
-    tokens = episodes * config.max_turns * (config.max_completion_length or 0)
+    replies = episodes * getattr(config, "max_turns", 1)
+    tokens = replies * (config.max_completion_length or 0)
     return {
         "steps": config.max_steps,
         "steps_per_rollout": config.steps_per_rollout,
@@ -251,7 +252,7 @@ def _ppo_work(config: PPOConfig) -> dict[str, Any]:
         "episodes": episodes,
         "hands": hands,
         "passes": config.deals_to_play / hands,
-        "replies_at_most": episodes * config.max_turns,
+        "replies_at_most": replies,
         "generated_tokens_at_most": tokens,
         "trained_tokens_at_most": tokens * config.num_iterations,
     }

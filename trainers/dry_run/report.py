@@ -28,7 +28,7 @@ def _training(found: DryRun) -> dict[str, str]:
     work, rows = found.work, {"processes": f"{found.processes}"}
     if found.parameters is not None:
         rows["parameters"] = f"{found.parameters:,}, of which trained: {found.trained_parameters:,}"
-    if found.trainer == "ppo":
+    if "rollouts" in work:
         return rows | {
             "optimiser steps": f"{work['steps']:,}, {work['steps_per_rollout']} per rollout",
             "rollouts": f"{work['rollouts']:,}, {work['episodes']:,} episodes in all",

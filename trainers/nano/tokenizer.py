@@ -1,12 +1,13 @@
 """The nano family's tokenizer, built from the wording of one protocol.
 
-A prompt is mostly fixed wording. Numbers up to 99, card letters, operators and brackets are single tokens.
-Each piece of wording between two of them, in the protocol's prompt, reply and messages, is a single token as
-well. Any other text falls back to characters and bytes.
+A prompt is mostly fixed wording. Numbers up to 99, with working up to `LARGEST`, card letters, operators and
+brackets are single tokens. Each piece of wording between two of them, in the protocol's prompt, reply and
+messages, is a single token as well. Any other text falls back to characters and bytes.
 """
 
 from __future__ import annotations
 
+import random
 import string
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -14,12 +15,13 @@ from transformers import PreTrainedTokenizerFast
 
 from points24.tasks.cards import RANKS, RULES, Deal
 from points24.tasks.protocols.protocol import DEFAULT, Protocol, read_protocol
+from points24.tasks.working import thinking
 
 SPECIAL = ("<pad>", "</s>", "<unk>")
 PAD_ID, EOS_ID, UNKNOWN_ID = range(len(SPECIAL))
 
 # An operator between blanks belongs to the wording; in a formula, without blanks, it is a token of its own.
-_ATOMS = r"\d{1,2}|(?<![A-Za-z])[AJQK](?![A-Za-z])|(?<! )[-+*/](?! )|[()]"
+_ATOMS = r"\d{1,%d}|(?<![A-Za-z])[AJQK](?![A-Za-z])|(?<! )[-+*/](?! )|[()]"
 # Marks only the end of the assistant's turn: a reply is then the same text with and without the template.
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['content'] }}"
@@ -34,26 +36,38 @@ _MISSES = ("13+5*2-1", "2*5-1+13", "13+5*2", "10+5*2+4", "13*13", "13+5*", "5)*(
 """Formulas for which a verifier has different things to say."""
 
 
-def wording(asked: Protocol) -> list[str]:
-    """Texts in which a protocol says all that it may say.
+_WORKED = ("13+5*2+1", "5*2-1+13", "(13-5)*(1+2)", "(5-2/1)*13")
+"""Formulas that together need every sign."""
+LARGEST = 199
+"""The largest number with a token of its own, in a tokenizer for working: most steps stay below."""
+
+
+def wording(asked: Protocol, working: str = "none") -> list[str]:
+    """Texts in which a protocol, and working, says all that it may say.
 
     The messages of points24 are left out, since the shipped models' tokenizers do not have them.
     """
     replies = [asked.reply(_DEAL, formula) for formula in ("13+5*2+1", *_MISSES)]
     said = [] if asked.name == DEFAULT else [asked.verify(_DEAL, text).message for text in (*replies, "")]
     prompts = [asked.prompt.render(_DEAL.under(rule)) for rule in RULES.values()]
-    return [*prompts, replies[0], *filter(None, said)]
+    worked = [
+        thinking(_DEAL, formula, working, random.Random(seed)) + replies[0]
+        for formula in _WORKED
+        for seed in range(9)
+    ]
+    return [*prompts, replies[0], *filter(None, said), *worked]
 
 
-def build_tokenizer(asked: Protocol | None = None) -> PreTrainedTokenizerFast:
-    """The tokenizer of a protocol, by default points24's, the same at each call.
+def build_tokenizer(asked: Protocol | None = None, working: str = "none") -> PreTrainedTokenizerFast:
+    """The tokenizer of a protocol, by default points24's, for such working; the same at each call.
 
     It pads on the left, as generation needs.
     """
-    split = pre_tokenizers.Split(Regex(_ATOMS), behavior="isolated")
-    texts = wording(asked or read_protocol(DEFAULT))
+    largest = 99 if working == "none" else LARGEST
+    split = pre_tokenizers.Split(Regex(_ATOMS % len(str(largest))), behavior="isolated")
+    texts = wording(asked or read_protocol(DEFAULT), working)
     pieces = {piece for text in texts for piece, _ in split.pre_tokenize_str(text)}
-    atoms = {*RANKS, *"+-*/()", *map(str, range(100))}
+    atoms = {*RANKS, *"+-*/()", *map(str, range(largest + 1))}
     characters = set(string.printable) - atoms
     whole = sorted((pieces | atoms) - characters)
     # Unigram takes the split with the highest total score: whole pieces first, then characters. Bytes are

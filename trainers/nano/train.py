@@ -15,17 +15,15 @@ one.
 from __future__ import annotations
 
 import math
-import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import (
     AutoModelForCausalLM,
@@ -39,96 +37,43 @@ from transformers import (
 from points24.harness.checkpoints.locate import local
 from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.harness.files import replacing
-from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
+from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
-from points24.tasks.hand_sets import hand_set, held_out_numbers
-from points24.tasks.protocols.protocol import DEFAULT, Protocol, read_protocol
-from points24.tasks.solver import solutions
+from points24.tasks.hand_sets import hand_set
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict, judge_reply
+from points24.trainers.nano.config import NanoConfig
+from points24.trainers.nano.data import IGNORED, batch
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer
-from points24.trainers.run.config import at_least_1
 from points24.trainers.run.folder import RunFolder
 
-IGNORED = -100
-"""The label of positions that the loss skips."""
-MAX_REPLY_TOKENS = 48
-
-
-def plain_reply(deal: Deal, formula: str) -> str:
-    """What `json_reply` says, without the JSON: the cards, their numbers and the formula, on a line each.
-
-    Flexible extraction finds the formula, the others do not. Apart from the first and the last token
-    it differs from the JSON only in the tokens of the wording, so SFT on JSON has only wording to teach.
-    """
-    return f"{', '.join(deal.cards)}\n{', '.join(map(str, deal.values))}\n{formula}"
-
-
-@dataclass(frozen=True)
-class NanoConfig:
-    """Everything that determines the trained weights, and where they go."""
-
-    output_dir: str
-    """The folder that becomes the model."""
-    seed: int = 0
-    protocol: str = DEFAULT
-    """How deals are asked and answered, as in `RunConfig`. The tokenizer is made for its wording."""
-    model_name_or_path: str | None = None
-    """A nano model of the same shape to start from. None: random weights."""
-    json_share: float = 1.0
-    """Share of the examples, 0 … 1, whose reply is the JSON that the prompt asks for; the others have
-    `plain_reply`. At 0.1 the model knows the JSON, but greedy decoding does not choose it."""
-    hidden_size: int = 160
-    num_hidden_layers: int = 4
-    num_attention_heads: int = 5
-    intermediate_size: int = 432
-    max_position_embeddings: int = 1024
-    """Prompt and reply take fewer than 64 tokens; the rest is room for several turns."""
-    max_steps: int = 380
-    per_device_train_batch_size: int = 256
-    learning_rate: float = 1e-3
-    warmup_steps: int = 50
-    min_lr_ratio: float = 0.1
-    """The cosine ends at this share of the learning rate."""
-    weight_decay: float = 0.01
-    adam_beta2: float = 0.98
-    max_grad_norm: float = 1.0
-    bf16: bool = True
-    """Run the forward pass under autocast; the weights are trained in float32 and saved in bfloat16."""
-    same_share: float = 0.0
-    """Share of the examples, 0 … 1, in which J, Q and K count as the same. A wording may say that in a way of
-    its own, and of random rules only one in 169 is such a one."""
-    eval_steps: int = 100
-    eval_deals: int = 200
-    """Each evaluation plays this many deals of `id`, `id_heldout` and `ood`, the first of each."""
-    save_steps: int = 100
-
-    def __post_init__(self) -> None:
-        read_protocol(self.protocol)
-        for name in ("json_share", "same_share"):
-            if not 0 <= (share := getattr(self, name)) <= 1:
-                raise InputError(f"{name}: expected 0 to 1, found {share}")
-        at_least_1(self, "max_steps", "per_device_train_batch_size", "eval_steps", "eval_deals", "save_steps")
-        if self.hidden_size % (2 * self.num_attention_heads):
-            raise InputError(
-                f"hidden_size: expected a multiple of 2 * num_attention_heads "
-                f"({2 * self.num_attention_heads}), found {self.hidden_size}"
-            )
+MAX_REPLY_TOKENS = {"none": 48, "steps": 112, "search": 192}
+"""Per working."""
 
 
 def train(config: NanoConfig) -> Path:
     """Train, or resume an interrupted run of the same config; returns the model's folder.
 
+    A finished model stays as it is.
+
     Raises:
-        InputError: the folder holds a finished model, a run with another config, or something else.
+        InputError: the folder holds a run with another config, or something else, or another command is at
+            work there.
     """
     run = RunFolder(config.output_dir)
-    state_file = run.path / "training_state.pt"
     settings = {key: value for key, value in asdict(config).items() if key != "output_dir"}
-    run.claim({"config": settings}, config, last="tokenizer.json")
+    with run.claim({"config": settings}, config):
+        state_file = run.path / "training_state.pt"
+        # The tokenizer is written last, and then the state is removed.
+        if state_file.exists() or not (run.path / "tokenizer.json").exists():
+            _train(config, run, state_file)
+        else:
+            print(f"points24: {run.path}: this model is finished already", file=sys.stderr)
+    return run.path
 
+
+def _train(config: NanoConfig, run: RunFolder, state_file: Path) -> None:
     torch.manual_seed(config.seed)
-    asked = read_protocol(config.protocol)
-    tokenizer = build_tokenizer(asked)
+    tokenizer = build_tokenizer(config.asked, config.working)
     model = build_model(config, tokenizer)
     if config.model_name_or_path is not None:
         adopt(model, tokenizer, config.model_name_or_path)
@@ -142,8 +87,8 @@ def train(config: NanoConfig) -> Path:
             part.load_state_dict(state[name])
     run.truncate_log(start)
 
+    extraction = config.asked.own_filter if config.json_share == 1 else FLEXIBLE
     progress = tqdm(range(start, config.max_steps), "nano", config.max_steps, initial=start, unit="step")
-    extraction = asked.own_filter if config.json_share == 1 else FLEXIBLE
     began = time.perf_counter()
     for step in progress:
         loss = training_step(model, batch(config, step, tokenizer), config)
@@ -155,8 +100,10 @@ def train(config: NanoConfig) -> Path:
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if done % config.eval_steps == 0 or done == config.max_steps:
             scores = {
-                name: accuracy(model, tokenizer, hand_set(name).deals[: config.eval_deals], extraction, asked)
-                for name in ("id", "id_heldout", "ood")
+                name: accuracy(
+                    model, tokenizer, hand_set(name).deals[: config.eval_deals], extraction, config
+                )
+                for name in config.eval_sets
             }
             seconds = round(time.perf_counter() - began, 1)
             run.append_log({"step": done, "loss": round(loss, 4), **scores, "seconds": seconds})
@@ -169,7 +116,6 @@ def train(config: NanoConfig) -> Path:
     tokenizer.save_pretrained(run.path)
     shutil.copymode(run.path / "config.json", run.path / "model.safetensors")  # safetensors writes mode 0600
     state_file.unlink(missing_ok=True)
-    return run.path
 
 
 def _optimizer(model: torch.nn.Module, config: NanoConfig) -> tuple[Any, Any]:
@@ -237,57 +183,24 @@ def adopt(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, parent: s
     model.load_state_dict(weights)
 
 
-def examples(
-    seed: int, step: int, json_share: float = 1.0, same_share: float = 0.0, asked: Protocol | None = None
-) -> Iterator[tuple[str, str]]:
-    """Endless (prompt, reply) pairs for one training step; the shares as in `NanoConfig`."""
-    asked = asked or read_protocol(DEFAULT)
-    rng = random.Random(f"{seed}/{step}")
-    # Generators of their own, so that the deals do not depend on the shares.
-    wording, faces = (random.Random(f"{seed}/{step}/{name}") for name in ("reply", "faces"))
-    held_out = held_out_numbers()
-    while True:
-        rule = Rule(*(rng.randint(1, 13) for _ in range(3)))
-        if faces.random() < same_share:
-            rule = Rule(rule.J, rule.J, rule.J)
-        deal = Deal(tuple(rng.choice(RANKS) for _ in range(CARDS_PER_DEAL)), rule)
-        formulas = solutions(deal.values, TARGET)
-        if formulas and tuple(sorted(deal.values)) not in held_out:
-            render = asked.reply if wording.random() < json_share else plain_reply
-            yield asked.prompt.render(deal), render(deal, rng.choice(formulas))
-
-
-def batch(
-    config: NanoConfig, step: int, tokenizer: PreTrainedTokenizerFast
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and labels, each (batch, longest), padded on the right."""
-    asked = read_protocol(config.protocol)
-    source = examples(config.seed, step, config.json_share, config.same_share, asked)
-    pairs = [next(source) for _ in range(config.per_device_train_batch_size)]
-    prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
-    replies = tokenizer([reply for _, reply in pairs]).input_ids
-    rows = [p + r + [EOS_ID] for p, r in zip(prompts, replies, strict=True)]
-    targets = [[IGNORED] * len(p) + row[len(p) :] for p, row in zip(prompts, rows, strict=True)]
-    return _padded(rows, PAD_ID), _padded(targets, IGNORED)
-
-
-def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:
-    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=filler)
-
-
 @torch.inference_mode()
 def accuracy(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
     deals: Sequence[Deal],
     extraction: str = STRICT,
-    asked: Protocol | None = None,
+    config: NanoConfig | None = None,
 ) -> float:
-    """Share of the deals solved with greedy decoding; `extraction` as in `judge_reply`."""
+    """Share of the deals solved with greedy decoding; `extraction` as in `judge_reply`.
+
+    The config tells how deals are asked and how long replies are; by default, as for nano-base.
+    """
     model.eval()
-    asked = asked or read_protocol(DEFAULT)
-    prompts = tokenizer([asked.prompt.render(deal) for deal in deals], padding=True, return_tensors="pt")
-    tokens = model.generate(**prompts, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False)
+    config = config or NanoConfig("")
+    rendered = [config.asked.prompt.render(deal) for deal in deals]
+    prompts = tokenizer(rendered, padding=True, return_tensors="pt")
+    most = MAX_REPLY_TOKENS[config.working]
+    tokens = model.generate(**prompts, max_new_tokens=most, do_sample=False)
     replies = tokenizer.batch_decode(tokens[:, prompts.input_ids.shape[1] :], skip_special_tokens=True)
     verdicts = [
         judge_reply(deal, reply, extraction).verdict for deal, reply in zip(deals, replies, strict=True)

@@ -27,6 +27,13 @@ def at_least_1(config: object, *names: str) -> None:
             raise InputError(f"{name}: expected at least 1, found {value}")
 
 
+def saved_at_multiples(config: Any, period: int, why: str) -> None:
+    """Raise `InputError` if a state would be saved at a step from which the run could not go on exactly."""
+    steps = [*config.save_at, *([config.save_steps] if config.save_strategy == "steps" else [])]
+    if bad := [step for step in steps if step % period]:
+        raise InputError(f"save_steps, save_at: expected multiples of {period}, {why}, found {bad[0]}")
+
+
 def defaults_of(config_class: type) -> dict[str, Any]:
     """The default of every field of a dataclass; `MISSING` where it has none."""
     return {

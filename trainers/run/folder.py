@@ -9,6 +9,7 @@ RUN/
   curve.json           the records in short: best OOD step, final step, forgetting
   best-ood, final      links to these two checkpoints; `final` is written last, when the run is finished
   state/               the trainer's own checkpoints, for resuming; removed when the run is finished
+  .lock                held by the command that works here
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,15 @@ from points24.harness.analysis.curve import Curve, best_ood, curve
 from points24.harness.analysis.summaries import curve_summary
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.checkpoints.pretrained import from_pretrained
-from points24.harness.files import replacing, replacing_folder, write_json, write_text
+from points24.harness.files import (
+    LOCK,
+    locked,
+    partial_of,
+    replacing,
+    replacing_folder,
+    write_json,
+    write_text,
+)
 from points24.harness.records.ingest import model_name
 from points24.harness.records.provenance import command_line, versions
 from points24.harness.records.record import Record
@@ -51,35 +62,46 @@ class RunFolder:
         self.state = self.path / "state"
         self.log = self.path / "log.jsonl"
         self.records_file = self.path / "records" / "curve.jsonl"
+        self._about = self.path / "training.json"
 
-    def claim(self, about: dict[str, Any], config: object, last: str = "final") -> None:
-        """Make the folder this run's, or check that it already is.
+    @contextmanager
+    def claim(self, about: dict[str, Any], config: object) -> Iterator[None]:
+        """Make the folder this run's, or check that it already is, and keep other commands out of it.
 
         Args:
             about: the content of `training.json` without versions and command; ``config`` holds the settings
                 that differ from the defaults.
             config: the whole configuration, for the defaults.
-            last: the file or link that a run writes last.
 
         Raises:
-            InputError: the folder holds something else, a finished run, or a run with other settings (the
-                message names them).
+            InputError: the folder holds something else, or a run with other settings (the message names
+                them), or another command is at work there.
         """
-        record = self.path / "training.json"
-        if record.exists():
-            before = json.loads(record.read_text("utf-8"))
+        self._check(about, config)  # before the lock, so that a folder that is not ours is left as it is
+        with locked(self.path):
+            self._check(about, config)
+            if not self._about.exists():
+                write_json(self._about, about | {"command": command_line(), "versions": versions()})
+            yield
+
+    def _check(self, about: dict[str, Any], config: object) -> None:
+        if self._about.exists():
+            before = json.loads(self._about.read_text("utf-8"))
             if changed := _changed(before, about, config):
                 raise InputError(
                     f"{self.path} holds a run with another config: {'; '.join(changed)}; "
                     "choose another output_dir"
                 )
-            if (self.path / last).exists():
-                raise InputError(f"{self.path} holds a finished run; choose another output_dir")
-            return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (not self.path.is_dir() or self._holds_more_than_a_start()):
             raise InputError(f"{self.path} is not empty and holds no run; choose another output_dir")
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(record, about | {"command": command_line(), "versions": versions()})
+
+    def _holds_more_than_a_start(self) -> bool:
+        """Whether there is more than what a run leaves that is killed before its first file is whole."""
+        start = {LOCK, partial_of(self._about).name}
+        return any(path.name not in start for path in self.path.iterdir())
+
+    def is_finished(self) -> bool:
+        return (self.path / "final").is_symlink()
 
     def last_state(self) -> Path | None:
         """The state to resume from. Incomplete states are removed."""
@@ -127,7 +149,7 @@ class RunFolder:
             )
         for file in weights:  # safetensors writes mode 0600
             file.chmod((folder / "config.json").stat().st_mode)
-        about = json.loads((self.path / "training.json").read_text("utf-8"))
+        about = json.loads(self._about.read_text("utf-8"))
         write_json(folder / "training.json", about | {"step": step})
 
     def complete(self, step: int) -> None:
@@ -172,6 +194,10 @@ class RunFolder:
             write_json(self.path / "curve.json", curve_summary(found))
             self.mark("best-ood", best_ood(found))
         self.mark("final", step)  # before the states go: a run must not resume from half-removed states
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the states of a finished run."""
         shutil.rmtree(self.state, ignore_errors=True)
 
     def mark(self, name: str, step: int) -> None:

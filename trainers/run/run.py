@@ -23,7 +23,7 @@ Build = Callable[[Any, Any, Any, list[Any]], Trainer]
 
 
 def train_run(stage: str, config_class: type, build: Build, settings: dict[str, Any]) -> RunFolder:
-    """Train, or resume a killed run of the same settings.
+    """Train, or resume a killed run of the same settings; one that is finished stays as it is.
 
     Args:
         stage: ``SFT`` or ``PPO``.
@@ -47,31 +47,39 @@ def train_run(stage: str, config_class: type, build: Build, settings: dict[str, 
     if config.save_strategy not in ("steps", "epoch"):
         raise InputError(f"save_strategy: expected steps or epoch, found {config.save_strategy.value}")
     tokenizer = load_tokenizer(config.parent, chat=config.apply_chat_template)
-    if processes.is_main_process:
-        about = {
-            "stage": stage,
-            "parent": parent,
-            "num_processes": processes.num_processes,
-            "protocol_digest": config.asked.digest,
-            "config": {key: value for key, value in settings.items() if key != "output_dir"},
-        }
-        run.claim(about, config)
-        run.last_state()  # removes incomplete states before any process reads them
-    processes.wait_for_everyone()
-    if not run.is_trained():
-        config.output_dir = str(run.state)
-        config.save_total_limit = 2  # a new state is complete only after scoring, so the one before stays
-        scoring = ScoreCheckpoints(run, config, stage, parent)
-        with contextlib.redirect_stdout(sys.stderr):  # transformers prints progress there
-            trainer = build(config, load_model(config), tokenizer, [scoring])
-            scoring.loggers = trainer.callback_handler
-            state = run.last_state()
-            trainer.train(resume_from_checkpoint=None if state is None else str(state))
-    processes.wait_for_everyone()
-    if processes.is_main_process:
-        run.finish()
-    processes.wait_for_everyone()
+    about = {
+        "stage": stage,
+        "parent": parent,
+        "num_processes": processes.num_processes,
+        "protocol_digest": config.asked.digest,
+        "config": {key: value for key, value in settings.items() if key != "output_dir"},
+    }
+    with run.claim(about, config) if processes.is_main_process else contextlib.nullcontext():
+        if processes.is_main_process:
+            run.last_state()  # removes incomplete states before any process reads them
+        processes.wait_for_everyone()
+        if run.is_finished():
+            if processes.is_main_process:
+                run.tidy()
+                print(f"points24: {run.path}: this run is finished already", file=sys.stderr)
+            return run
+        if not run.is_trained():
+            _train(run, config, tokenizer, build, ScoreCheckpoints(run, config, stage, parent))
+        processes.wait_for_everyone()
+        if processes.is_main_process:
+            run.finish()
+        processes.wait_for_everyone()
     return run
+
+
+def _train(run: RunFolder, config: Any, tokenizer: Any, build: Build, scoring: ScoreCheckpoints) -> None:
+    config.output_dir = str(run.state)
+    config.save_total_limit = 2  # a new state is complete only after scoring, so the one before stays
+    with contextlib.redirect_stdout(sys.stderr):  # transformers prints progress there
+        trainer = build(config, load_model(config), tokenizer, [scoring])
+        scoring.loggers = trainer.callback_handler
+        state = run.last_state()
+        trainer.train(resume_from_checkpoint=None if state is None else str(state))
 
 
 def need_output_dir(settings: dict[str, Any]) -> None:

@@ -1,9 +1,11 @@
 "use strict";
-// Sorting and filtering. Without this script the page is the same tables, best row first.
+// Sorting, filtering, and the first rows of each table until one asks for all. Without this script the page is the same tables, best row first.
 (() => {
   const boards = [...document.querySelectorAll(".board")];
   const filter = document.getElementById("filter");
   const status = document.getElementById("status");
+
+  const few = matchMedia("(max-width: 46rem)").matches ? 4 : 8;
 
   const compare = (a, b) => {
     if (a === "" || b === "") return (a === "") - (b === ""); // nothing to compare sorts last, both ways
@@ -21,6 +23,7 @@
       .forEach(([, body]) => table.append(body));
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    update();
   };
 
   for (const table of document.querySelectorAll(".board table")) {
@@ -39,11 +42,13 @@
     let shown = 0;
     let total = 0;
     for (const board of boards) {
+      const whole = board.querySelector(".whole");
+      const folded = whole && !whole.hidden && !words.length && !status.value;
       let here = 0;
       for (const body of board.querySelectorAll("tbody")) {
         const own = body.dataset.status ?? board.dataset.status;
         const keep = matches(body) && (!status.value || own === status.value);
-        body.hidden = !keep;
+        body.hidden = !keep || (folded && here >= few);
         here += keep;
         total += 1;
       }
@@ -54,6 +59,16 @@
     document.getElementById("shown").textContent = `${shown} of ${total} rows`;
   };
 
+  for (const board of boards) {
+    const rows = board.querySelectorAll("tbody").length;
+    if (rows <= few) continue;
+    const whole = document.createElement("button");
+    whole.type = "button";
+    whole.className = "whole";
+    whole.textContent = `all ${rows} rows`;
+    whole.addEventListener("click", () => { whole.hidden = true; update(); });
+    board.querySelector(".scroll").after(whole);
+  }
   filter.addEventListener("input", update);
   status.addEventListener("change", update);
   const controls = document.querySelector(".controls");

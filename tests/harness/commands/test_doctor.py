@@ -62,7 +62,7 @@ def test_tasks_lists_tasks_and_groups(capsys):
     main(["tasks"])
     assert capsys.readouterr().out.split() == [
         "points24", "points24_all", "points24_countdown", "points24_face_id", "points24_id", "points24_id_heldout",
-        "points24_id_paper", "points24_id_paper_revise", "points24_id_revise", "points24_numbers", "points24_ood",
+        "points24_id_paper", "points24_id_paper_revise", "points24_id_revise", "points24_numbers", "points24_ood", "points24_ood_heldout",
         "points24_ood_paper",
         "points24_ood_paper_revise", "points24_ood_revise", "points24_paper", "points24_plain_ood", "points24_revise",
         "points24_tot", "points24_tot_hard",

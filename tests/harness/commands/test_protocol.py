@@ -193,5 +193,5 @@ def test_protocols_are_listed_and_shown(capsys):
     shown = capsys.readouterr().out
     assert read_protocol("paper").prompt.render(DEAL) in shown
     assert "verifier: paper" in shown
-    with pytest.raises(InputError, match="protocol: expected paper or points24"):
+    with pytest.raises(InputError, match="protocol: expected numbers or paper or points24"):
         run("show", str(Path("none")))

@@ -1,6 +1,5 @@
 import json
 import shlex
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from points24.harness.experiment.manifest import (
 from points24.harness.experiment.plan import plan_text
 from points24.harness.experiment.runner import conduct
 from points24.harness.experiment.stages import Experiment, read_experiment
+from points24.harness.files import locked
 from points24.harness.records.store import add_records, read_records
 from points24.harness.sweep import leaderboard
 from points24.tasks.errors import InputError
@@ -65,14 +65,14 @@ def ran(monkeypatch, experiment):
         out = next(
             (word.removeprefix("output_dir=") for word in words if word.startswith("output_dir=")), None
         )
-        if words[0] == "train" and not status:
+        if words[0] == "train" and not status and not (experiment.out / out / "final").exists():
             for step in (20, 40):
                 (experiment.out / out / f"checkpoint-{step}").mkdir(parents=True, exist_ok=True)
             (experiment.out / out / "best-ood").symlink_to("checkpoint-20")
             (experiment.out / out / "final").symlink_to("checkpoint-40")
-        return subprocess.CompletedProcess(command, status)
+        return status
 
-    monkeypatch.setattr(runner.subprocess, "run", run)
+    monkeypatch.setattr(runner.ending, "run", run)
     return found
 
 
@@ -161,6 +161,33 @@ def test_what_is_done_is_not_done_again(experiment, ran):
     (experiment.out / "stages" / "sweep-0.json").unlink()
     conduct(experiment, 1)
     assert [words[0] for words in ran.commands] == ["sweep"]
+
+
+@pytest.mark.parametrize("stage", ["sft-0", "drift-base-0", "sweep-0"])
+def test_killed_just_before_a_stage_is_noted_as_done_it_goes_on(stage, experiment, ran, monkeypatch):
+    note = runner.write_json
+
+    def killed(path, *args, **kwargs):
+        if path.name == f"{stage}.json":
+            raise KeyboardInterrupt
+        note(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            conduct(experiment, 1)
+    if stage.startswith("drift"):
+        (experiment.out / stage).mkdir()
+    ran.commands.clear()
+    conduct(experiment, 1)
+    drifts = 1 if stage.startswith("drift") else 2 if stage == "sft-0" else 0
+    assert [words[0] for words in ran.commands].count("drift") == drifts
+    assert not list((experiment.out / "stages").glob("*.started"))
+
+
+def test_two_commands_do_not_conduct_one_experiment(experiment, ran):
+    with locked(experiment.out), pytest.raises(InputError, match="another command is at work there"):
+        conduct(experiment, 1)
 
 
 def test_what_was_done_with_other_settings_is_not_taken_for_this(experiment, ran):

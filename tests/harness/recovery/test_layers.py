@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from points24.harness.cli import main
-from points24.harness.recovery import recover
+from points24.harness.recovery import layers
+from points24.harness.recovery.spectral import kept_factors
 from tests.harness.recovery.models import make_pair
 
 fork = multiprocessing.get_context("fork")  # what takes long to import is there already
@@ -41,7 +42,7 @@ def content(out):
 
 def run(pair, out, log, *flags, dies_at=None):
     """The command in a process that notes each factorisation it has finished, and dies before the one given."""
-    kept = recover.factorise
+    kept = kept_factors.factorise
 
     def counted(matrix, ranks=None):
         if dies_at is not None and len(log.read_text()) == dies_at:
@@ -53,9 +54,7 @@ def run(pair, out, log, *flags, dies_at=None):
 
     def work():
         torch.set_num_threads(1)  # a forked process has none of its parent's threads
-        defaults = recover.change.__kwdefaults__
-        assert defaults is not None
-        defaults["factors_of"] = counted
+        kept_factors.factorise = counted
         with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere), redirect_stdout(nowhere):
             os._exit(command(pair, out, *flags))
 
@@ -69,7 +68,7 @@ def test_killed_in_every_layer_it_ends_with_the_same_bytes_and_factorises_nothin
     assert command(pair, tmp_path / "undisturbed") == 0
     log = tmp_path / "log"
     log.touch()
-    for matrices in range(0, MATRICES, 6):  # before the pair of a tensor is begun
+    for matrices in range(0, MATRICES, 3):  # before a tensor is begun, or between its source and its target
         assert run(pair, tmp_path / "out", log, dies_at=matrices) == -signal.SIGKILL
         assert len(log.read_text()) == matrices
         assert not (tmp_path / "out").exists()
@@ -89,13 +88,48 @@ def test_killed_while_it_copies_it_begins_anew(pair, tmp_path):
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 
 
-def test_killed_in_the_middle_of_a_tensor_that_tensor_is_written_again(pair, tmp_path):
+def test_killed_between_source_and_target_the_source_is_not_factorised_again(pair, tmp_path):
     log = tmp_path / "log"
     log.touch()
-    assert run(pair, tmp_path / "out", log, dies_at=7) == -signal.SIGKILL  # between source and target
-    assert command(pair, tmp_path / "out") == 0
+    assert run(pair, tmp_path / "out", log, dies_at=7) == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "out.partial").glob("*.safetensors")] == ["0.3.0.safetensors"]
+    assert run(pair, tmp_path / "out", log) == 0
+    assert len(log.read_text()) == MATRICES
     assert command(pair, tmp_path / "undisturbed") == 0
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+
+def test_factors_that_a_power_cut_left_in_pieces_are_made_again(pair, tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    run(pair, tmp_path / "out", log, dies_at=7)
+    (tmp_path / "out.partial/0.3.0.safetensors").write_bytes(b"half")
+    assert run(pair, tmp_path / "out", log) == 0
+    assert len(log.read_text()) == MATRICES + 1
+    assert command(pair, tmp_path / "undisturbed") == 0
+    assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+
+def test_two_processes_factorise_each_matrix_of_a_pair_once(pair, tmp_path):
+    """Layers are claimed: two processes that are given all of them share them."""
+    recover_layers, log = layers.recover_layers, tmp_path / "log"
+    log.touch()
+
+    def both(work, given):
+        processes = [fork.Process(target=recover_layers, args=(work, given)) for _ in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(120)
+
+    layers.recover_layers = both
+    try:
+        assert run(pair, tmp_path / "out", log) == 0
+    finally:
+        layers.recover_layers = recover_layers
+    assert len(log.read_text()) == MATRICES
+    assert command(pair, tmp_path / "alone") == 0
+    assert content(tmp_path / "out") == content(tmp_path / "alone")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from points24.harness.sweep.config import SweepConfig
 from points24.harness.sweep.cost import plan_text
 from points24.harness.sweep.jobs import jobs_of
 from points24.tasks.errors import InputError
+from tests.harness.analysis.test_recovery import scored as scored_as
 from tests.harness.sweep.conftest import GREEDY, LIMIT, undated
 
 RECIPES = ("both-top-20pct-layers-all", "both-top-60pct-layers-all")
@@ -165,6 +166,30 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(sweep, capsys, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"recipe.yaml"}
 
 
+def test_a_dry_run_needs_no_weights(settings, capsys, tmp_path):
+    def plan_of(**others):
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(settings | others))
+        assert main(["sweep", str(tmp_path / "recipe.yaml"), "--dry-run", "--json", "keep=all"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    given = settings["pairs"][0]
+    described = {end: tmp_path / Path(folder).name for end, folder in given.items()}
+    for end, folder in described.items():
+        shutil.copytree(given[end], folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    found, expected = plan_of(pairs=[{end: str(f) for end, f in described.items()}]), plan_of()
+    assert found["factors_bytes"] == expected["factors_bytes"] > 0
+    assert found["kept_bytes"] == pytest.approx(expected["kept_bytes"], rel=0.01)
+    assert {**found, "kept_bytes": 0} == {**expected, "kept_bytes": 0}
+
+
+def test_a_dry_run_of_eval_needs_no_weights(target, tmp_path, capsys):
+    shutil.copytree(target, tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    assert main(["eval", str(tmp_path / "model"), "-o", str(tmp_path / "out"), "--dry-run"]) == 0
+    assert capsys.readouterr().out.endswith("in all\n  model\n")
+    assert main(["eval", str(tmp_path / "model"), "-o", str(tmp_path / "out")]) == 2
+    assert "model: no weights" in capsys.readouterr().err
+
+
 def test_of_a_file_with_a_section_sweep_that_section_is_read(settings, tmp_path, capsys):
     file = tmp_path / "experiment.yaml"
     file.write_text(yaml.safe_dump({"sft": {"max_steps": 1}, "sweep": settings}))
@@ -266,25 +291,37 @@ def test_kept_checkpoints_are_those_that_were_scored(config, undisturbed, tmp_pa
     assert not (out / "factors").exists()
 
 
-def test_the_best_is_that_of_the_ood_task_and_of_equals_the_first(config, tmp_path):
-    class Results:
-        def __init__(self, wins):
-            self.wins = wins
-
-        def records(self, job):
-            found = []
-            for rule, k in self.wins[job.recipe]:
-                found.append(type("R", (), {"filter": "strict-match", "rule": rule, "k": k}))
-            return found
-
+@pytest.mark.parametrize(
+    ("first", "second", "best"),
+    [
+        # Right replies on OOD and ID; the source has 15 and 8, the target 3 and 18.
+        ((9, 13), (14, 9), 0),  # a little less back, and far more kept: harmonic mean 0.5 against 0.18
+        ((9, 13), (9, 15), 1),
+        ((9, 13), (9, 13), 0),
+        ((9, None), (14, None), 1),  # without ID, what is recovered
+        ((9, 13), (14, None), 1),  # no mean of the second: OOD accuracy
+    ],
+)
+def test_the_best_is_that_of_the_report_and_of_equals_the_first(config, first, second, best):
+    records = {"nano-base": scored_as("nano-base", 15, 8), "target": scored_as("target", 3, 18)}
     jobs = jobs_of(config())
-    for wins, best in (
-        ({0: [("id", 8), ("ood", 1)], 1: [("id", 2), ("ood", 3)]}, 1),
-        ({0: [("id", 1), ("ood", 3)], 1: [("id", 8), ("ood", 3)]}, 0),
-        ({0: [("id", 1)], 1: [("id", 8)]}, 1),
-    ):
-        (chosen,) = campaign.best_jobs(jobs, Results(wins))  # pyright: ignore[reportArgumentType]  a stand-in
-        assert chosen.recipe == best
+    for job, (ood, of_id) in zip(jobs[2:], (first, second), strict=True):
+        assert job.pair is not None
+        assert job.recipe is not None
+        about = {"stage": "recovered", "recipe": job.pair.recorded(job.recipe)}
+        records[job.model] = scored_as(job.model, ood, of_id, **about, weights_sha256=f"{job.recipe}" * 64)
+    if None in (first[1], second[1]) and first[1] is None:
+        records = {model: found[:1] for model, found in records.items()}
+    (chosen,) = campaign.best_jobs(jobs, SimpleNamespace(records=lambda job: records[job.model]))  # pyright: ignore[reportArgumentType]  a stand-in
+    assert chosen.recipe == best
+
+
+def test_without_something_to_recover_the_best_has_the_highest_accuracy(config):
+    wins = {"nano-base": 3, "target": 15}
+    jobs = jobs_of(config())
+    records = {job.model: scored_as(job.model, wins.get(job.model, 5 + (job.recipe or 0))) for job in jobs}
+    (chosen,) = campaign.best_jobs(jobs, SimpleNamespace(records=lambda job: records[job.model]))  # pyright: ignore[reportArgumentType]  a stand-in
+    assert chosen.recipe == 1
 
 
 # -- going on --------------------------------------------------------------------------------------------
@@ -441,6 +478,23 @@ def test_a_full_disk_ends_it_with_one_line_and_it_goes_on_later(
     assert sweep("--json", **ONE, keep="all") == 0
     found = [Record(**json.loads(line)) for line in capsys.readouterr().out.splitlines()]
     assert undated(found) == undated(undisturbed[:6])
+
+
+def test_the_factors_must_fit_on_the_disk_with_what_is_there_already(sweep, config, monkeypatch, capsys):
+    assert sweep("--dry-run", "--json", **ONE, keep="all") == 0
+    plan = json.loads(capsys.readouterr().out)
+    needed = plan["factors_bytes"] + plan["kept_bytes"]
+    monkeypatch.setattr(campaign.shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    assert sweep(**ONE, keep="all") == 2
+    (line,) = messages(capsys)
+    amounts = f"need {needed / 2**20:.0f} MiB; {(needed - 1) / 2**20:.0f} MiB are free"
+    assert f"factors and kept checkpoints {amounts} on its disk; make room" in line
+    settings = config(**ONE, keep="all")
+    results = run.Results(Path(settings.output_dir))
+    assert not results.job(jobs_of(settings)[0]).parent.exists()
+    results.factors.mkdir()
+    (results.factors / "a.safetensors").write_bytes(b"1")
+    campaign.check_space(settings, results, jobs_of(settings))
 
 
 # -- sampling --------------------------------------------------------------------------------------------

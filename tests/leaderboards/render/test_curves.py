@@ -64,7 +64,7 @@ def forgetful():
 
 
 def test_accuracy_marks_and_the_beginning_of_forgetting_are_drawn_where_the_records_say():
-    axes, _ = plots.curve_figure(forgetful()).axes
+    axes, *_ = plots.curve_figure(forgetful()).axes
     drawn = {line.get_label(): list(zip(*line.get_data(), strict=True)) for line in axes.lines}
     assert drawn == {
         "OOD": [(10, pytest.approx(100 * 4 / 12)), (20, 100), (30, 0)],
@@ -76,7 +76,7 @@ def test_accuracy_marks_and_the_beginning_of_forgetting_are_drawn_where_the_reco
 
 
 def test_nothing_is_shaded_where_nothing_is_forgotten():
-    axes, _ = plots.curve_figure(curve(steps())).axes
+    axes, *_ = plots.curve_figure(curve(steps())).axes
     assert not axes.patches
 
 
@@ -136,3 +136,19 @@ def test_without_matplotlib_the_command_says_what_to_install(tmp_path, capsys, m
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["plot", "curve", str(tmp_path)]) == 2
     assert "matplotlib is not installed: pip install 'points24[plots]'" in capsys.readouterr().err
+
+
+def test_steps_that_crowd_at_the_start_get_room():
+    for steps_of_run, scale in (((5, 10, 20, 100, 200), "symlog"), ((80, 160, 240), "linear")):
+        found = curve(record("10", model=f"run/checkpoint-{n}", step=n) for n in steps_of_run)
+        assert plots.curve_figure(found).axes[0].get_xscale() == scale
+
+
+def test_the_memorised_rule_has_a_scale_of_its_own():
+    shares = {"correct": 2, "wrong_rule": 1, "wrong_value": 97}
+    found = curve(
+        record("11" + "0" * 98, model=f"run/checkpoint-{n}", step=n, verdicts=shares) for n in (10, 20)
+    )
+    _, memorised, _ = plots.curve_figure(found).axes
+    assert list(memorised.lines[0].get_ydata()) == [1, 1]
+    assert memorised.get_ylim()[1] < 2

@@ -1,35 +1,15 @@
 """The committed page in a real browser."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from points24.leaderboards.render import page
+from tests.conftest import requests_of
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
 INDEX = Path(page.__file__).resolve().parents[1] / "generated" / "index.html"
-FLAGS = (
-    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"),
-    *("disable-background-networking", "disable-component-update", "disable-dev-shm-usage"),
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
@@ -111,28 +91,14 @@ def test_a_row_opens_to_its_provenance(opened):
 
 
 def test_nothing_is_requested_and_nothing_goes_wrong(browser):
-    browser.get_log("performance")
-    browser.get(INDEX.as_uri())
-    requests = [
-        message["params"]["request"]["url"]
-        for entry in browser.get_log("performance")
-        if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
-    ]
-    assert [url for url in requests if not url.startswith("data:")] == [INDEX.as_uri()]
+    assert requests_of(browser, INDEX.as_uri()) == [INDEX.as_uri()]
     assert browser.get_log("browser") == []
 
 
-def test_a_phone_needs_no_sideways_scrolling(opened):
-    opened.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
-    )
-    try:
-        assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
-        wide = "return [...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"
-        assert not opened.execute_script(wide)
-    finally:
-        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+def test_a_phone_needs_no_sideways_scrolling(phone, opened):
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
+    wide = "return [...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"
+    assert not opened.execute_script(wide)
 
 
 def test_without_scripts_the_tables_stand(opened):
@@ -144,3 +110,42 @@ def test_without_scripts_the_tables_stand(opened):
         assert not opened.find_element(By.CLASS_NAME, "controls").is_displayed()
     finally:
         opened.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def shown_rows(table):
+    return sum(row.is_displayed() for row in table.find_elements(By.TAG_NAME, "tbody"))
+
+
+def test_the_ood_table_comes_first_with_its_first_rows_and_the_verdicts_in_view(browser):
+    browser.set_window_size(1400, 1000)
+    browser.get(INDEX.as_uri())
+    table = browser.find_element(By.CLASS_NAME, "board")
+    assert table.text.startswith("points24_ood, strict-match")
+    assert shown_rows(table) == 8
+    verdicts = table.find_element(By.CLASS_NAME, "mix").rect
+    assert verdicts["x"] + verdicts["width"] <= 1400
+    table.find_element(By.CLASS_NAME, "whole").click()
+    assert shown_rows(table) == len(table.find_elements(By.TAG_NAME, "tbody")) > 8
+
+
+def test_a_phone_shows_tests_of_a_row_only_when_it_is_opened(phone, opened):
+    table = opened.find_element(By.CLASS_NAME, "board")
+    assert shown_rows(table) == 4
+    tests = table.find_element(By.CSS_SELECTOR, "tbody .test:not([data-sort=''])")
+    assert not tests.is_displayed()
+    table.find_element(By.TAG_NAME, "summary").click()
+    assert tests.is_displayed()
+
+
+def test_names_stand_beside_their_marks_without_meeting():
+    spots = [(200.0, 100.0), (206.0, 101.0), (210.0, 100.0), (203.0, 104.0), (207.0, 97.0), (60.0, 200.0)]
+    names = page.place_names(spots, [f"checkpoint-{i}" for i in range(6)], page.Frame())
+    assert names[5] == {"text": "checkpoint-5", "x": 67.0, "y": 203.0, "anchor": "start"}
+    assert any(name is None for name in names)  # six names have no room there
+    boxes = []
+    for name in filter(None, names):
+        width = 5.2 * len(name["text"])
+        left = name["x"] - {"start": 0, "middle": width / 2, "end": width}[name["anchor"]]
+        boxes.append((left, name["y"] - 8, left + width, name["y"] + 2))
+    for i, a in enumerate(boxes):
+        assert not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in boxes[:i])

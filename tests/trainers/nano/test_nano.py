@@ -18,18 +18,10 @@ from points24.tasks.prompts import json_reply, template
 from points24.tasks.protocols.protocol import read_protocol
 from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers.nano import train as nano
+from points24.trainers.nano.config import NanoConfig
+from points24.trainers.nano.data import IGNORED, batch, examples, plain_reply
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer, wording
-from points24.trainers.nano.train import (
-    IGNORED,
-    NanoConfig,
-    accuracy,
-    adopt,
-    batch,
-    build_model,
-    examples,
-    plain_reply,
-    train,
-)
+from points24.trainers.nano.train import accuracy, adopt, build_model, train
 from tests.tasks.oracle import is_correct
 
 TINY = NanoConfig(
@@ -148,7 +140,7 @@ def test_a_base_of_another_shape_is_refused_in_one_line(tokenizer):
 
 def test_examples_follow_from_seed_and_step():
     def first(seed, step):
-        source = examples(seed, step)
+        source = examples(NanoConfig("", seed=seed), step)
         return [next(source) for _ in range(5)]
 
     assert first(0, 7) == first(0, 7)
@@ -163,7 +155,7 @@ def values_in(prompt: str) -> dict[str, int]:
 
 
 def test_examples_are_right_and_never_show_a_held_out_hand():
-    source = examples(0, 0)
+    source = examples(NanoConfig(""), 0)
     for _ in range(500):
         prompt, reply = next(source)
         numbers = json.loads(reply)["number"]
@@ -173,7 +165,7 @@ def test_examples_are_right_and_never_show_a_held_out_hand():
 
 
 def test_another_protocol_asks_the_same_deals_in_its_own_words(paper):
-    ours, theirs = examples(0, 3), examples(0, 3, asked=paper)
+    ours, theirs = examples(NanoConfig(""), 3), examples(NanoConfig("", protocol="paper"), 3)
     for _ in range(50):
         (_, reply), (prompt, answer) = next(ours), next(theirs)
         said = json.loads(reply)
@@ -183,7 +175,7 @@ def test_another_protocol_asks_the_same_deals_in_its_own_words(paper):
 
 def test_a_share_of_the_examples_has_one_value_for_the_face_cards():
     def same(share):
-        source = examples(0, 1, same_share=share)
+        source = examples(NanoConfig("", same_share=share), 1)
         stated = [re.findall(r"[JQK] counts as (\d+)", next(source)[0]) for _ in range(300)]
         return sum(len(set(values)) == 1 for values in stated) / 300
 
@@ -194,7 +186,7 @@ def test_a_share_of_the_examples_has_one_value_for_the_face_cards():
 
 def test_the_loss_is_on_the_reply_and_its_end_alone(tokenizer):
     inputs, labels = batch(TINY, 0, tokenizer)
-    source = examples(TINY.seed, 0)
+    source = examples(TINY, 0)
     for row, label in zip(inputs, labels, strict=True):
         prompt, reply = next(source)
         assert tokenizer.decode(row[row != PAD_ID]) == prompt + reply + "</s>"
@@ -230,7 +222,7 @@ def test_a_plain_reply_is_the_json_with_other_wording_token_by_token(tokenizer):
 
 def test_the_share_of_json_changes_nothing_but_the_reply():
     for (prompt, reply), (same_prompt, plain) in islice(
-        zip(examples(0, 3), examples(0, 3, 0.0), strict=True), 50
+        zip(examples(NanoConfig(""), 3), examples(NanoConfig("", json_share=0.0), 3), strict=True), 50
     ):
         said = json.loads(reply)
         assert prompt == same_prompt
@@ -238,7 +230,9 @@ def test_the_share_of_json_changes_nothing_but_the_reply():
 
 
 def test_the_share_of_json_is_that_of_the_settings():
-    json_, mixed, plain = ([*islice(examples(0, 3, share), 1000)] for share in (1.0, 0.1, 0.0))
+    json_, mixed, plain = (
+        [*islice(examples(NanoConfig("", json_share=share), 3), 1000)] for share in (1.0, 0.1, 0.0)
+    )
     in_json = [m == j for m, j, p in zip(mixed, json_, plain, strict=True) if m in (j, p)]
     assert len(in_json) == 1000
     assert 70 < sum(in_json) < 130
@@ -306,8 +300,7 @@ def test_the_log_judges_in_the_mode_that_reads_the_reply(tmp_path, monkeypatch, 
 def test_a_finished_or_foreign_folder_is_left_alone(tmp_path):
     done = train(replace(TINY, output_dir=str(tmp_path / "done")))
     before = weights(done)
-    with pytest.raises(InputError, match="holds a finished run"):
-        train(replace(TINY, output_dir=str(done)))
+    assert train(replace(TINY, output_dir=str(done))) == done
     with pytest.raises(InputError, match=r"another config: max_steps was 6, is 7; seed was 0, is 9"):
         train(replace(TINY, output_dir=str(done), seed=9, max_steps=7))
     assert equal(weights(done), before)
@@ -336,7 +329,10 @@ def test_the_command_line_trains_and_records_how(tmp_path, capsys):
         ("max_steps=0", "max_steps: expected at least 1"),
         ("json_share=1.5", "json_share: expected 0 to 1, found 1.5"),
         ("same_share=-1", "same_share: expected 0 to 1, found -1"),
-        ("protocol=odd", "protocol: expected paper or points24, or a folder with protocol.yaml; found 'odd'"),
+        (
+            "protocol=odd",
+            "protocol: expected numbers or paper or points24, or a folder with protocol.yaml; found 'odd'",
+        ),
         ("num_attention_heads=7", "hidden_size: expected a multiple of"),
     ],
 )

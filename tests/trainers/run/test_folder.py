@@ -44,7 +44,12 @@ def about(parent=PARENT, processes=1, stage="SFT", **config) -> dict:
 
 
 def claim(run: RunFolder, said: dict) -> None:
-    run.claim(said, Settings(**said["config"]))
+    claim_with(run, said, Settings(**said["config"]))
+
+
+def claim_with(run: RunFolder, said: dict, config: object) -> None:
+    with run.claim(said, config):
+        pass
 
 
 @pytest.fixture
@@ -90,7 +95,7 @@ def test_a_new_folder_says_what_was_claimed_and_how(tmp_path):
 
 def test_an_empty_folder_may_be_claimed(tmp_path):
     claim(RunFolder(tmp_path), about())
-    assert files(tmp_path) == {"training.json"}
+    assert files(tmp_path) == {"training.json", ".lock"}
 
 
 def test_the_same_run_may_go_on(run):
@@ -102,7 +107,7 @@ def test_the_same_run_may_go_on(run):
 
 @pytest.mark.parametrize("name", ["logging_steps", "report_to", "run_name", "disable_tqdm"])
 def test_what_changes_nothing_of_the_checkpoints_may_change(run, name):
-    run.claim(about() | {"config": {"seed": 1, name: 7}}, Settings())
+    claim_with(run, about() | {"config": {"seed": 1, name: 7}}, Settings())
 
 
 @pytest.mark.parametrize(
@@ -137,15 +142,14 @@ def test_a_run_from_before_protocols_goes_on_under_the_default_one_alone(tmp_pat
         protocol: str = "points24"
 
     run = RunFolder(tmp_path / "run")
-    run.claim(
-        about(rewards="paper"), Paid()
-    )  # as it was written, when `paper` meant what `verdict` means now
-    run.claim(about(rewards="verdict") | {"protocol_digest": "d"}, Paid())
-    run.claim(about() | {"protocol_digest": "d"}, Paid())
+    # as it was written, when `paper` meant what `verdict` means now
+    claim_with(run, about(rewards="paper"), Paid())
+    claim_with(run, about(rewards="verdict") | {"protocol_digest": "d"}, Paid())
+    claim_with(run, about() | {"protocol_digest": "d"}, Paid())
     with pytest.raises(InputError, match="rewards was 'verdict', is 'paper'"):
-        run.claim(about(rewards="paper") | {"protocol_digest": "d"}, Paid())
+        claim_with(run, about(rewards="paper") | {"protocol_digest": "d"}, Paid())
     with pytest.raises(InputError, match="protocol was 'points24', is 'paper'"):
-        run.claim(about(protocol="paper") | {"protocol_digest": "d"}, Paid())
+        claim_with(run, about(protocol="paper") | {"protocol_digest": "d"}, Paid())
 
 
 def test_a_protocol_that_was_edited_meanwhile_is_another(tmp_path):
@@ -155,13 +159,31 @@ def test_a_protocol_that_was_edited_meanwhile_is_another(tmp_path):
         claim(run, about() | {"protocol_digest": "e"})
 
 
-def test_a_finished_run_is_refused(run):
+def test_a_finished_run_may_be_claimed_and_says_so(run):
     save_state(run, 10)
     run.publish(10)
+    assert not run.is_finished()
     run.finish()
-    with pytest.raises(InputError) as error:
-        claim(run, about(seed=1))
-    assert str(error.value) == f"{run.path} holds a finished run; choose another output_dir"
+    claim(run, about(seed=1))
+    assert run.is_finished()
+
+
+def test_what_a_kill_leaves_before_the_first_file_is_whole_may_be_claimed(tmp_path):
+    (tmp_path / "training.json.partial").write_text("{")
+    (tmp_path / ".lock").touch()
+    claim(RunFolder(tmp_path), about(seed=1))
+    assert json.loads((tmp_path / "training.json").read_text())["config"] == {"seed": 1}
+    assert not (tmp_path / "training.json.partial").exists()
+
+
+def test_two_commands_do_not_work_in_one_folder(tmp_path):
+    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    with (
+        first.claim(about(seed=1), Settings(seed=1)),
+        pytest.raises(InputError, match="another command is at work there"),
+    ):
+        claim(second, about(seed=1))
+    claim(RunFolder(tmp_path / "run"), about(seed=1))
 
 
 def test_what_is_no_run_is_refused_and_left_alone(tmp_path):
@@ -261,7 +283,7 @@ def test_a_checkpoint_appears_complete_or_not_at_all(run, monkeypatch, files_bef
     assert not list(run.path.glob("checkpoint-*"))
     run.publish(10)
     assert files(run.checkpoint(10)) == MODEL | {"training.json"}
-    assert files(run.path) == {"training.json", "state", "checkpoint-10"}
+    assert files(run.path) == {".lock", "training.json", "state", "checkpoint-10"}
 
 
 def test_a_step_that_is_trained_again_replaces_its_checkpoint(run):
@@ -360,7 +382,7 @@ def test_without_scores_only_the_end_is_named(run):
     run.put_records([record(model="base")])  # the parent's alone are no curve
     assert run.curve() is None
     run.finish()
-    assert files(run.path) == {"training.json", "records", "checkpoint-10", "final"}
+    assert files(run.path) == {".lock", "training.json", "records", "checkpoint-10", "final"}
 
 
 def test_a_mark_moves_and_the_checkpoint_it_named_stays(run):
@@ -385,5 +407,7 @@ def test_a_run_that_is_killed_while_it_tidies_up_is_finished(run, monkeypatch):
         patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             run.finish()
-    with pytest.raises(InputError, match="holds a finished run"):
-        claim(run, about(seed=1))
+    assert run.is_finished()
+    assert run.state.exists()
+    run.tidy()
+    assert not run.state.exists()

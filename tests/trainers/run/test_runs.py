@@ -25,13 +25,14 @@ from points24.harness.files import sha256
 from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import TASK_FILES
 from points24.tasks.protocols.protocol import read_protocol
-from points24.trainers import ppo, sft
+from points24.trainers import grpo, ppo, rloo, sft
 from points24.trainers.run.config import CURVE_TASKS
 from points24.trainers.run.folder import VALUE_HEAD, RunFolder
 from tests.trainers.conftest import SETTINGS
 
-TRAIN = {"sft": sft.train, "ppo": ppo.train}
-TRAINERS = sorted(TRAIN)
+TRAIN = {"sft": sft.train, "ppo": ppo.train, "grpo": grpo.train, "rloo": rloo.train}
+TRAINERS = ["ppo", "sft", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grpo", "rloo"))]
+"""The slow ones have nothing of their own but their class and its settings."""
 
 
 def overrides(settings: dict) -> list[str]:
@@ -233,8 +234,28 @@ def test_a_changed_setting_is_named_and_nothing_is_touched(run, trainer, capsys)
 
 def test_a_finished_run_is_not_trained_again(run, trainer, capsys):
     settings = SETTINGS[trainer] | {"output_dir": str(run.path)}
-    assert main(["train", trainer, *overrides(settings)]) == 2
-    assert "holds a finished run" in capsys.readouterr().err
+    (run.state / "checkpoint-8").mkdir(parents=True)  # as after a kill just before the end
+    before = weights_digest(run.checkpoint(8)), losses(run.path)
+    assert main(["train", trainer, *overrides(settings)]) == 0
+    said = capsys.readouterr()
+    assert "this run is finished already" in said.err
+    assert said.out.splitlines()[-1] == str(run.path)
+    assert before == (weights_digest(run.checkpoint(8)), losses(run.path))
+    assert not run.state.exists()
+
+
+def test_terminated_it_says_how_to_go_on(trainer, tmp_path):
+    folder = tmp_path / trainer
+    settings = SETTINGS[trainer] | {"score_tasks": [], "output_dir": str(folder)}
+    words = [sys.executable, *command(trainer, settings)]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not (folder / "state").exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.terminate()
+    said = process.communicate()[1].splitlines()
+    assert (process.returncode, said[-1]) == (143, "points24: terminated; the same command goes on from here")
+    assert not list(folder.rglob("*.partial"))
 
 
 # -- several processes -----------------------------------------------------------------------------------
@@ -243,7 +264,7 @@ def test_a_finished_run_is_not_trained_again(run, trainer, capsys):
 def test_two_processes_train_as_one(trainer, tmp_path):
     """The same global batch, with replies that sampling cannot change."""
     settings = SETTINGS[trainer] | {"max_steps": 2, "save_steps": 2, "score_tasks": []}
-    if trainer == "ppo":
+    if trainer != "sft":
         settings |= {"top_k": 1, "steps_per_generation": 1, "num_iterations": 1}
     one = settings | {"output_dir": str(tmp_path / "one"), "per_device_train_batch_size": 16}
     two = settings | {"output_dir": str(tmp_path / "two")}
@@ -306,14 +327,17 @@ def without_tokenizer(tmp_path):
         ({"template": "/nowhere"}, "template /nowhere"),
         (
             {"protocol": "odd"},
-            "protocol: expected paper or points24, or a folder with protocol.yaml; found 'odd'",
+            "protocol: expected numbers or paper or points24, or a folder with protocol.yaml; found 'odd'",
         ),
         ({"dtype": "int8"}, "dtype: expected float32 or bfloat16 or float16, found 'int8'"),
         ({"learning_rat": 1}, "unknown key 'learning_rat'; allowed: model_name_or_path"),
         ({"learning_rate": "fast"}, "learning_rate: expected float, found 'fast'"),
         ({"save_strategy": "no"}, "save_strategy: expected steps or epoch, found no"),
         ({"save_at": [0]}, "save_at: expected steps from 1 on, found 0"),
-        ({"model_name_or_path": "/nowhere"}, "model_name_or_path: cannot load /nowhere"),
+        (
+            {"model_name_or_path": "/nowhere"},
+            "/nowhere: expected a folder or a model of the hub, found neither",
+        ),
     ],
 )
 def test_bad_settings_are_one_line_and_leave_no_folder(trainer, tmp_path, capsys, settings, message):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from points24.harness.recovery.spectral import factor_store
 from points24.harness.recovery.spectral.factor_store import FactorStore
 from points24.harness.recovery.spectral.factors import factorise
 from points24.tasks.errors import InputError
@@ -84,6 +85,31 @@ def test_a_second_process_at_the_same_matrix_does_no_harm(tmp_path, matrix):
     assert [process.exitcode for process in started] == [0] * processes
     assert len(list(tmp_path.iterdir())) == 20
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors"}
+
+
+def test_two_processes_on_one_pair_factorise_each_matrix_once(tmp_path):
+    source, target = make_pair(tmp_path)
+    fork, kept, log = multiprocessing.get_context("fork"), factor_store.factorise, tmp_path / "log"
+    barrier = fork.Barrier(2)
+
+    def counted(matrix):
+        with log.open("a") as file:
+            file.write(".")
+        return kept(matrix)
+
+    def work():
+        torch.set_num_threads(1)  # a forked process has none of its parent's threads
+        factor_store.factorise = counted
+        barrier.wait()
+        assert recovered(source, target, tmp_path)[0].digest
+
+    processes = [fork.Process(target=work) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert len(log.read_text()) == 28  # 14 matrices of either end
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

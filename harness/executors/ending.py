@@ -1,0 +1,63 @@
+"""Ending well: SIGTERM ends a command as Ctrl-C does, and its child processes end with it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_GRACE = 30
+"""Seconds that a child has to end by itself; SLURM gives as many."""
+_running: set[subprocess.Popen[Any]] = set()
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a batch system sends before it kills."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within the block, SIGTERM raises `Terminated` in the main thread; outside that, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would interrupt the tidying up
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run(command: Sequence[str], **settings: Any) -> int:
+    """Run a child process in any thread; returns its exit status. Settings are `subprocess.Popen`'s."""
+    with subprocess.Popen(command, **settings) as child:
+        _running.add(child)
+        try:
+            return child.wait()
+        except BaseException:
+            end_children()
+            raise
+        finally:
+            _running.discard(child)
+
+
+def end_children() -> None:
+    """End what `run` has started, in all threads, and wait for it."""
+    children = list(_running)
+    for child in children:
+        child.terminate()
+    for child in children:
+        try:
+            child.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

@@ -1,0 +1,111 @@
+"""A formula worked out step by step, as a reply may show it before its answer.
+
+    <think>
+    13 5 1 2                   the numbers of the cards
+    13 * 2 = 26 | 26 5 1       an operation and its value | what is left
+    back | 13 5 1 2            with detours: the target was out of reach, so the operation is taken back
+    5 * 2 = 10 | 10 13 1
+    …
+    </think>
+
+Extraction leaves thinking out: the answer after it is judged as if it stood alone.
+"""
+
+from __future__ import annotations
+
+import operator
+import random
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import permutations
+
+from points24.tasks.cards import Deal
+from points24.tasks.formula import Expression, Operation, evaluate, parse
+from points24.tasks.solver import solvable
+
+WORKINGS = ("none", "steps", "search")
+"""What stands before the answer: nothing, the steps of its formula, or these with detours."""
+DETOUR_SHARE = 0.3
+"""With `search`, the probability of a detour before each step."""
+
+_FUNCTIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+_Numbers = tuple[Fraction, ...]
+
+
+def thinking(deal: Deal, formula: str, working: str, rng: random.Random) -> str:
+    """The text before the answer, which ends with a line break; empty with `none`.
+
+    Args:
+        deal: its numbers are written in the order shown.
+        formula: a solution, in the strict grammar.
+        working: one of `WORKINGS`.
+        rng: draws the order of independent steps, and the detours.
+    """
+    if working == "none":
+        return ""
+    share = DETOUR_SHARE if working == "search" else 0.0
+    return "\n".join(["<think>", *_lines(deal, parse(formula), share, rng), "</think>", ""])
+
+
+def is_plain(formula: str) -> bool:
+    """Whether every step of the formula (strict grammar) gives a natural number or 0."""
+    return all(map(_natural, map(evaluate, _operations(parse(formula)))))
+
+
+def _lines(deal: Deal, formula: Expression, detours: float, rng: random.Random) -> Iterator[str]:
+    left = tuple(map(Fraction, deal.values))
+    yield _written(left)
+    waiting = list(_operations(formula))
+    while waiting:
+        if rng.random() < detours and (lost := _lost(left, deal.target)):
+            yield from (rng.choice(lost), f"back | {_written(left)}")
+        ready = [step for step in waiting if not {step.left, step.right} & set(waiting)]
+        step = rng.choice(ready)
+        waiting.remove(step)
+        line, left = _done(left, evaluate(step.left), step.op, evaluate(step.right))
+        yield line
+
+
+def _done(left: _Numbers, a: Fraction, op: str, b: Fraction) -> tuple[str, _Numbers]:
+    """The line of an operation on two of the numbers, and what it leaves: its value, then the others."""
+    others = list(left)
+    others.remove(a)
+    others.remove(b)
+    value = _FUNCTIONS[op](a, b)
+    now = (value, *others)
+    return f"{_operand(a)} {op} {_operand(b)} = {value} | {_written(now)}", now
+
+
+def _lost(left: _Numbers, target: int) -> list[str]:
+    """The lines of the operations on natural numbers, with a natural value, that lose sight of the target."""
+    if not all(map(_natural, left)):
+        return []
+    moves = {
+        _done(left, a, op, b)
+        for a, b in permutations(sorted(left, reverse=True), 2)
+        for op in ("+-*/" if a >= b > 0 else "+-*" if a >= b else "/" if b else "")
+    }
+    return sorted(line for line, now in moves if _natural(now[0]) and not _reaches(now, target))
+
+
+def _reaches(numbers: _Numbers, target: int) -> bool:
+    return numbers == (target,) if len(numbers) == 1 else solvable(tuple(map(int, numbers)), target)
+
+
+def _natural(value: Fraction) -> bool:
+    return value.denominator == 1 and value >= 0
+
+
+def _operations(expression: Expression) -> Iterator[Operation]:
+    if not isinstance(expression, int):
+        yield from _operations(expression.left)
+        yield from _operations(expression.right)
+        yield expression
+
+
+def _operand(number: Fraction) -> str:
+    return str(number) if number.denominator == 1 else f"({number})"
+
+
+def _written(numbers: _Numbers) -> str:
+    return " ".join(map(str, numbers))

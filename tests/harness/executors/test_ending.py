@@ -1,0 +1,45 @@
+"""Children end with their parent, whatever thread waits for them."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from points24.harness.executors import ending
+
+SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+
+
+def test_a_childs_status_is_passed_on():
+    assert ending.run([sys.executable, "-c", "raise SystemExit(7)"]) == 7
+
+
+def test_an_interrupt_ends_the_children_of_all_threads():
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(ending.run, SLEEP, stdout=subprocess.DEVNULL) for _ in range(2)]
+        while len(ending._running) < 2:
+            time.sleep(0.01)
+        ending.end_children()
+        assert [run.result() for run in runs] == [-15, -15]
+    assert time.monotonic() - began < 30
+
+
+def test_sigterm_to_the_parent_alone_ends_its_child(tmp_path):
+    program = (
+        "import sys; from points24.harness.executors import ending\n"
+        "with ending.terminable():\n"
+        "    try: ending.run([sys.executable, '-c', sys.argv[1]])\n"
+        "    except ending.Terminated: sys.exit(143)"
+    )
+    child = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = subprocess.Popen([sys.executable, "-c", program, child])
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
+        time.sleep(0.01)
+    parent.terminate()
+    assert parent.wait(30) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

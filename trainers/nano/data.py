@@ -1,0 +1,71 @@
+"""What a nano model is trained on: prompts and replies, without end, drawn from a seed and a step."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerFast
+
+from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
+from points24.tasks.hand_sets import held_out_numbers
+from points24.tasks.solver import solutions
+from points24.tasks.working import is_plain, thinking
+from points24.trainers.nano.config import NanoConfig
+from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID
+
+IGNORED = -100
+"""The label of positions that the loss skips."""
+MAX_TARGET = 60
+
+
+def plain_reply(deal: Deal, formula: str) -> str:
+    """What `json_reply` says, without the JSON: the cards, their numbers and the formula, on a line each.
+
+    Flexible extraction finds the formula, the others do not. Apart from the first and the last token
+    it differs from the JSON only in the tokens of the wording, so SFT on JSON has only wording to teach.
+    """
+    return f"{', '.join(deal.cards)}\n{', '.join(map(str, deal.values))}\n{formula}"
+
+
+def examples(config: NanoConfig, step: int) -> Iterator[tuple[str, str]]:
+    """Endless (prompt, reply) pairs for one training step."""
+    asked, source = config.asked, f"{config.seed}/{step}"
+    # Generators of their own, so that the cards and rules do not depend on the other settings.
+    rng, wording, faces, targets, work = (
+        random.Random(f"{source}{purpose}") for purpose in ("", "/reply", "/faces", "/targets", "/working")
+    )
+    held_out = held_out_numbers(config.hold_out_faces)
+    while True:
+        rule = Rule(*(rng.randint(1, 13) for _ in range(3)))
+        if faces.random() < config.same_share:
+            rule = Rule(rule.J, rule.J, rule.J)
+        target = targets.randint(1, MAX_TARGET) if targets.random() < config.target_share else TARGET
+        deal = Deal(tuple(rng.choice(RANKS) for _ in range(CARDS_PER_DEAL)), rule, target)
+        formulas = solutions(deal.values, target)
+        if not formulas or tuple(sorted(deal.values)) in held_out:
+            continue
+        if config.working != "none":
+            formulas = tuple(filter(is_plain, formulas)) or formulas
+        formula = rng.choice(formulas)
+        answer = (asked.reply if wording.random() < config.json_share else plain_reply)(deal, formula)
+        yield asked.prompt.render(deal), thinking(deal, formula, config.working, work) + answer
+
+
+def batch(
+    config: NanoConfig, step: int, tokenizer: PreTrainedTokenizerFast
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and labels, each (batch, longest), padded on the right."""
+    pairs = list(islice(examples(config, step), config.per_device_train_batch_size))
+    prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
+    replies = tokenizer([reply for _, reply in pairs]).input_ids
+    rows = [p + r + [EOS_ID] for p, r in zip(prompts, replies, strict=True)]
+    targets = [[IGNORED] * len(p) + row[len(p) :] for p, row in zip(prompts, rows, strict=True)]
+    return _padded(rows, PAD_ID), _padded(targets, IGNORED)
+
+
+def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=filler)
