@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from points24.harness.analysis.sampling import interval_of_mean, per_deal
 from points24.harness.analysis.statistics import (
     Interval,
     Paired,
@@ -28,6 +27,7 @@ from points24.tasks.cards import hand_of, parse_any_rule
 from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.files import task_version
 from points24.tasks.protocols.protocol import DEFAULT
+from points24.tasks.sampling import estimate_names, estimates
 
 ALPHA = 0.05
 _SHOWN = 60
@@ -120,20 +120,21 @@ def hands_of(record: Record) -> HandSet | None:
 def interval_of(record: Record) -> Interval:
     """95 % interval of a record's accuracy; Wilson's, corrected where hands repeat."""
     hands = repeated_hands(record)
-    if samples := per_deal(record):
-        return interval_of_mean(samples["pass@1"], hands or range(record.n), record.repeats)
-    if record.outcomes is None or hands is None:
+    if record.correct is None or (hands is None and record.repeats == 1):
         return wilson(record.k, record.n)
-    return clustered_wilson([int(bit) for bit in record.outcomes], hands)
+    shares = [count / record.repeats for count in record.correct]
+    return clustered_wilson(shares, hands or range(record.n), record.repeats)
 
 
 def sampling_of(record: Record) -> dict[str, tuple[float, Interval]]:
     """pass@k and maj@k with their 95 % intervals over deals; empty without several samples."""
+    if record.samples is None:
+        return {}
     hands = repeated_hands(record) or range(record.n)
-    found = sorted(per_deal(record).items(), key=lambda item: int(item[0].partition("@")[2]))
+    columns = zip(*(estimates(tuple(each)) for each in record.samples), strict=True)
     return {
-        name: (sum(values) / record.n, interval_of_mean(values, hands, record.repeats))
-        for name, values in found
+        name: (sum(values) / record.n, clustered_wilson(values, hands, record.repeats))
+        for name, values in zip(estimate_names(record.repeats), columns, strict=True)
     }
 
 
@@ -150,7 +151,7 @@ def difference(a: Record, b: Record) -> Difference:
     if terms_of(a) != terms_of(b):
         raise ValueError(f"records of different protocols: {terms_of(a)} and {terms_of(b)}")
     share = a.accuracy - b.accuracy
-    if a.sample_outcomes is not None and b.sample_outcomes is not None:
+    if a.samples and b.samples:
         return _sampled_difference(a, b)
     if a.outcomes is None or b.outcomes is None:
         p = two_shares(a.k, a.n, b.k, b.n)
@@ -167,10 +168,7 @@ def difference(a: Record, b: Record) -> Difference:
 
 def _sampled_difference(a: Record, b: Record) -> Difference:
     """pass@1 of a less that of b, paired deal by deal: Student's interval over hands; a sign-flip test."""
-    gains = [
-        x.count("1") - y.count("1")
-        for x, y in zip(a.sample_outcomes or (), b.sample_outcomes or (), strict=True)
-    ]
+    gains = [x - y for x, y in zip(a.correct or (), b.correct or (), strict=True)]
     hands = repeated_hands(a) or range(a.n)
     share = a.accuracy - b.accuracy
     interval = ratio_interval([gain / a.repeats for gain in gains], [1.0] * a.n, hands)
@@ -193,12 +191,12 @@ def recovered_share(
     Raises:
         ValueError: they differ in protocol, or have no outcomes.
     """
-    outcomes = [record.outcomes for record in (recovered, source, target)]
-    if len({terms_of(record) for record in (recovered, source, target)}) > 1 or None in outcomes:
+    r, s, t = (record.correct for record in (recovered, source, target))
+    terms = {terms_of(record) for record in (recovered, source, target)}
+    if len(terms) > 1 or r is None or s is None or t is None:
         raise ValueError("expected records of one protocol with outcomes")
-    if source.k <= target.k:
+    if sum(s) <= sum(t):
         return None
-    r, s, t = ([int(bit) for bit in bits or ""] for bits in outcomes)
     gains = [x - y for x, y in zip(r, t, strict=True)]
     losses = [x - y for x, y in zip(s, t, strict=True)]
     return sum(gains) / sum(losses), ratio_interval(gains, losses, repeated_hands(target))

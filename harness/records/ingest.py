@@ -22,7 +22,7 @@ from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import task_protocol
 from points24.tasks.protocols.protocol import PROTOCOLS, Protocol, read_protocol
 from points24.tasks.replies import is_truncated
-from points24.tasks.sampling import vote_of
+from points24.tasks.sampling import numbered, vote_of
 from points24.tasks.verdict import Verdict, judge_reply
 
 _CHECKPOINT_FOLDER = re.compile(r"checkpoint-(\d+)")
@@ -121,7 +121,6 @@ def _record(common: dict[str, Any], name: str, dialogues: list[Dialogue]) -> Rec
     return record_of(
         common
         | _other_outcomes(dialogues, correct, common["attempts"])
-        | _samples(dialogues)
         | {
             "filter": name,
             "k": outcomes.count("1"),
@@ -129,6 +128,7 @@ def _record(common: dict[str, Any], name: str, dialogues: list[Dialogue]) -> Rec
             "verdicts": {verdict.value: counts[verdict] for verdict in Verdict},
             "truncated": sum(reply.truncated for reply in replies),
             "outcomes": outcomes,
+            "samples": [_numbered(dialogue) for dialogue in dialogues] if dialogues[0].samples else None,
         }
     )
 
@@ -147,18 +147,9 @@ def _other_outcomes(
     }
 
 
-def _samples(dialogues: list[Dialogue]) -> dict[str, Any]:
-    """The outcome and the vote of each sample, where there are several."""
-    if not dialogues[0].samples:
-        return {}
-    votes = []
-    for dialogue in dialogues:
-        numbers: dict[str, int] = {}
-        votes.append(
-            [0 if s.vote is None else numbers.setdefault(s.vote, len(numbers) + 1) for s in dialogue.samples]
-        )
-    outcomes = [_bits(s.verdict == Verdict.CORRECT for s in dialogue.samples) for dialogue in dialogues]
-    return {"sample_outcomes": outcomes, "votes": votes}
+def _numbered(dialogue: Dialogue) -> list[int]:
+    samples = dialogue.samples
+    return numbered([s.vote for s in samples], [s.verdict == Verdict.CORRECT for s in samples])
 
 
 def _bits(outcomes: Iterable[object]) -> str:
@@ -195,7 +186,6 @@ def _common(run: Run, about: About) -> dict[str, Any]:
         "chat_template_digest": results.get("chat_template_sha"),
         "num_fewshot": results["n-shot"][run.task],
         "attempts": run.attempts,
-        "repeats": run.repeats,
         "decoding": decoding_of(run, pretrained),
         "engine": settings["model"],
         "dtype": dtype and str(dtype).removeprefix("torch."),

@@ -108,8 +108,6 @@ class Record:
     """Worked examples before the prompt."""
     attempts: AtLeastOne
     """Attempts per deal; from the second on with the verifier's feedback."""
-    repeats: AtLeastOne = 1
-    """Independent samples per deal. Counts, verdicts and `outcomes` are those of the first."""
     decoding: dict[str, Any] | None = None
     """lm-eval's ``generation_kwargs``."""
     engine: Text | None = None
@@ -137,11 +135,9 @@ class Record:
     float_first_outcomes: Bits | None = None
     """The same for the first reply, compared as floats."""
 
-    sample_outcomes: list[Bits] | None = None
-    """For each deal one character per sample, where there are several."""
-    votes: list[list[Count]] | None = None
-    """For each deal the formula of each sample, by a number that equal ones share (see
-    `points24.tasks.sampling`); 0 abstains."""
+    samples: list[list[int]] | None = None
+    """For each deal its independent samples, where there are several (see `points24.tasks.sampling`). Counts,
+    verdicts and `outcomes` are those of the first."""
 
     versions: dict[str, str] | None = None
     """Python and packages."""
@@ -176,17 +172,27 @@ class Record:
         names = _IDENTITY if self.status == "measured" else (*_IDENTITY, *_REPORTED_IDENTITY)
         if self.protocol != DEFAULT:  # without it a record has the key that it had before there were others
             names = (*names, "protocol", "protocol_digest")
-        if self.repeats > 1:
-            names = (*names, "repeats", "sample_outcomes", "votes")
+        if self.samples:
+            names = (*names, "samples")
         content = json.dumps([getattr(self, name) for name in names], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
+    def repeats(self) -> int:
+        """Samples per deal."""
+        return len(self.samples[0]) if self.samples else 1
+
+    @property
+    def correct(self) -> list[int] | None:
+        """For each deal how many of its samples are correct, 0 to `repeats`; None without outcomes."""
+        if self.samples:
+            return [sum(sample > 0 for sample in each) for each in self.samples]
+        return None if self.outcomes is None else [int(bit) for bit in self.outcomes]
+
+    @property
     def accuracy(self) -> float:
         """Share of correct replies, 0 to 1: of all samples, where there are several (pass@1)."""
-        if self.sample_outcomes is None:
-            return self.k / self.n
-        return sum(bits.count("1") for bits in self.sample_outcomes) / (self.n * self.repeats)
+        return (sum(self.correct or ()) if self.samples else self.k) / (self.n * self.repeats)
 
     def verdict_share(self, verdict: Verdict) -> float | None:
         """Share of deals with this verdict, 0 to 1; None where the record has no counts."""
@@ -250,18 +256,14 @@ def _check_counts(record: Record) -> None:
 
 
 def _check_samples(record: Record) -> None:
-    samples, votes = record.sample_outcomes, record.votes
-    if record.repeats == 1 or samples is None or votes is None:
-        if record.repeats > 1 or samples is not None or votes is not None:
-            raise InputError(
-                "repeats, sample_outcomes, votes: expected together, for several samples per deal"
-            )
+    if record.samples is None:
         return
-    for name, found in (("sample_outcomes", samples), ("votes", votes)):
-        if len(found) != record.n or {len(each) for each in found} != {record.repeats}:
-            raise InputError(f"{name}: expected {record.repeats} samples for each of n = {record.n} deals")
-    if record.outcomes != "".join(bits[0] for bits in samples):
-        raise InputError("sample_outcomes: expected the first of each deal as in outcomes")
+    if len(record.samples) != record.n or {len(each) for each in record.samples} != {record.repeats}:
+        raise InputError(f"samples: expected as many for each of n = {record.n} deals")
+    if record.repeats < 2:
+        raise InputError("samples: expected several per deal")
+    if record.outcomes != "".join("1" if each[0] > 0 else "0" for each in record.samples):
+        raise InputError("samples: expected the first of each deal to be as in outcomes")
 
 
 def _check_hand_set(record: Record) -> None:

@@ -59,8 +59,7 @@ def print_records(records: list[Record], as_json: bool) -> None:
     headers = ["model", "task", "filter", "correct", "acc %", "95 %"]
     rows = []
     for r in records:
-        won = f"{r.k}/{r.n}" if r.repeats == 1 else f"{r.n} × {r.repeats}"
-        accuracy = won, formats.percent(r.accuracy), formats.interval(interval_of(r))
+        accuracy = formats.won(r), formats.percent(r.accuracy), formats.interval(interval_of(r))
         rows.append([r.model, r.task, r.filter, *accuracy])
         for name, (share, interval) in sampling_of(r).items():
             rows.append(["", "", name, "", formats.percent(share), formats.interval(interval)])

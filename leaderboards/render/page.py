@@ -116,7 +116,7 @@ def _cells(row: Row) -> list[tuple[str, float | str]]:
     """Text and sort key per column of `_COLUMNS`."""
     record = row.record
     return [
-        (f"{record.k}/{record.n}", record.k),
+        (formats.won(record), row.share),
         (formats.percent(row.share), row.share),
         (formats.interval(row.interval), row.interval.low),
         *_against(row.parent),

@@ -128,7 +128,7 @@ def _score(row: Row) -> list[str]:
     record = row.record
     return [
         record.label,
-        f"{record.k}/{record.n}" if record.repeats == 1 else f"{record.n} × {record.repeats} samples",
+        formats.won(record),
         formats.percent(row.share),
         formats.interval(row.interval),
     ]

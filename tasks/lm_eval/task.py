@@ -8,7 +8,7 @@ hand set. ``--metadata`` may replace
     protocol  a protocol's name or folder (see `points24.tasks.protocols`): prompt, filters, metrics, decoding
     template  path of a prompt template (see `points24.tasks.prompts`), instead of the protocol's
     decoding  "greedy" or "model", instead of the protocol's
-    repeats   samples per deal, 1 to 1024, with --gen_kwargs do_sample=true,temperature=…: pass@k and maj@k
+    repeats   samples per deal, 1 to 256, with --gen_kwargs do_sample=true,temperature=…: pass@k and maj@k
 
 The results hold the values used, with digests, under ``configs.<task>.metadata``.
 """
@@ -35,7 +35,7 @@ from points24.tasks.lm_eval.decoding import decoding_of, model_decoding, without
 from points24.tasks.prompts import Template, template
 from points24.tasks.protocols.protocol import DEFAULT, PROTOCOLS, Protocol, read_protocol
 from points24.tasks.replies import is_truncated, opened_thinking
-from points24.tasks.sampling import depths, majority_at, pass_at, vote_of
+from points24.tasks.sampling import estimate_names, estimates, numbered, vote_of
 from points24.tasks.verdict import FLEXIBLE, PAPER, STRICT, Verdict, judge_reply
 
 PLAIN_GEN_TOKS = 512
@@ -53,7 +53,7 @@ class Points24Task(ConfigurableTask):
     """A hand set with a single attempt per deal."""
 
     attempts = 1
-    most_repeats = 1024
+    most_repeats = 256
     filter_suffix = ""
     """What the names of our filter functions end in."""
 
@@ -65,8 +65,9 @@ class Points24Task(ConfigurableTask):
             self.decoding = decoding_of(metadata, protocol)
             self.repeats = settings["repeats"] = self._repeats(metadata, config)
             settings["filter_list"] = self._filters()
-            more = self.float_metrics() | dict.fromkeys(sample_metric_names(self.repeats), True)
-            settings["metric_list"] = [*settings["metric_list"], *share_metrics(more)]
+            more = estimate_names(self.repeats) if self.repeats > 1 else ()
+            shares = self.float_metrics() | dict.fromkeys(more, True)
+            settings["metric_list"] = [*settings["metric_list"], *share_metrics(shares)]
             if self.decoding == "model":
                 settings["generation_kwargs"] = without_sampling(settings["generation_kwargs"])
             if protocol.max_gen_toks:
@@ -144,6 +145,12 @@ class Points24Task(ConfigurableTask):
         for request in self.instances:
             opened = opened_thinking(str(request.args[0]))
             request.resps = [opened + reply if isinstance(reply, str) else reply for reply in request.resps]
+        if self.repeats > 1 and all(len(set(request.resps)) == 1 for request in self.instances):
+            print(
+                f"points24: warning: {self.config.task}: the {self.repeats} samples of each deal are equal; "
+                "a server that is told a seed may give one reply again and again (see the task's README)",
+                file=sys.stderr,
+            )
         return super().apply_filters()
 
 
@@ -197,16 +204,9 @@ def sample_metrics(doc: dict[str, Any], judged: Sequence[dict[str, Any]]) -> dic
         for name, value in each[0].items()
         if not isinstance(value, tuple)
     }
-    correct = [bool(one["acc"]) for one in each]
-    majority = majority_at([sample["vote"] for sample in judged], correct)
     weighted = dict.fromkeys(("acc_weighted", "acc_weighted_stderr"), (means["acc"], doc["weight"]))
-    found = {f"pass@{k}": pass_at(k, len(each), sum(correct)) for k in depths(len(each))}
-    return means | weighted | found | {f"maj@{k}": majority[k - 1] for k in depths(len(each))}
-
-
-def sample_metric_names(repeats: int) -> list[str]:
-    """The metrics that several samples add."""
-    return [f"{name}@{k}" for name in ("pass", "maj") for k in depths(repeats)] if repeats > 1 else []
+    samples = numbered([sample["vote"] for sample in judged], [bool(one["acc"]) for one in each])
+    return means | weighted | dict(zip(estimate_names(len(each)), estimates(tuple(samples)), strict=True))
 
 
 def reply_limit(lm: object | None) -> int:

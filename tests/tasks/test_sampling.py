@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from points24.tasks.cards import RULES, Deal
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import json_reply
-from points24.tasks.sampling import depths, majority_at, pass_at, vote_of
+from points24.tasks.sampling import estimate_names, estimates, majority_at, numbered, pass_at, vote_of
 from points24.tasks.verdict import FILTERS
 from tests.tasks.test_lm_eval import Player, deal_in, evaluate, solver
 
@@ -29,35 +29,54 @@ def test_pass_at_k_by_hand():
 
 
 def test_the_reported_k_are_powers_of_two_and_all():
-    assert [depths(n) for n in (1, 2, 6, 8)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
+    names = estimate_names(6)
+    assert names == ["pass@1", "pass@2", "maj@2", "pass@4", "maj@4", "pass@6", "maj@6"]
+    assert [estimate_names(n)[-2:] for n in (2, 8)] == [["pass@2", "maj@2"], ["pass@8", "maj@8"]]
+
+
+def test_equal_formulas_share_a_number():
+    assert numbered(["b", None, "a", "b"], [True, False, False, True]) == [1, 0, -2, 1]
+
+
+def test_estimates_by_hand():
+    # right right wrong: pass@2 = 1 (two wrong ones there are not); maj@2 as below; maj@3: 2 votes to 1
+    assert estimates((1, 1, -2)) == pytest.approx((2 / 3, 1, 2 / 3, 1, 1))
 
 
 def test_majority_by_hand():
     # a a b: one sample is an a with 2/3; of two, {a,a} wins and two {a,b} tie: (1 + 2 * 1/2) / 3
-    assert majority_at(["a", "a", "b"], [True, True, False]) == pytest.approx([2 / 3, 2 / 3, 1])
-    # one abstains: alone it wins nothing, beside a it leaves a the winner
-    assert majority_at([None, "a"], [False, True]) == pytest.approx([1 / 2, 1])
-    assert majority_at([None, None], [False, False]) == [0, 0]
+    assert majority_at([1, 1, -2]) == pytest.approx([2 / 3, 2 / 3, 1])
+    # one has no vote: alone it wins nothing, beside a it leaves a the winner
+    assert majority_at([0, 1]) == pytest.approx([1 / 2, 1])
+    assert majority_at([0, 0]) == [0, 0]
+    # two right formulas split the vote, and the commonest one is wrong
+    assert majority_at([1, 2, -3, -3]) == pytest.approx([1 / 2, 1 / 2, 1 / 3, 0])
 
 
-def by_brute_force(votes, correct, k):
+def by_brute_force(samples, k):
     won = []
-    for chosen in combinations(range(len(votes)), k):
-        counts = Counter(votes[i] for i in chosen if votes[i] is not None)
+    for chosen in combinations(samples, k):
+        counts = Counter(abs(sample) for sample in chosen if sample)
         top = [vote for vote, count in counts.items() if count == max(counts.values())]
-        won.append(sum(correct[votes.index(vote)] for vote in top) / len(top) if top else 0)
+        won.append(sum(vote in samples for vote in top) / len(top) if top else 0)
     return sum(won) / len(won)
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.sampled_from([None, "a", "b", "c", "d"]), min_size=1, max_size=7),
-    st.sets(st.sampled_from("abcd")),
-)
-def test_majority_agrees_with_all_choices_of_samples(votes, right):
-    correct = [vote in right for vote in votes]
-    expected = [by_brute_force(votes, correct, k) for k in range(1, len(votes) + 1)]
-    assert majority_at(votes, correct) == pytest.approx(expected)
+@given(st.lists(st.sampled_from([0, 1, 2, -3, -4]), min_size=1, max_size=8))
+def test_majority_agrees_with_all_choices_of_samples(samples):
+    expected = [by_brute_force(samples, k) for k in range(1, len(samples) + 1)]
+    assert majority_at(samples) == pytest.approx(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([0, 1, 2, -3, -4]), min_size=1, max_size=8))
+def test_pass_agrees_with_all_choices_of_samples(samples):
+    for k in range(1, len(samples) + 1):
+        chosen = list(combinations(samples, k))
+        expected = sum(any(sample > 0 for sample in each) for each in chosen) / len(chosen)
+        right = sum(sample > 0 for sample in samples)
+        assert pass_at(k, len(samples), right) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +149,7 @@ def test_one_sample_per_deal_is_as_ever():
             "points24_ood",
             {"repeats": 0},
             SAMPLING,
-            "repeats: expected a whole number from 1 to 1024, found 0",
+            "repeats: expected a whole number from 1 to 256, found 0",
         ),
         ("points24_ood", {"repeats": "4"}, SAMPLING, "repeats: expected a whole number"),
         (
