@@ -64,6 +64,8 @@ _NOT_AFTER = re.compile(
             |(?:do|does|did|is|was)\ ?n['’o]t\ (?:work|equal|correct|right|valid)))""",
     re.IGNORECASE | re.VERBOSE,
 )
+_WORD = re.compile(r"[A-Za-z~]")
+_NEGATION = re.compile(r"not|of|than|wrong|incorrect|~~", re.IGNORECASE)
 
 
 class Expression(NamedTuple):
@@ -80,7 +82,9 @@ class Expression(NamedTuple):
 
     @property
     def is_withdrawn(self) -> bool:
-        return bool(_NOT_BEFORE.search(self.before) or _NOT_AFTER.match(self.after))
+        # Most expressions have no word beside them.
+        after = _WORD.search(self.after) and _NOT_AFTER.match(self.after)
+        return bool(after or (_NEGATION.search(self.before) and _NOT_BEFORE.search(self.before)))
 
     def misses(self, target: int) -> bool:
         """Whether the reply itself equates it to another number."""

@@ -39,6 +39,8 @@ _THINKING = re.compile(
             |<\|end_of_thought\|>|<\|channel\|>final<\|message\|>""",
     re.VERBOSE,
 )
+_THINKING_MARKS = "<", "THINK]", "◁"
+"""Each of those tags holds one of these."""
 
 # Where a line or a word ends.
 _BORDER = re.compile(r"\n|[^\W\d_]{2,}\s")
@@ -123,6 +125,8 @@ def opened_thinking(prompt: str) -> str:
 
 def _without_thinking(reply: str) -> tuple[str, bool]:
     """The rest, and whether the reply ends in thinking."""
+    if not any(mark in reply for mark in _THINKING_MARKS):
+        return reply, False
     reply = _THINKING.sub(lambda tag: _OPENS if tag["opens"] else _CLOSES, reply)
     kept: list[str] = []
     *closed, rest = reply.split(_CLOSES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from points24.tasks import formula as grammar
@@ -91,7 +92,7 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
     in_floats = used == wanted and equals_in_floats(tree, deal.target)
     if used == wanted and grammar.equals(tree, deal.target):
         return Judgement(Verdict.CORRECT, formula, f"equals {deal.target}", in_floats)
-    if rule := _rule_followed(deal, formula, extraction, tree):
+    if rule := _rule_followed(deal, formula, extraction, tree, used):
         return Judgement(Verdict.WRONG_RULE, formula, f"right under rule {rule.name}, not {deal.rule.name}")
     if used != wanted:
         shown = f"uses {_shown(used)}; {deal.rule.about} {_shown(wanted)}"
@@ -103,24 +104,31 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
     return Judgement(Verdict.WRONG_VALUE, formula, reason, in_floats)
 
 
-def _rule_followed(deal: Deal, formula: str, extraction: str, tree: grammar.Expression) -> Rule | None:
-    """The other rule under which a wrong formula is right.
+def _rule_followed(
+    deal: Deal, formula: str, extraction: str, tree: grammar.Expression, used: list[int]
+) -> Rule | None:
+    """The other rule under which a wrong formula, which uses these numbers, is right.
 
     Only card letters mean something else under it: without any, the formula is not read again.
     """
     has_letters = any(letter in formula for letter in deal.rule.letters)
-    for rule in deal.rule.rivals:
-        other = deal.under(rule)
-        if other.values == deal.values:
-            continue
+    for other, wanted in _rivals(deal):
         if has_letters:
             try:
                 tree = EXTRACTIONS[extraction].parse(formula, other)
             except grammar.FormulaError:
                 continue
-        if sorted(grammar.numbers(tree)) == sorted(other.values) and grammar.equals(tree, deal.target):
-            return rule
+            used = sorted(grammar.numbers(tree))
+        if used == wanted and grammar.equals(tree, deal.target):
+            return other.rule
     return None
+
+
+@lru_cache(maxsize=2**14)
+def _rivals(deal: Deal) -> list[tuple[Deal, list[int]]]:
+    """The deal under each other rule that changes its numbers, with these in ascending order."""
+    others = [deal.under(rule) for rule in deal.rule.rivals]
+    return [(other, sorted(other.values)) for other in others if other.values != deal.values]
 
 
 def equals_in_floats(tree: grammar.Expression, target: int) -> bool:

@@ -150,9 +150,9 @@ def difference(a: Record, b: Record) -> Difference:
     """
     if terms_of(a) != terms_of(b):
         raise ValueError(f"records of different protocols: {terms_of(a)} and {terms_of(b)}")
-    share = a.accuracy - b.accuracy
     if a.samples and b.samples:
         return _sampled_difference(a, b)
+    share = (a.k - b.k) / a.n
     if a.outcomes is None or b.outcomes is None:
         p = two_shares(a.k, a.n, b.k, b.n)
         return Difference(b, share, two_shares_interval(a.k, a.n, b.k, b.n), p, p, None)
@@ -170,10 +170,9 @@ def _sampled_difference(a: Record, b: Record) -> Difference:
     """pass@1 of a less that of b, paired deal by deal: Student's interval over hands; a sign-flip test."""
     gains = [x - y for x, y in zip(a.correct or (), b.correct or (), strict=True)]
     hands = repeated_hands(a) or range(a.n)
-    share = a.accuracy - b.accuracy
-    interval = ratio_interval([gain / a.repeats for gain in gains], [1.0] * a.n, hands)
+    interval = ratio_interval(gains, [float(a.repeats)] * a.n, hands) or Interval(-1.0, 1.0)
     p = sign_flip(gains, hands)
-    return Difference(b, share, interval or Interval(-1.0, 1.0), p, p, None)
+    return Difference(b, (a.wins - b.wins) / (a.n * a.repeats), interval, p, p, None)
 
 
 def recovered_share(

@@ -190,9 +190,14 @@ class Record:
         return None if self.outcomes is None else [int(bit) for bit in self.outcomes]
 
     @property
+    def wins(self) -> int:
+        """Correct replies: `k`, or over all samples where there are several."""
+        return sum(self.correct or ()) if self.samples else self.k
+
+    @property
     def accuracy(self) -> float:
         """Share of correct replies, 0 to 1: of all samples, where there are several (pass@1)."""
-        return (sum(self.correct or ()) if self.samples else self.k) / (self.n * self.repeats)
+        return self.wins / (self.n * self.repeats)
 
     def verdict_share(self, verdict: Verdict) -> float | None:
         """Share of deals with this verdict, 0 to 1; None where the record has no counts."""

@@ -116,7 +116,7 @@ def _cells(row: Row) -> list[tuple[str, float | str]]:
     """Text and sort key per column of `_COLUMNS`."""
     record = row.record
     return [
-        (formats.won(record), row.share),
+        (formats.won(record), record.wins),
         (formats.percent(row.share), row.share),
         (formats.interval(row.interval), row.interval.low),
         *_against(row.parent),
