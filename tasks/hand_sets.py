@@ -199,6 +199,18 @@ def _numbers(hand: Hand, rule: str) -> Numbers:
     return tuple(sorted(map(RULES[rule].value, hand)))
 
 
+def _is_held_out_face(hand: Hand) -> bool:
+    return has_face(hand) and _numbers(hand, "ood") in held_out_numbers(faces=True)
+
+
+def _is_development(hand: Hand) -> bool:
+    return _numbers(hand, "id") in development_numbers()
+
+
+def _is_development_face(hand: Hand) -> bool:
+    return has_face(hand) and _numbers(hand, "ood") in development_numbers()
+
+
 def is_held_out(hand: Hand) -> bool:
     """Whether the hand's numbers under the ID rule are held out from training."""
     return _numbers(hand, "id") in held_out_numbers()
@@ -227,18 +239,18 @@ _KINDS: dict[str, _Kind] = {
     "ood_heldout": _EachHand(
         "the fifth of `ood` whose numbers the base nano-steps never saw",
         RULES["ood"],
-        lambda hand: has_face(hand) and _numbers(hand, "ood") in held_out_numbers(faces=True),
+        _is_held_out_face,
         one_face_weight,
     ),
     "id_dev": _EachHand(
         "hands of `id` on which the training of nano-steps was chosen; for no report",
         RULES["id"],
-        lambda hand: _numbers(hand, "id") in development_numbers(),
+        _is_development,
     ),
     "ood_dev": _EachHand(
         "hands of `ood` on which the training of nano-steps was chosen; for no report",
         RULES["ood"],
-        lambda hand: has_face(hand) and _numbers(hand, "ood") in development_numbers(),
+        _is_development_face,
         one_face_weight,
     ),
     "contradiction": _Given(

@@ -21,7 +21,7 @@ from points24.leaderboards.figures import (
     reproduction_figures,
 )
 from points24.leaderboards.render.tables import escape, markdown_table
-from points24.leaderboards.reports import recipes, shift
+from points24.leaderboards.reports import recipes, shift, trainings
 from points24.leaderboards.reports.measure_cells import (
     UNITS,
     accuracy_cell,
@@ -64,8 +64,8 @@ _LIMITS = (
 )
 
 
-def markdown(name: str, found: Reproduction) -> str:
-    """The report of the reproduction in the folder `name`.
+def markdown(name: str, found: Reproduction, others: Mapping[str, Reproduction] | None = None) -> str:
+    """The report of the reproduction in the folder `name`; `others` are the trainings to compare it with.
 
     It shows the figures, in `FIGURES` beside it, whether or not they are drawn yet.
     """
@@ -83,6 +83,7 @@ def markdown(name: str, found: Reproduction) -> str:
     ]
     for each in every:
         parts += [*_section(each), *figure(_FIGURE_OF.get(each.claims[0].label))]
+    parts += trainings.section(found, others or {})
     parts += shift.section(found.shifts, figure(SHIFT))
     parts += [*recipes.best(found), *figure(FRONT), *_checkpoints(found)]
     parts += [
