@@ -378,8 +378,8 @@ def test_build_writes_the_report_where_there_is_a_manifest_and_check_compares_it
 
 
 def test_the_trainings_below_a_reproduction_stand_in_its_report(tmp_path):
-    for folder, changes in (("nano", {}), ("nano/trainings/flat", {"ood": OOD | {400: 0.34}})):
-        manifest, records = world(2, n=40, **changes)
+    for folder, ood in (("nano", OOD), ("nano/trainings/flat", OOD | {400: 0.34})):
+        manifest, records = world(2, n=40, ood=ood)
         add_records(tmp_path / "reproduction" / folder / "records.jsonl", records)
         (tmp_path / "reproduction" / folder / "manifest.json").write_text(json.dumps(manifest))
     files = texts(contents(tmp_path))
