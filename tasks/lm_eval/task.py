@@ -6,7 +6,7 @@ hand set. ``--metadata`` may replace
     rule      "id", "ood", or a mapping such as "J=5,Q=7,K=9"
     target    the number to reach
     protocol  a protocol's name or folder (see `points24.tasks.protocols`): prompt, filters, metrics, decoding
-    template  path of a prompt template (see `points24.tasks.prompts`), instead of the protocol's
+    template  name or path of a prompt template (see `points24.tasks.prompts`), instead of the protocol's
     decoding  "greedy" or "model", instead of the protocol's
     repeats   samples per deal, 1 to 256, with --gen_kwargs do_sample=true,temperature=…: pass@k and maj@k
 
@@ -156,6 +156,7 @@ class Points24Task(ConfigurableTask):
 
 def documents(hands: HandSet, protocol: Protocol, wording: Template) -> list[dict[str, Any]]:
     """One row per deal, with its prompt, a right reply and its weight."""
+    stated = hands.stated
     return [
         {
             "cards": list(deal.cards),
@@ -163,7 +164,7 @@ def documents(hands: HandSet, protocol: Protocol, wording: Template) -> list[dic
             "rule": deal.rule.name,
             "target": deal.target,
             "weight": weight,
-            "prompt": wording.render(deal),
+            "prompt": wording.render(deal.under(stated) if stated else deal),
             "reply": protocol.reply(deal, hands.example(place)),
         }
         for place, (deal, weight) in enumerate(zip(hands.deals, hands.weights, strict=True))
