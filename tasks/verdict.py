@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from points24.tasks import formula as grammar
-from points24.tasks.cards import Deal, Rule
+from points24.tasks.cards import AnyRule, Deal
 from points24.tasks.errors import InputError
 from points24.tasks.paper_match import extract_paper, parse_paper
 from points24.tasks.replies import extract_flexible, extract_strict
@@ -106,7 +106,7 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
 
 def _rule_followed(
     deal: Deal, formula: str, extraction: str, tree: grammar.Expression, used: list[int]
-) -> Rule | None:
+) -> AnyRule | None:
     """The other rule under which a wrong formula, which uses these numbers, is right.
 
     Only card letters mean something else under it: without any, the formula is not read again.

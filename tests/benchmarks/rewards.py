@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import sympy
 from tabulate import tabulate
@@ -32,7 +33,7 @@ BATCH = 8
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])
 LABEL = label_of(DEAL)
-COLUMNS = {name: [value] * BATCH for name, value in columns_of(DEAL).items()}
+COLUMNS: dict[str, Any] = {name: [value] * BATCH for name, value in columns_of(DEAL).items()}
 _FORMULA = re.compile(r'"formula"\s*:\s*"([^"=]*)|([-+*/()\d ]{5,})')
 
 
@@ -60,7 +61,8 @@ def by_eval(reply: str) -> bool:
 def by_sympy(reply: str) -> bool:
     found = _FORMULA.search(reply)
     try:
-        return bool(found) and int(sympy.sympify(found[1] or found[2])) == 24
+        value: Any = sympy.sympify(found[1] or found[2]) if found else None
+        return int(value) == 24
     except Exception:
         return False
 

@@ -1,5 +1,7 @@
 """The rows that trainers read, as ``points24 deals`` writes them, and what the adapters pay on them."""
 
+from typing import Any
+
 import pytest
 from datasets import load_dataset
 
@@ -32,7 +34,8 @@ REPLIES = [json_reply(DEAL, "(10+3-11)*12"), json_reply(DEAL, "10+3+10+1")]
 def paid(form, row, reply):
     """As the trainer calls the adapter with a row of its own."""
     if form == "trl":
-        return trl_reward([row["prompt"]], [reply], **{name: [row[name]] for name in COLUMNS})[0]
+        columns: dict[str, Any] = {name: [row[name]] for name in COLUMNS}
+        return trl_reward([row["prompt"]], [reply], **columns)[0]
     if form == "verl":
         truth = row["reward_model"]["ground_truth"]
         return verl_compute_score(row["data_source"], reply, truth, row["extra_info"])["score"]
