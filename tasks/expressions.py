@@ -54,14 +54,17 @@ _LETTER_TIED_AFTER = re.compile(r"[ \t]{0,9}[-+]")
 _NOT_BEFORE = re.compile(
     r"(?:\bnot|\binstead of|\brather than|\bwrong:?|\bincorrect:?|~~)[\s`*$\"'(]{0,5}$", re.IGNORECASE
 )
+_TURN = r"(?:(?:wait|no|hmm|oops|sorry|actually|hold\ on|but|which|that|this|it)\b[\s,.!:…–-]{0,5})"
+_VERB = r"(?:['’]s|is|was|would\ be|does|did|are)"
+_ADVERB = r"\s{0,3}(?:(?:clearly|actually|also|just|still)\s)?"
 _NOT_AFTER = re.compile(
-    r"""[\s"'`*$()}\].,;:!…–-]{0,9}
+    rf"""[\s"'`*$()}}\].,;:!…–-]{{0,9}}
         (?:~~
-         | \?\s{0,5}(?:no|nope|wrong)\b
-         | (?:(?:wait|no|hmm|oops|sorry|actually|hold\ on|but|which|that|this|it)\b[\s,.!:…–-]{0,5}){0,5}
-           (?:['’]s|is|was|would\ be|does|did|are)?\s{0,3}(?:(?:clearly|actually|also|just|still)\s)?
-           (?:wrong|incorrect|invalid|a\ mistake|not\ (?:right|correct|valid|equal|allowed|work|\d+)
-            |(?:do|does|did|is|was)\ ?n['’o]t\ (?:work|equal|correct|right|valid)))""",
+         | \?\s{{0,5}}(?:no|nope|wrong)\b
+         | {_TURN}{{0,5}}{_VERB}?{_ADVERB}
+           (?:wrong|incorrect|invalid|a\ mistake|not\ (?:right|correct|valid|equal|allowed|work)
+            |(?:do|does|did|is|was)\ ?n['’o]t\ (?:work|equal|correct|right|valid))
+         | (?:{_TURN}{{1,5}}{_VERB}?|{_VERB}){_ADVERB}not\ \d)  # "= 24, not 26" withdraws nothing""",
     re.IGNORECASE | re.VERBOSE,
 )
 _WORD = re.compile(r"[A-Za-z~]")
@@ -82,7 +85,7 @@ class Expression(NamedTuple):
 
     @property
     def is_withdrawn(self) -> bool:
-        # Most expressions have no word beside them.
+        # Most have no word beside them.
         after = _WORD.search(self.after) and _NOT_AFTER.match(self.after)
         return bool(after or (_NEGATION.search(self.before) and _NOT_BEFORE.search(self.before)))
 

@@ -154,7 +154,8 @@ class _Parser:
     """Recursive descent, one token of look-ahead."""
 
     def __init__(self, text: str, tokens: list[str], closers: dict[str, str], letters: Mapping[str, int]):
-        self.tokens = [*tokens, ""]  # the empty token marks the end
+        tokens.append("")  # marks the end
+        self.tokens = tokens
         self.closers = closers
         self.letters = letters
         self.place = 0
