@@ -14,7 +14,8 @@ from points24.tasks.formula import MAX_DEPTH
 from points24.tasks.notation import plain
 
 _FORMULA_KEY = re.compile(
-    r"""(?P<key>["'])formula(?P=key)\s{0,99}:\s{0,99}
+    # A pattern that begins with letters is found faster; so the first quote stands in a look-behind.
+    r"""formula(?:(?<="formula)"|(?<='formula)')\s{0,99}:\s{0,99}
         (?:(?P<quote>["'])(?P<text>(?:(?!(?P=quote))[^\\]|\\.){0,600})(?P=quote)
          | \[(?P<tokens>[^\[\]{}]{0,600})\])""",
     re.VERBOSE | re.DOTALL,
@@ -68,7 +69,7 @@ _NOT_AFTER = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _WORD = re.compile(r"[A-Za-z~]")
-_NEGATION = re.compile(r"not|of|than|wrong|incorrect|~~", re.IGNORECASE)
+_WORD_AT_END = re.compile(r"[A-Za-z~:][\s`*$\"'(]{0,6}\Z")
 
 
 class Expression(NamedTuple):
@@ -87,7 +88,7 @@ class Expression(NamedTuple):
     def is_withdrawn(self) -> bool:
         # Most have no word beside them.
         after = _WORD.search(self.after) and _NOT_AFTER.match(self.after)
-        return bool(after or (_NEGATION.search(self.before) and _NOT_BEFORE.search(self.before)))
+        return bool(after or (_WORD_AT_END.search(self.before) and _NOT_BEFORE.search(self.before)))
 
     def misses(self, target: int) -> bool:
         """Whether the reply itself equates it to another number."""
@@ -107,7 +108,7 @@ def last_marked(text: str) -> Expression | None:
     r"""What the last "formula": …, \boxed{…} or <answer>… holds, whichever begins last."""
     place, end, marked, in_json = -1, 0, "", True
     for found in _FORMULA_KEY.finditer(text):
-        place, end = found.start(), found.end()
+        place, end = found.start() - 1, found.end()
         marked = _unescaped(
             found["tokens"].translate(_LIST_SIGNS) if found["text"] is None else found["text"]
         )
@@ -138,6 +139,8 @@ def _inside_braces(text: str, start: int) -> str | None:
 
 
 def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
     # Not json.loads: models write LaTeX into JSON with single backslashes; "\frac" would become a form feed.
     text = text.replace("\\\\", "\\").replace("\\/", "/")
     return _JSON_ESCAPE.sub(lambda code: chr(int(code[1], 16)) if code[1] else " ", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -16,6 +17,9 @@ from points24.tasks.replies import extract_flexible, extract_strict
 STRICT, FLEXIBLE, PAPER = "strict-match", "flexible-extract", "paper-match"
 FILTERS = (STRICT, FLEXIBLE)
 """The filters of the protocol `points24`."""
+
+_DIVIDES = re.compile(r"[/÷\\]")
+"""A division in any of the spellings that a grammar takes."""
 
 
 class Extraction(NamedTuple):
@@ -89,8 +93,12 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
     except grammar.FormulaError as e:
         return Judgement(Verdict.ILLEGAL, formula, f"not a legal formula: {e}")
     used, wanted = sorted(grammar.numbers(tree)), sorted(deal.values)
-    in_floats = used == wanted and equals_in_floats(tree, deal.target)
-    if used == wanted and grammar.equals(tree, deal.target):
+    is_right = used == wanted and grammar.equals(tree, deal.target)
+    # Without a division, Python's arithmetic is exact as well.
+    in_floats = (
+        equals_in_floats(tree, deal.target) if used == wanted and _DIVIDES.search(formula) else is_right
+    )
+    if is_right:
         return Judgement(Verdict.CORRECT, formula, f"equals {deal.target}", in_floats)
     if rule := _rule_followed(deal, formula, extraction, tree, used):
         return Judgement(Verdict.WRONG_RULE, formula, f"right under rule {rule.name}, not {deal.rule.name}")
