@@ -69,7 +69,7 @@ _NOT_AFTER = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _WORD = re.compile(r"[A-Za-z~]")
-_WORD_AT_END = re.compile(r"[A-Za-z~:][\s`*$\"'(]{0,6}\Z")
+_WORD_AT_END = re.compile(r"[A-Za-z~:][\s`*$\"'(]{0,6}$")
 
 
 class Expression(NamedTuple):
