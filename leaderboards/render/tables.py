@@ -140,10 +140,8 @@ def _fifth(rows: Sequence[Row]) -> tuple[str, list[str]]:
     Where figures are reported, their source; where replies follow another rule, the share of those; else the
     difference from the best row.
     """
-    if found := [sampling_of(row.record) for row in rows if row.record.repeats > 1]:
-        last = list(found[0])[-2:]  # of all samples
-        shown = [" / ".join(formats.percent(each[name][0]) for name in last) for each in found]
-        return f"{' / '.join(last)} %", shown
+    if (n := rows[0].record.repeats) > 1:
+        return f"pass@{n} / maj@{n} %", [wording.of_all_samples(row.record) for row in rows]
     if any(row.record.source for row in rows):
         return "source", [row.record.source or "" for row in rows]
     shares = [row.record.verdict_share(Verdict.WRONG_RULE) for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from points24.harness.analysis import formats
-from points24.harness.analysis.comparison import Difference, Terms
+from points24.harness.analysis.comparison import Difference, Terms, sampling_of
 from points24.harness.analysis.statistics import deals_needed, paired_deals_needed
 from points24.harness.records.decoding import GREEDY
 from points24.harness.records.record import Record
@@ -37,6 +37,11 @@ def title(terms: Terms) -> str:
 
 def attempts(number: int) -> str:
     return "single attempt" if number == 1 else f"up to {number} attempts with feedback"
+
+
+def of_all_samples(record: Record) -> str:
+    """pass@n and maj@n in percent for the n samples of a deal; empty where there is one."""
+    return " / ".join(formats.percent(share) for share, _ in list(sampling_of(record).values())[-2:])
 
 
 def facts(terms: Terms) -> list[tuple[str, str]]:

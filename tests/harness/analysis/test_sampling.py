@@ -11,6 +11,7 @@ from points24.harness.records.ingest import About, check_against_results, record
 from points24.harness.records.lm_eval_output import runs
 from points24.harness.records.record import record_of
 from points24.leaderboards.aggregate import tables
+from points24.leaderboards.render.page import page
 from points24.leaderboards.render.tables import markdown_section, table_csv
 from points24.tasks.errors import InputError
 from tests.leaderboards.conftest import record, row, write_output
@@ -116,6 +117,9 @@ def test_a_table_of_samples_is_ranked_by_all_of_them():
     assert found.share == pytest.approx(4 / 12 - 10 / 12)
     assert found.interval.low <= found.share <= found.interval.high
     assert found.p == pytest.approx(1 / 8)  # gains 1, 2, 1, 2 all of one sign: 2 of 16 ways
+    shown = page([table])
+    assert "pass@n / maj@n %" in shown
+    assert "100.0 / 100.0" in shown  # three of three, or two of three: the majority is right
     text = markdown_section(table)
     assert "pass@3 / maj@3 %" in text
     assert "4 × 3 samples" in text
