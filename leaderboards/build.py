@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from points24.harness.analysis.curve import Curve
 from points24.harness.analysis.recovery import Recovery, recoveries
+from points24.harness.experiment.config import TRAININGS
 from points24.harness.experiment.manifest import MANIFEST, read_manifest, read_shifts
 from points24.harness.experiment.measures import Reproduction, reproduction_of
 from points24.harness.records.store import LOCK, read_records
@@ -46,6 +47,8 @@ class Contents(NamedTuple):
     recoveries: list[Recovery]
     reproductions: dict[str, Reproduction]
     """By the name of their folder."""
+    trainings: dict[str, dict[str, Reproduction]]
+    """Likewise: those that a reproduction is compared with, by the name of theirs."""
     warnings: list[str]
     """Why a training run has no curve."""
 
@@ -57,11 +60,8 @@ def contents(home: Path) -> Contents:
         InputError: no records, a bad one, a bad manifest, or a record missing that it speaks of.
     """
     found = read_records(home / RECORDS) if (home / RECORDS).is_dir() else []
-    folders = sorted(path.parent for path in (home / REPRODUCTION).glob(f"*/{MANIFEST}"))
-    made = {
-        each.name: reproduction_of(read_manifest(each / MANIFEST), read_records(each), read_shifts(each))
-        for each in folders
-    }
+    made = _reproductions(home / REPRODUCTION)
+    others = {name: _reproductions(home / REPRODUCTION / name / TRAININGS) for name in made}
     if not found and not made:
         raise InputError(
             f"{home}: no records; points24 leaderboard ingest DIR makes them, --dir names another folder"
@@ -71,7 +71,14 @@ def contents(home: Path) -> Contents:
             f"{home / REPRODUCTION / taken[0]}: the report {taken[0]}.md is another's; rename it"
         )
     drawn, refused = curves(found)
-    return Contents(tables(found), paper_tables(found), drawn, recoveries(found), made, refused)
+    return Contents(tables(found), paper_tables(found), drawn, recoveries(found), made, others, refused)
+
+
+def _reproductions(folder: Path) -> dict[str, Reproduction]:
+    return {
+        each.name: reproduction_of(read_manifest(each / MANIFEST), read_records(each), read_shifts(each))
+        for each in sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    }
 
 
 def texts(found: Contents) -> dict[str, bytes]:
@@ -81,7 +88,7 @@ def texts(found: Contents) -> dict[str, bytes]:
         files[recovery.REPORT] = recovery.markdown(found.recoveries)
         reports.append(Link(recovery.REPORT, "Recovery: what recovered checkpoints regain"))
     for name, each in found.reproductions.items():
-        files[f"{name}.md"] = reproduction.markdown(name, each)
+        files[f"{name}.md"] = reproduction.markdown(name, each, found.trainings[name])
         reports.append(Link(f"{name}.md", f"{name}: the paper's experiment, finding by finding"))
     if found.tables:
         files[PAGE] = page(found.tables, found.of_paper)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import islice
 from math import factorial, prod
-from typing import Protocol
+from typing import Protocol, cast
 
 from points24.tasks import number_sets
 from points24.tasks.cards import (
@@ -34,12 +34,13 @@ from points24.tasks.cards import (
     has_face,
 )
 from points24.tasks.errors import InputError
-from points24.tasks.solver import Numbers, solutions, solvable
+from points24.tasks.solver import Numbers, one_solution, solutions, solvable
 
 VERSION = 1
 """Goes up whenever the deals of a set, or their order, change."""
 
 HELD_OUT_SHARE = 0.2
+DEVELOPMENT_SHARE = 0.1
 PAPER_SEED = 42
 PAPER_DEALS = 234
 
@@ -56,6 +57,7 @@ class HandSet:
         weights: for each deal, how many of the paper's equally likely ordered draws give its hand; divided by
             their sum, the probability of the hand. Puzzles of numbers count alike.
         examples: for each deal a solution, where it takes long to list all.
+        stated: the rule that the prompt states, where it is not the one that replies are judged by.
     """
 
     name: str
@@ -64,6 +66,7 @@ class HandSet:
     deals: tuple[Deal, ...]
     weights: tuple[int, ...]
     examples: tuple[str, ...] = ()
+    stated: AnyRule | None = None
 
     def __len__(self) -> int:
         return len(self.deals)
@@ -72,15 +75,20 @@ class HandSet:
     def digest(self) -> str:
         """SHA-256 over rule, target, and every deal with its weight, in order."""
         lines = [f"points24 hand set v{VERSION}", f"{self.rule.name} {self.target}"]
+        lines += [f"stated {self.stated.name}"] if self.stated else []
         for deal, weight in zip(self.deals, self.weights, strict=True):
             own = f" {deal.target}" if self.target is None else ""
             lines.append(f"{' '.join(deal.cards)} {weight}{own}")
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def example(self, place: int) -> str:
-        """A solution of a deal, the shortest where all can be listed."""
+        """A solution of a deal, the shortest of four cards or fewer."""
+        if self.examples:
+            return self.examples[place]
         deal = self.deals[place]
-        return self.examples[place] if self.examples else solutions(deal.values, deal.target)[0]
+        if len(deal.cards) > CARDS_PER_DEAL:
+            return cast(str, one_solution(deal.values, deal.target))
+        return solutions(deal.values, deal.target)[0]
 
 
 def uniform_weight(hand: Hand) -> int:
@@ -142,17 +150,22 @@ class _EachHand:
     weight: Callable[[Hand], int] = uniform_weight
     deck: Sequence[str] = RANKS
     shown: Callable[[Hand], Hand] = _shuffled
+    size: int = CARDS_PER_DEAL
+    most: int | None = None
+    """Only the first so many that can be solved."""
 
     def build(self, name: str, rule: AnyRule | None, target: int | None) -> HandSet:
         rule, target = rule or self.rule, TARGET if target is None else target
         if type(rule) is not type(self.rule):
             allowed = "a rule for cards" if isinstance(self.rule, Rule) else f"rule {self.rule.name}"
             raise InputError(f"hand set {name!r}: expected {allowed}, found {rule.name}")
-        hands = [
+        dealt = filter(self.qualifies, all_hands(self.deck, self.size))
+        solved = (
             hand
-            for hand in sorted(filter(self.qualifies, all_hands(self.deck)), key=partial(_hash, "deals"))
+            for hand in sorted(dealt, key=partial(_hash, "deals"))
             if solvable(Deal(hand, rule, target).values, target)
-        ]
+        )
+        hands = list(islice(solved, self.most))
         if not hands:
             raise InputError(f"hand set {name!r}: no hand reaches {target} under rule {rule.name}")
         deals = tuple(Deal(self.shown(hand), rule, target) for hand in hands)
@@ -168,26 +181,46 @@ class _Given:
     deals: Callable[[], Iterable[Deal]]
     target: int | None = TARGET
     examples: Callable[[], Iterable[str]] = tuple
+    stated: AnyRule | None = None
 
     def build(self, name: str, rule: AnyRule | None, target: int | None) -> HandSet:
         own = self.rule, self.target
         if (rule or self.rule, self.target if target is None else target) != own:
             raise InputError(f"hand set {name!r}: its rule and target are fixed")
         deals = tuple(self.deals())
-        return HandSet(name, *own, deals, (1,) * len(deals), tuple(self.examples()))
+        return HandSet(name, *own, deals, (1,) * len(deals), tuple(self.examples()), self.stated)
 
 
 def _is_plain(hand: Hand) -> bool:
     return not has_face(hand)
 
 
+def _numbers(hand: Hand, rule: str) -> Numbers:
+    return tuple(sorted(map(RULES[rule].value, hand)))
+
+
 def _is_held_out_face(hand: Hand) -> bool:
-    return tuple(sorted(map(RULES["ood"].value, hand))) in held_out_numbers(faces=True)
+    return has_face(hand) and _numbers(hand, "ood") in held_out_numbers(faces=True)
+
+
+def _is_development(hand: Hand) -> bool:
+    return _numbers(hand, "id") in development_numbers()
+
+
+def _is_development_face(hand: Hand) -> bool:
+    return has_face(hand) and _numbers(hand, "ood") in development_numbers()
 
 
 def is_held_out(hand: Hand) -> bool:
     """Whether the hand's numbers under the ID rule are held out from training."""
-    return tuple(sorted(map(RULES["id"].value, hand))) in held_out_numbers()
+    return _numbers(hand, "id") in held_out_numbers()
+
+
+def _contradictions() -> Iterable[Deal]:
+    """The deals of `face_id` that the OOD rule solves as well."""
+    return (
+        deal for deal in hand_set("face_id").deals if solvable(deal.under(RULES["ood"]).values, deal.target)
+    )
 
 
 _KINDS: dict[str, _Kind] = {
@@ -206,9 +239,27 @@ _KINDS: dict[str, _Kind] = {
     "ood_heldout": _EachHand(
         "the fifth of `ood` whose numbers the base nano-steps never saw",
         RULES["ood"],
-        lambda hand: has_face(hand) and _is_held_out_face(hand),
+        _is_held_out_face,
         one_face_weight,
     ),
+    "id_dev": _EachHand(
+        "hands of `id` on which the training of nano-steps was chosen; for no report",
+        RULES["id"],
+        _is_development,
+    ),
+    "ood_dev": _EachHand(
+        "hands of `ood` on which the training of nano-steps was chosen; for no report",
+        RULES["ood"],
+        _is_development_face,
+        one_face_weight,
+    ),
+    "contradiction": _Given(
+        "hands with a face card that both rules solve; the prompt states the OOD rule, the ID rule judges",
+        RULES["id"],
+        _contradictions,
+        stated=RULES["ood"],
+    ),
+    "five_cards": _EachHand("500 hands of five cards, under the ID rule", RULES["id"], size=5, most=500),
     "id_paper": _Given(
         "the 234 deals of the paper's ID evaluation, in its order, with repeats",
         RULES["id"],
@@ -262,18 +313,37 @@ def held_out_numbers(faces: bool = False) -> frozenset[Numbers]:
 
     With `faces` also 159 of the 796 with a value from 11 to 13, as face cards have under the OOD rule.
     """
-    held_out = set(_fifth({Deal(hand, RULES["id"]).values for hand in all_hands() if _is_plain(hand)}))
+    held_out = set(_by_hash(_plain_numbers(), 0, HELD_OUT_SHARE))
     if faces:
-        held_out |= _fifth(
-            {tuple(sorted(Deal(hand, RULES["ood"]).values)) for hand in all_hands() if has_face(hand)}
-        )
+        held_out |= _by_hash(_face_numbers(), 0, HELD_OUT_SHARE)
     return frozenset(held_out)
 
 
-def _fifth(numbers: Iterable[Numbers]) -> frozenset[Numbers]:
-    """A fifth of those that solve to 24."""
+@lru_cache(maxsize=1)
+def development_numbers() -> frozenset[Numbers]:
+    """Sorted values on which the length and the settings of nano-steps' training were chosen.
+
+    57 from 1 to 10 and 80 with a value from 11 to 13: those that follow the held-out ones. Its training never
+    shows them, and no report asks them apart from the others.
+    """
+    until = HELD_OUT_SHARE + DEVELOPMENT_SHARE
+    return _by_hash(_plain_numbers(), HELD_OUT_SHARE, until) | _by_hash(
+        _face_numbers(), HELD_OUT_SHARE, until
+    )
+
+
+def _plain_numbers() -> set[Numbers]:
+    return {_numbers(hand, "id") for hand in all_hands() if not has_face(hand)}
+
+
+def _face_numbers() -> set[Numbers]:
+    return {_numbers(hand, "ood") for hand in all_hands() if has_face(hand)}
+
+
+def _by_hash(numbers: Iterable[Numbers], start: float, end: float) -> frozenset[Numbers]:
+    """Of those that solve to 24, in an order by hash, the share from `start` to `end`."""
     candidates = sorted((each for each in numbers if solvable(each, TARGET)), key=partial(_hash, "held out"))
-    return frozenset(candidates[: round(HELD_OUT_SHARE * len(candidates))])
+    return frozenset(candidates[round(start * len(candidates)) : round(end * len(candidates))])
 
 
 def _paper_deals(rule: Rule, *, one_face: bool) -> Iterator[Deal]:

@@ -7,10 +7,11 @@ Templates are Jinja texts, so that a model can be scored on the wording it was t
     rule       the rule's name: "id", "ood" or "J=5,Q=7,K=9"
     target     the number to reach
     numbers    what the cards count as, in the order shown
+    count      how many cards there are, in words: "four"
 
 and must use ``cards`` and at least one of ``J``, ``Q``, ``K``, ``rule`` (else ID and OOD prompts would be
-equal); or ``numbers`` and ``target`` alone, and then it asks deals of plain numbers. It runs in Jinja's
-sandbox.
+equal); or ``numbers`` and ``target`` alone, and then it asks deals of plain numbers. Without ``count`` it
+asks about four cards. It runs in Jinja's sandbox.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ from pathlib import Path
 import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from points24.tasks.cards import NUMBERS, RULES, Deal
+from points24.tasks.cards import CARDS_PER_DEAL, NUMBERS, RULES, Deal
 from points24.tasks.errors import InputError
 
-FIELDS = frozenset({"cards", "J", "Q", "K", "rule", "target", "numbers"})
+FIELDS = frozenset({"cards", "J", "Q", "K", "rule", "target", "numbers", "count"})
 _RULE_FIELDS = frozenset({"J", "Q", "K", "rule"})
 _NUMBER_FIELDS = frozenset({"numbers", "target"})
-BUILT_IN = Path(__file__).parent / "templates" / "default.jinja"
+_TEMPLATES = Path(__file__).parent / "templates"
+BUILT_IN = _TEMPLATES / "default.jinja"
+NAMED = {path.stem: path for path in sorted(_TEMPLATES.glob("*.jinja"))}
+"""The templates that a name is enough for: `counted` says what `default` says, for any number of cards."""
+COUNTS = {3: "three", 4: "four", 5: "five", 6: "six"}
 _JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
 
 
@@ -67,6 +72,7 @@ class _Text:
             numbers=list(deal.values),
             rule=deal.rule.name,
             target=deal.target,
+            count=COUNTS[len(deal.cards)],
             **deal.rule.letters,
             **more,
         )
@@ -91,6 +97,7 @@ class Template(_Text):
     def check(self, used: set[str], name: str) -> None:
         self._name = name
         self._of_numbers = used == _NUMBER_FIELDS
+        self._counts = "count" in used or self._of_numbers
         if not self._of_numbers and ("cards" not in used or not used & _RULE_FIELDS):
             raise InputError(
                 f"{name}: a template needs 'cards' and one of {_listed(_RULE_FIELDS)}; "
@@ -101,11 +108,17 @@ class Template(_Text):
         """The prompt for a deal.
 
         Raises:
-            InputError: it asks about cards, and the deal is of plain numbers; or the other way round.
+            InputError: it asks about cards, and the deal is of plain numbers, or the other way round; or the
+                deal has another number of cards than it asks about.
         """
         if self._of_numbers != (deal.rule == NUMBERS):
             kinds = ("numbers", "cards") if self._of_numbers else ("cards", "numbers")
             raise InputError(f"{self._name}: asks about {kinds[0]}; the deals are of {kinds[1]}")
+        if not self._counts and len(deal.cards) != CARDS_PER_DEAL:
+            raise InputError(
+                f"{self._name}: asks about {CARDS_PER_DEAL} cards, found a deal of {len(deal.cards)}; "
+                "a template that uses 'count', such as 'counted', asks about any number"
+            )
         return self._rendered(deal)
 
 
@@ -125,7 +138,7 @@ class ReplyTemplate(_Text):
 
 @lru_cache(maxsize=8)
 def template(path: str | None = None) -> Template:
-    """The template in a file, or the built-in one.
+    """The template in a file, one of `NAMED`, or by default the built-in one.
 
     Raises:
         InputError: the file cannot be read or is no template.
@@ -133,7 +146,7 @@ def template(path: str | None = None) -> Template:
     if path is None:
         return Template(BUILT_IN.read_text("utf-8"), "built-in template")
     try:
-        return Template(Path(path).expanduser().read_text("utf-8"), f"template {path}")
+        return Template((NAMED.get(path) or Path(path).expanduser()).read_text("utf-8"), f"template {path}")
     except (OSError, UnicodeDecodeError) as e:
         raise InputError(f"template {path}: cannot be read as UTF-8 text: {e}") from e
 

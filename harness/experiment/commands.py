@@ -7,7 +7,7 @@ from pathlib import Path
 
 from points24.harness.cli import Command
 from points24.harness.experiment.runner import conduct
-from points24.harness.experiment.stages import read_experiment
+from points24.harness.experiment.stages import read_experiment, read_experiments
 from points24.harness.sweep.leaderboard import build_leaderboard
 from points24.tasks.errors import InputError
 
@@ -38,27 +38,27 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     given = [] if args.seeds is None else [f"seeds=[{args.seeds}]"]
-    experiment = read_experiment(args.config, [*args.overrides, *given], "quick" if args.quick else None)
+    experiments = read_experiments(args.config, [*args.overrides, *given], "quick" if args.quick else None)
     if args.workers < 1:
         raise InputError(f"workers: expected at least 1, found {args.workers}")
     if args.dry_run:
         from points24.harness.experiment.plan import plan_text
 
-        print(plan_text(experiment, args.dir))
+        print("\n\n".join(plan_text(each, args.dir) for each in experiments))
         return 0
     from points24.harness.experiment.manifest import write_reproduction
 
-    conduct(experiment, args.workers)
-    write_reproduction(experiment, args.dir / REPRODUCTION / experiment.out.name)
+    for each in experiments:
+        conduct(each, args.workers)
+    first = experiments[0].out
+    for each in experiments:
+        write_reproduction(each, args.dir / REPRODUCTION / first.name / each.out.relative_to(first))
     return build_leaderboard(args.dir)
 
 
 reproduce = Command(
     "the paper's whole experiment: SFT, PPO, drift, recovery, report", _arguments, _run, goes_on=True
 )
-
-
-_KINDS = ("sft", "sweep")
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,9 +78,11 @@ def _demo(args: argparse.Namespace) -> int:
     from points24.tasks.verdict import STRICT
 
     experiment = read_experiment("nano.yaml", [f"output_dir={args.output}"], "demo")
-    conduct(experiment, only=_KINDS)
+    conduct(experiment)
     seed = experiment.config.seeds[0]
-    of_sft, of_sweep = (read_records(experiment.out / f"{kind}-{seed}" / "records") for kind in _KINDS)
+    of_sft, of_sweep = (
+        read_records(experiment.out / f"{kind}-{seed}" / "records") for kind in ("sft", "sweep")
+    )
     found = curve(of_sft)
     (recovery,) = (each for each in recoveries(of_sweep) if each.filter == STRICT)
     print(f"Fine-tuning {experiment.config.base} on hands where J, Q and K count as 10:\n")

@@ -1,7 +1,8 @@
 """The settings of an experiment, from the sections of one YAML file.
 
-``reproduce`` says what to run; ``sft``, ``ppo`` and ``sweep`` are the settings of the commands that it runs,
-as for each command alone; ``quick`` and ``demo`` are variants, which replace settings of the other sections.
+``reproduce`` says what to run; ``sft``, ``ppo``, ``grpo`` and ``sweep`` are the settings of the commands that
+it runs, as for each command alone; ``quick`` and ``demo`` are variants, which replace settings of the other
+sections; ``trainings`` has others to compare with, each such replacements under a name.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ Settings = dict[str, dict[str, Any]]
 SET_BY_STAGE = {
     "sft": ("output_dir", "model_name_or_path", "seed"),
     "ppo": ("output_dir", "model_name_or_path", "seed"),
+    "grpo": ("output_dir", "model_name_or_path", "seed"),
     "sweep": ("output_dir", "pairs"),
 }
 """The sections that are commands' settings -> the keys that each stage sets itself."""
 SECTIONS = ("reproduce", *SET_BY_STAGE)
+TRAININGS = "trainings"
+KINDS = ("sft", "ppo", "grpo", "drift", "sweep", "reverse", "2x2", "shift")
+"""Of stages, in their order."""
 
 
 @dataclass(kw_only=True)
@@ -35,6 +40,8 @@ class ReproduceConfig:
     """What SFT starts from: a shipped model, a folder or a hub id."""
     ppo_from: dict[str, int] = field(default_factory=dict)
     """Name (early, middle, late) -> the SFT step that a PPO run starts from."""
+    grpo_from: dict[str, int] = field(default_factory=dict)
+    """Likewise for GRPO."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Of SFT and PPO; each seed is a run of the whole experiment."""
     num_threads: int | None = None
@@ -46,10 +53,21 @@ class ReproduceConfig:
     """Replaces settings of the section sft."""
     ppo: dict[str, Any] = field(default_factory=dict)
     """Replaces settings of the section ppo."""
+    grpo: dict[str, Any] = field(default_factory=dict)
+    """Replaces settings of the section grpo."""
+    further_tasks: list[str] = field(default_factory=lambda: ["points24_face_id", "points24_plain_ood"])
+    """Scored for the base, the best OOD and the final checkpoint of SFT and those of PPO and GRPO, besides
+    what training scores: by default two of the four cells of hands by rule."""
+    kinds: list[str] = field(default_factory=lambda: list(KINDS))
+    """The kinds of stages to run."""
+    trainings: list[str] = field(default_factory=list)
+    """Names in the section ``trainings``: the same experiment with other settings, to compare with."""
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds: expected different ones, found {self.seeds}")
+        if unknown := [kind for kind in self.kinds if kind not in KINDS]:
+            raise InputError(f"kinds: unknown {unknown[0]!r}; allowed: {', '.join(KINDS)}")
         if self.num_threads is not None and self.num_threads < 1:
             raise InputError(f"num_threads: expected at least 1, found {self.num_threads}")
 
@@ -59,44 +77,69 @@ class FileSettings(NamedTuple):
 
     config: ReproduceConfig
     sections: Settings
-    """sft, ppo and sweep as they stand in the file."""
+    """The sections of `SET_BY_STAGE` as they stand in the file; one that is missing is empty."""
     replaced: Settings
-    """sft, ppo and sweep: the settings that differ from the file's."""
+    """Those sections: the settings that differ from the file's."""
 
 
-def read_config(name: str, overrides: Sequence[str], variant: str | None = None) -> FileSettings:
+def read_config(
+    name: str, overrides: Sequence[str], variant: str | None = None, training: str | None = None
+) -> FileSettings:
     """Read a configuration file.
 
     Args:
         name: a path, or the name of a file that ships.
         overrides: ``key=value`` for the section reproduce, ``sft.max_steps=…`` for another.
         variant: ``quick`` or ``demo``; None takes the file as it is.
+        training: one of the section ``trainings``, whose output folder lies below the experiment's own.
 
     Raises:
-        InputError: an unreadable file, a section that is missing or unknown, or a key that a stage sets.
+        InputError: an unreadable file, a section or training that is missing or unknown, or a key that a
+            stage sets.
     """
     path = config_file(name)
-    own = {section: read_settings(path, section=section) for section in SECTIONS}
-    varied = _variant(path, variant) if variant else {section: {} for section in SECTIONS}
-    given = _given(overrides)
-    of_reproduce = own.pop("reproduce") | varied["reproduce"] | given["reproduce"]
-    config = configured(ReproduceConfig, of_reproduce)
-    replaced = {
-        section: varied[section] | getattr(config, section, {}) | given[section] for section in SET_BY_STAGE
+    needed = [section for section in SECTIONS if section != "grpo"]
+    own = {section: read_settings(path, section=section) for section in needed}
+    own["grpo"] = _optional(path, "grpo")
+    changes = [
+        _changes(f"{path}: {TRAININGS}: {training}", _trainings(path)[training]) if training else {},
+        _changes(f"{path}: {variant}", read_settings(path, section=variant)) if variant else {},
+        _given(overrides),
+    ]
+    varied = {
+        section: {key: value for each in changes for key, value in each.get(section, {}).items()}
+        for section in SECTIONS
     }
-    for section, changes in replaced.items():
-        if taken := [key for key in SET_BY_STAGE[section] if key in changes]:
+    config = configured(ReproduceConfig, own.pop("reproduce") | varied.pop("reproduce"))
+    replaced = {section: getattr(config, section, {}) | of_section for section, of_section in varied.items()}
+    for section, of_section in replaced.items():
+        if taken := [key for key in SET_BY_STAGE[section] if key in of_section]:
             raise InputError(f"{section}.{taken[0]} is the experiment's own: expected another key")
+    if unknown := [each for each in config.trainings if each not in _trainings(path)]:
+        raise InputError(
+            f"trainings: unknown {unknown[0]!r}; allowed: {', '.join(_trainings(path)) or 'none'}"
+        )
+    if training:
+        config.output_dir, config.trainings = str(Path(config.output_dir) / TRAININGS / training), []
     return FileSettings(config, own, replaced)
 
 
-def _variant(path: Path | None, variant: str) -> Settings:
-    found = read_settings(path, section=variant)
+def _optional(path: Path | None, section: str) -> dict[str, Any]:
+    return read_settings(path).get(section, {})
+
+
+def _trainings(path: Path | None) -> dict[str, Any]:
+    return _optional(path, TRAININGS)
+
+
+def _changes(place: str, found: object) -> Settings:
+    """Replacements of settings by section, checked for the sections alone."""
+    if not isinstance(found, dict):
+        raise InputError(f"config {place}: expected sections, found {type(found).__name__}")
     for section, changes in found.items():
         if section not in SECTIONS or not isinstance(changes, dict):
-            allowed = ", ".join(SECTIONS)
-            raise InputError(f"config {path}: {variant}: expected sections {allowed}, found {section}")
-    return {section: found.get(section, {}) for section in SECTIONS}
+            raise InputError(f"config {place}: expected sections {', '.join(SECTIONS)}, found {section}")
+    return found
 
 
 def _given(overrides: Sequence[str]) -> Settings:

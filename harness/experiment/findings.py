@@ -46,7 +46,7 @@ def findings(found: Reproduction) -> list[Finding]:
 def _forgetting(found: Reproduction) -> Finding:
     decides = (
         _peak(found, "OOD: peak − step 0", STRICT),
-        _peak(found, "OOD: peak − final", STRICT, final=True),
+        peak_less_final(found),
         gain_of(found, "ID: final − best OOD checkpoint", "SFT final", "best OOD", "id"),
     )
     flexible = _peak(found, "OOD, flexible: peak − step 0", FLEXIBLE)
@@ -289,6 +289,11 @@ def _undone(found: Reproduction, start: str, label: str, hand_set: str = "ood") 
 
     title = "OOD" if hand_set == "ood" else "ID"
     return found.over_seeds(f"{title} undone, {start} start, {label}", "points", of)
+
+
+def peak_less_final(found: Reproduction) -> Measure:
+    """How far OOD accuracy falls, by halves of the deals that do not pick the peak."""
+    return _peak(found, "OOD: peak − final", STRICT, final=True)
 
 
 def _peak(found: Reproduction, name: str, filter_: str, *, final: bool = False) -> Measure:

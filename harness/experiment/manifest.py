@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, field
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from points24.harness.experiment.stages import DRIFT_FROM, Experiment
+from points24.harness.experiment.stages import DRIFT_FROM, RL, Experiment
 from points24.harness.files import write_json, write_text
 from points24.harness.records.ingest import model_name
 from points24.harness.records.record import Text, one_of
@@ -33,8 +33,9 @@ MANIFEST = "manifest.json"
 SHIFTS = "shift"
 """The subfolder of the shift records."""
 STARTS = ("early", "middle", "late")
-"""The SFT checkpoints that PPO starts from."""
+"""The SFT checkpoints that PPO and GRPO start from."""
 TENTHS = 10
+_Start = Annotated[str, one_of(*STARTS)]
 
 
 def _tenths(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -47,8 +48,8 @@ _Tenths = Annotated[tuple[float, ...], AfterValidator(_tenths)]
 
 
 @dataclass(frozen=True, config=STRICT_CONFIG)
-class Ppo:
-    """One PPO run: its first and its final checkpoint, as in `Record.model`."""
+class Rl:
+    """One run of PPO or GRPO: its first and its final checkpoint, as in `Record.model`."""
 
     start: Text
     final: Text
@@ -65,8 +66,14 @@ class Seed:
     """Its checkpoint with the highest OOD accuracy: the source of the recovered checkpoints."""
     final: Text
     """Its last checkpoint: the target of the recovered checkpoints."""
-    ppo: dict[Annotated[str, one_of(*STARTS)], Ppo]
+    ppo: dict[_Start, Rl]
     """Name of the start -> PPO run; the same names for every seed."""
+    grpo: dict[_Start, Rl] = field(default_factory=dict)
+    """Likewise for GRPO."""
+
+    def runs(self, trainer: str) -> dict[str, Rl]:
+        """Those of ``ppo`` or ``grpo``."""
+        return getattr(self, trainer)
 
 
 @dataclass(frozen=True, config=STRICT_CONFIG)
@@ -120,9 +127,10 @@ class Manifest:
         numbers = [each.seed for each in self.seeds]
         if not numbers or len(set(numbers)) < len(numbers):
             raise InputError(f"seeds: expected at least one, each once, found {numbers}")
-        starts = [[*each.ppo] for each in self.seeds]
-        if any(sorted(found) != sorted(starts[0]) for found in starts):
-            raise InputError(f"seeds: expected the same ppo for every seed, found {starts}")
+        for trainer in RL:
+            starts = [[*each.runs(trainer)] for each in self.seeds]
+            if any(sorted(found) != sorted(starts[0]) for found in starts):
+                raise InputError(f"seeds: expected the same {trainer} for every seed, found {starts}")
         for i, each in enumerate(self.drift):
             if each.seed not in numbers:
                 raise InputError(f"drift[{i}].seed: expected one of {numbers}, found {each.seed}")
@@ -201,7 +209,10 @@ def experiment_manifest(experiment: Experiment) -> Manifest:
         base=model_name(experiment.base),
         seeds=tuple(_seed(experiment, seed) for seed in config.seeds),
         drift=tuple(
-            each for seed in config.seeds for first in DRIFT_FROM for each in _drifts(experiment, first, seed)
+            each
+            for seed in config.seeds
+            for first in (DRIFT_FROM if "drift" in config.kinds else ())
+            for each in _drifts(experiment, first, seed)
         ),
         seconds={name: round(stage["seconds"], 1) for name, stage in done.items()},
         machine=f"{os.cpu_count()} CPU cores",
@@ -209,17 +220,22 @@ def experiment_manifest(experiment: Experiment) -> Manifest:
 
 
 def _seed(experiment: Experiment, seed: int) -> Seed:
-    run, finals = f"sft-{seed}", experiment.ppo_finals(seed)
+    run = f"sft-{seed}"
     return Seed(
         seed=seed,
         sft=run,
         best_ood=model_name(str(experiment.marked(run, "best-ood"))),
         final=model_name(str(experiment.marked(run, "final"))),
-        ppo={
-            name: Ppo(start=f"{run}/checkpoint-{step}", final=model_name(str(finals[name])))
-            for name, step in experiment.config.ppo_from.items()
-        },
+        **{trainer: _runs(experiment, trainer, seed) for trainer in RL},
     )
+
+
+def _runs(experiment: Experiment, trainer: str, seed: int) -> dict[str, Rl]:
+    finals = experiment.finals(trainer, seed)
+    return {
+        name: Rl(start=f"sft-{seed}/checkpoint-{step}", final=model_name(str(finals[name])))
+        for name, step in experiment.starts(trainer).items()
+    }
 
 
 def _drifts(experiment: Experiment, first: str, seed: int) -> Iterator[Drift]:

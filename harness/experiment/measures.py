@@ -17,14 +17,19 @@ from points24.harness.analysis.foretelling import Shifts, shifts_of
 from points24.harness.analysis.recovery import Recovered, Recovery, recoveries
 from points24.harness.analysis.statistics import Interval
 from points24.harness.experiment.manifest import STARTS, Drift, Manifest, Seed
+from points24.harness.experiment.stages import RL
 from points24.harness.experiment.values import Value, gain, less, ratio, spread_interval
 from points24.harness.records.record import Record
 from points24.harness.records.shift import ShiftRecord
+from points24.tasks.cards import TARGET
 from points24.tasks.errors import InputError
 from points24.tasks.verdict import FILTERS, FLEXIBLE, STRICT
 
-_RULES = {"id": "id", "id_heldout": "id", "ood": "ood", "face_id": "id", "plain_ood": "ood"}
-"""Hand set -> the rule that it is played under here."""
+_RULES = {
+    **dict.fromkeys(("id", "id_heldout", "face_id", "contradiction", "five_cards"), "id"),
+    **dict.fromkeys(("ood", "ood_heldout", "plain_ood"), "ood"),
+}
+"""Hand set -> the rule that it is played under here, to reach 24."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,10 @@ class Measure:
         """Whether there is an interval and every one ends at the bound or below."""
         return bool(self.intervals) and all(found.high <= bound for found in self.intervals)
 
+    def is_below(self, bound: float) -> bool:
+        """Whether there is an interval and every one ends below the bound."""
+        return bool(self.intervals) and all(found.high < bound for found in self.intervals)
+
     def minus(self, other: Measure, name: str) -> Measure:
         """The difference, seed by seed."""
         pairs = zip(self.values, other.values, strict=True)
@@ -112,11 +121,19 @@ class Reproduction:
     @property
     def starts(self) -> list[str]:
         """Those of `STARTS` that PPO was run from."""
-        return [start for start in STARTS if start in self.seeds[0].ppo]
+        return self.starts_of("ppo")
+
+    def starts_of(self, trainer: str) -> list[str]:
+        """Those of `STARTS` that ``ppo`` or ``grpo`` was run from."""
+        return [start for start in STARTS if start in self.seeds[0].runs(trainer)]
 
     def parts(self, seed: Seed) -> dict[str, str]:
         """What tables call a seed's checkpoints -> model."""
-        finals = {f"PPO final, {start} start": seed.ppo[start].final for start in self.starts}
+        finals = {
+            f"{trainer.upper()} final, {start} start": seed.runs(trainer)[start].final
+            for trainer in RL
+            for start in self.starts_of(trainer)
+        }
         return {"base": self.manifest.base, "best OOD": seed.best_ood, "SFT final": seed.final} | finals
 
     def find(self, model: str, hand_set: str, name: str = STRICT) -> Record | None:
@@ -139,7 +156,11 @@ class Reproduction:
         `part` is one of `parts`, ``PPO start, early`` for what PPO starts from, or the label of a recipe.
         """
         seed = self.seeds[place]
-        models = self.parts(seed) | {f"PPO start, {start}": run.start for start, run in seed.ppo.items()}
+        models = self.parts(seed) | {
+            f"{trainer.upper()} start, {start}": run.start
+            for trainer in RL
+            for start, run in seed.runs(trainer).items()
+        }
         if part in models:
             return self.get(models[part], hand_set)
         checkpoint = self.recovered(place, part)
@@ -219,7 +240,12 @@ def reproduction_of(
         InputError: a record that every report needs is missing, or an SFT run has another base.
     """
     every = sorted(records, key=lambda r: (r.stage is not None, r.date or "", r.key))
-    own = [r for r in every if _RULES.get(r.hand_set) == r.rule and (r.status, r.attempts) == ("measured", 1)]
+    own = [
+        r
+        for r in every
+        if (r.rule, r.target) == (_RULES.get(r.hand_set), TARGET)
+        and (r.status, r.attempts) == ("measured", 1)
+    ]
     final = manifest.seeds[0].final
     protocols = {(r.hand_set, r.filter): terms_of(r) for r in own if final in (r.model, r.label)}
     own = [r for r in own if protocols.get((r.hand_set, r.filter)) == terms_of(r)]
@@ -260,7 +286,7 @@ def _check(made: Reproduction, seed: Seed) -> None:
         for model in (made.manifest.base, seed.best_ood, seed.final):
             for name in FILTERS:
                 made.get(model, hand_set, name)
-        for run in seed.ppo.values():
+        for run in (run for trainer in RL for run in seed.runs(trainer).values()):
             for model in (run.start, run.final):
                 made.get(model, hand_set)
 

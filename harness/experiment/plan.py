@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from points24.harness.analysis.formats import size
 from points24.harness.cli import runnable
-from points24.harness.experiment.stages import TWO_BY_TWO, Experiment
+from points24.harness.experiment.stages import RL, Experiment
 from points24.harness.sweep.config import TASKS
 from points24.harness.sweep.cost import deals_of
 from points24.harness.sweep.grid import recipes_in
@@ -28,17 +28,17 @@ _TRAINING = (
 def plan_text(experiment: Experiment, folder: Path) -> str:
     """The plan; `folder` is the leaderboards folder that results are added to."""
     config, sweep = experiment.config, experiment.settings["sweep"]
-    seeds, starts, limit = len(config.seeds), len(config.ppo_from), sweep.get("limit")
-    runs = {"sft": seeds} | ({"ppo": seeds * starts} if starts else {})
+    seeds, limit = len(config.seeds), sweep.get("limit")
+    starts = {trainer: len(found) for trainer in RL if (found := experiment.starts(trainer))}
+    runs = {"sft": seeds} | {trainer: seeds * count for trainer, count in starts.items()}
     found = {trainer: _dry_run(experiment, trainer) for trainer in runs}
-    recipes, models = len(recipes_in(sweep["grid"])), starts + 3  # of 2x2: base, best OOD and final of SFT
+    recipes, finals = len(recipes_in(sweep["grid"])), sum(starts.values())
     of_sweep = deals_of(sweep.get("tasks", TASKS), limit)
     scored = [("sweep", seeds * (recipes + 2), of_sweep)]
     if config.reverse:
-        scored.append(("reverse", seeds * starts * (len(recipes_in(config.reverse)) + 2), of_sweep))
-    scored += [
-        ("2x2", seeds * models, deals_of(TWO_BY_TWO, limit)),
-    ]
+        scored.append(("reverse", seeds * starts["ppo"] * (len(recipes_in(config.reverse)) + 2), of_sweep))
+    if config.further_tasks:  # of the base, the best OOD and the final checkpoint of SFT as well
+        scored.append(("2x2", seeds * (finals + 3), deals_of(config.further_tasks, limit)))
     stages = [stage for seed in config.seeds for stage in experiment.stages(seed)]
     return "\n".join(
         [
@@ -56,7 +56,7 @@ def plan_text(experiment: Experiment, folder: Path) -> str:
 
 
 def _dry_run(experiment: Experiment, trainer: str) -> dict[str, Any]:
-    """The trainer's dry run as JSON. PPO's parent does not exist yet; the base has the same shape."""
+    """The trainer's dry run as JSON. RL's parent does not exist yet; the base has the same shape."""
     command = experiment.train(trainer, trainer, experiment.base, experiment.config.seeds[0])
     command = [*command[command.index("points24") :], "--dry-run", "--json"]
     run = subprocess.run(runnable(command), capture_output=True, text=True, check=False)
@@ -69,7 +69,7 @@ def _training(found: dict[str, Any], runs: int) -> list[str]:
     """One row of the table of training runs."""
     work, count = found["work"], len(found["checkpoint_steps"])
     checkpoint, states = found["checkpoint_bytes"], found["states_bytes"]
-    if found["trainer"] == "ppo":
+    if found["trainer"] in RL:
         tokens = f"at most {work['generated_tokens_at_most']:,} generated"
     else:
         tokens = "not known" if work["tokens"] is None else f"about {work['tokens']:,}"

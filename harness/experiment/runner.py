@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,24 +16,24 @@ from points24.harness.files import discard_partial, locked, write_json
 from points24.tasks.errors import InputError
 
 
-def conduct(experiment: Experiment, workers: int = 1, only: Sequence[str] = ()) -> None:
-    """Run every stage that is not done, or those of some kinds alone; `workers` seeds run side by side.
+def conduct(experiment: Experiment, workers: int = 1) -> None:
+    """Run every stage that is not done; `workers` seeds run side by side.
 
     Raises:
         InputError: a stage failed, or was done with other settings. The stages that are done stay.
     """
     with locked(experiment.out):
-        _conduct(experiment, workers, only)
+        _conduct(experiment, workers)
 
 
-def _conduct(experiment: Experiment, workers: int, only: Sequence[str]) -> None:
+def _conduct(experiment: Experiment, workers: int) -> None:
     for folder in ("stages", "logs"):
         (experiment.out / folder).mkdir(exist_ok=True)
 
     def first_error(seed: int) -> str | None:
         """Run the stages of a seed up to the first that fails."""
-        stages = [stage for stage in experiment.stages(seed) if not only or stage.kind in only]
-        return next(filter(None, (_run(experiment, stage, quiet=workers > 1) for stage in stages)), None)
+        errors = (_run(experiment, stage, quiet=workers > 1) for stage in experiment.stages(seed))
+        return next(filter(None, errors), None)
 
     with ThreadPoolExecutor(workers) as pool:
         try:

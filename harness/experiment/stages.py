@@ -13,8 +13,8 @@ from points24.harness.config import override
 from points24.harness.experiment.config import SET_BY_STAGE, ReproduceConfig, Settings, read_config
 from points24.harness.sweep.grid import recipes_in
 
-TWO_BY_TWO = ("points24_face_id", "points24_plain_ood")
-"""The two of the four 2x2 tasks (hands × rule) that SFT and PPO do not score."""
+RL = ("ppo", "grpo")
+"""The trainers whose runs start from checkpoints of SFT."""
 
 DRIFT_FROM = ("base", "best-ood")
 """What drift is measured from."""
@@ -39,7 +39,7 @@ class Stage:
 
     @property
     def kind(self) -> str:
-        """sft, ppo, drift, sweep, reverse, 2x2 or shift."""
+        """One of `KINDS`."""
         return self.name.partition("-")[0]
 
 
@@ -70,10 +70,14 @@ class Experiment:
 
     def stages(self, seed: int) -> list[Stage]:
         """The stages of one seed, in order."""
+        return [stage for stage in self._stages(seed) if stage.kind in self.config.kinds]
+
+    def _stages(self, seed: int) -> list[Stage]:
         found = [Stage(f"sft-{seed}", lambda: self.train("sft", f"sft-{seed}", self.base, seed))]
-        for start, step in self.config.ppo_from.items():
-            folder, name = self.out / f"sft-{seed}" / f"checkpoint-{step}", f"ppo-{start}-{seed}"
-            found.append(Stage(name, lambda n=name, f=folder: self.train("ppo", n, str(f), seed)))
+        for trainer in RL:
+            for start, step in self.starts(trainer).items():
+                folder, name = self.out / f"sft-{seed}" / f"checkpoint-{step}", f"{trainer}-{start}-{seed}"
+                found.append(Stage(name, lambda t=trainer, n=name, f=folder: self.train(t, n, str(f), seed)))
         for first in DRIFT_FROM:
             name = f"drift-{first}-{seed}"
             found.append(Stage(name, lambda f=first, n=name: self._drift(f, n, seed), self.out / name))
@@ -81,9 +85,14 @@ class Experiment:
         for start in self.config.ppo_from if self.config.reverse else ():
             name = f"reverse-{start}-{seed}"
             found.append(Stage(name, lambda n=name, s=start: self._reverse(n, s, seed)))
-        found.append(Stage(f"2x2-{seed}", lambda: self._two_by_two(seed)))
+        if self.config.further_tasks:
+            found.append(Stage(f"2x2-{seed}", lambda: self._further(seed)))
         found.append(Stage(f"shift-{seed}", lambda: self._shift(seed)))
         return found
+
+    def starts(self, trainer: str) -> dict[str, int]:
+        """Of one of `RL`: name of the start -> its SFT step."""
+        return getattr(self.config, f"{trainer}_from")
 
     def done(self, stage: str) -> Path:
         """The file that exists once a stage is done."""
@@ -98,9 +107,9 @@ class Experiment:
         """The checkpoint of a run that its link ``best-ood`` or ``final`` points to."""
         return (self.out / run / mark).resolve()
 
-    def ppo_finals(self, seed: int) -> dict[str, Path]:
-        """Start -> the final checkpoint of its PPO run."""
-        return {name: self.marked(f"ppo-{name}-{seed}", "final") for name in self.config.ppo_from}
+    def finals(self, trainer: str, seed: int) -> dict[str, Path]:
+        """Of one of `RL`: start -> the final checkpoint of its run."""
+        return {name: self.marked(f"{trainer}-{name}-{seed}", "final") for name in self.starts(trainer)}
 
     def drift_folders(self, first: str, seed: int) -> list[Path]:
         """What drift is measured from (one of `DRIFT_FROM`), then every checkpoint it is measured to."""
@@ -108,10 +117,13 @@ class Experiment:
         start = Path(self.base) if first == "base" else self.marked(run, "best-ood")
         checkpoints = self.checkpoints(seed) or [self.out / run / "checkpoint-*"]
         others = [folder for folder in checkpoints if folder != start]
-        return [start, *others, *self.ppo_finals(seed).values()]
+        return [start, *others, *self._all_finals(seed)]
+
+    def _all_finals(self, seed: int) -> list[Path]:
+        return [folder for trainer in RL for folder in self.finals(trainer, seed).values()]
 
     def train(self, trainer: str, name: str, parent: str, seed: int) -> list[str]:
-        """One run of ``sft`` or ``ppo``, with as many processes as its settings ask for."""
+        """One run of a trainer, with as many processes as its settings ask for."""
         count = self.settings[trainer].get("num_processes") or 1
         torchrun = ["torchrun", "--standalone", "--nproc_per_node", str(count), "--no-python"]
         command = ["points24", "train", trainer, "--config", self.file, *self._overrides(trainer)]
@@ -166,12 +178,12 @@ class Experiment:
         command = ["points24", "sweep", self.file, *self._overrides("sweep")]
         return [*command, f"output_dir={self.out / name}", override("pairs", [pair])]
 
-    def _two_by_two(self, seed: int) -> list[str]:
+    def _further(self, seed: int) -> list[str]:
         run = f"sft-{seed}"
-        chosen = [self.marked(run, "best-ood"), self.marked(run, "final"), *self.ppo_finals(seed).values()]
+        chosen = [self.marked(run, "best-ood"), self.marked(run, "final"), *self._all_finals(seed)]
         models = dict.fromkeys([self.base, *map(str, chosen)])
         command = ["points24", "eval", *models, "-o", str(self.out / f"2x2-{seed}")]
-        command += ["--tasks", ",".join(TWO_BY_TWO)]
+        command += ["--tasks", ",".join(self.config.further_tasks)]
         for name in _SCORING:
             value = self.settings["sweep"].get(name)
             if isinstance(value, dict):
@@ -186,7 +198,15 @@ class Experiment:
         return [override(key, value) for key, value in self.replaced.get(section, {}).items()]
 
 
-def read_experiment(name: str, overrides: Sequence[str], variant: str | None = None) -> Experiment:
+def read_experiment(
+    name: str, overrides: Sequence[str], variant: str | None = None, training: str | None = None
+) -> Experiment:
     """The experiment that a configuration file describes; arguments and errors as for `read_config`."""
-    found = read_config(name, overrides, variant)
+    found = read_config(name, overrides, variant, training)
     return Experiment(found.config, name, found.sections, found.replaced)
+
+
+def read_experiments(name: str, overrides: Sequence[str], variant: str | None = None) -> list[Experiment]:
+    """Likewise, then those of its trainings."""
+    first = read_experiment(name, overrides, variant)
+    return [first, *(read_experiment(name, overrides, variant, each) for each in first.config.trainings)]

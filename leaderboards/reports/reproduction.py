@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+from points24.harness.analysis.formats import percent
 from points24.harness.experiment.findings import findings
 from points24.harness.experiment.manifest import Seed
 from points24.harness.experiment.measures import Measure, Reproduction
@@ -21,7 +22,7 @@ from points24.leaderboards.figures import (
     reproduction_figures,
 )
 from points24.leaderboards.render.tables import escape, markdown_table
-from points24.leaderboards.reports import recipes, shift
+from points24.leaderboards.reports import recipes, shift, trainings
 from points24.leaderboards.reports.measure_cells import (
     UNITS,
     accuracy_cell,
@@ -49,9 +50,6 @@ _Column = tuple[Callable[[str], Record | None], Callable[[Record | None], Value 
 _LIMITS = (
     "Seeds vary the fine-tuning, not the base: all runs start from one set of weights, so nothing here "
     "applies to other bases or sizes.",
-    "A small base wins most hands because it was trained on them, not because it searches. The held-out "
-    "column shows what is left on numbers that no trainer draws. Forgetting, RL and recovery may act "
-    "differently on reasoning than on memorised hands.",
     "The config chooses how long PPO runs and from which checkpoints. A start from which it gains nothing "
     "might gain with more steps or other rewards.",
     "Every reply is a single attempt; the paper counts up to five with feedback, on 234 deals.",
@@ -64,8 +62,8 @@ _LIMITS = (
 )
 
 
-def markdown(name: str, found: Reproduction) -> str:
-    """The report of the reproduction in the folder `name`.
+def markdown(name: str, found: Reproduction, others: Mapping[str, Reproduction] | None = None) -> str:
+    """The report of the reproduction in the folder `name`; `others` are the trainings to compare it with.
 
     It shows the figures, in `FIGURES` beside it, whether or not they are drawn yet.
     """
@@ -83,11 +81,12 @@ def markdown(name: str, found: Reproduction) -> str:
     ]
     for each in every:
         parts += [*_section(each), *figure(_FIGURE_OF.get(each.claims[0].label))]
+    parts += trainings.section(found, others or {})
     parts += shift.section(found.shifts, figure(SHIFT))
     parts += [*recipes.best(found), *figure(FRONT), *_checkpoints(found)]
     parts += [
         "## Limits",
-        "\n".join(f"- {line}" for line in _LIMITS),
+        "\n".join(f"- {line}" for line in (_nature(found), *_LIMITS)),
         *_appendix(every, found),
         *figure(RECOVERIES),
         *_run_time(found),
@@ -159,6 +158,23 @@ def _means(claim: Claim) -> str:
 def _name(measure: Measure, claim: Claim) -> str:
     name = escape(measure.name) + (f", {UNITS[measure.unit]}" if UNITS[measure.unit] else "")
     return f"**{name}**" if measure in claim.decides else name
+
+
+def _nature(found: Reproduction) -> str:
+    """Whether the base memorises hands or works them out, by the numbers that no trainer draws."""
+    base = found.manifest.base
+    of_all, held_out = (found.find(base, name, FLEXIBLE) for name in ("id", "id_heldout"))
+    if of_all and held_out and held_out.k / held_out.n > of_all.k / of_all.n / 2:
+        return (
+            f"The base works hands out: in any format it wins {percent(held_out.k / held_out.n)} % of the "
+            f"held-out numbers and {percent(of_all.k / of_all.n)} % of all. Still it is a small model that "
+            "knows one game: forgetting, RL and recovery may act differently on a language model."
+        )
+    return (
+        "The base wins most hands because it was trained on them, not because it searches. The held-out "
+        "column shows what is left on numbers that no trainer draws. Forgetting, RL and recovery may act "
+        "differently on reasoning than on memorised hands."
+    )
 
 
 # -- checkpoints and appendix ----------------------------------------------------------------------------

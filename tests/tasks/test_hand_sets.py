@@ -27,6 +27,10 @@ DIGESTS = {
     "tot": "53123c6ac52f",
     "tot_hard": "5be39823bc66",
     "countdown": "73b3ab20c94a",
+    "id_dev": "71abccc7b104",
+    "ood_dev": "5feda8f706d3",
+    "contradiction": "6560c3c581f7",
+    "five_cards": "5ab69ede46d7",
 }
 
 

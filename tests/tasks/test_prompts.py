@@ -47,8 +47,8 @@ def test_the_built_in_wording_is_pinned():
 
 def test_a_users_template_sees_every_field(tmp_path):
     file = tmp_path / "mine.jinja"
-    file.write_text("{{ cards }} {{ numbers }} {{ J }}/{{ Q }}/{{ K }} {{ rule }} {{ target }}\n")
-    assert template(str(file)).render(DEAL) == "['K', '5', 'A', '2'] [13, 5, 1, 2] 11/12/13 ood 24"
+    file.write_text("{{ cards }} {{ numbers }} {{ J }}/{{ Q }}/{{ K }} {{ rule }} {{ target }} {{ count }}\n")
+    assert template(str(file)).render(DEAL) == "['K', '5', 'A', '2'] [13, 5, 1, 2] 11/12/13 ood 24 four"
 
 
 def test_the_digest_follows_the_wording():
@@ -65,7 +65,7 @@ def test_the_digest_follows_the_wording():
         ("{{ rule }}", "needs 'cards' and one of J, K, Q, rule; found rule"),
         (
             "{{ cards }} {{ rule }} {{ answer }}",
-            "unknown fields answer; allowed: J, K, Q, cards, numbers, rule, target",
+            "unknown fields answer; allowed: J, K, Q, cards, count, numbers, rule, target",
         ),
         ("{{ cards ", "not a Jinja template"),
         ("{{ cards }} {{ rule }} {{ cards.__class__.__mro__ }}", "cannot render a deal"),

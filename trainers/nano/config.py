@@ -46,8 +46,11 @@ class NanoConfig:
     natural numbers, where a deal has any."""
     target_share: float = 0.0
     """Share of the examples, 0 … 1, with a random target from 1 to `MAX_TARGET` in place of 24."""
+    three_share: float = 0.0
+    """Share of the examples, 0 … 1, that deal three cards."""
     hold_out_faces: bool = False
-    """Also hold out numbers above 10; see `held_out_numbers`."""
+    """Also hold out numbers above 10, and those that such a training is chosen by; see `held_out_numbers` and
+    `development_numbers`."""
     same_share: float = 0.0
     """Share of the examples, 0 … 1, in which J, Q and K count as the same. A wording may say that in a way of
     its own, and of random rules only one in 169 is such a one."""
@@ -58,7 +61,7 @@ class NanoConfig:
 
     def __post_init__(self) -> None:
         check_working(self.working, self.asked)
-        for name in ("json_share", "same_share", "target_share"):
+        for name in ("json_share", "same_share", "target_share", "three_share"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise InputError(f"{name}: expected 0 to 1, found {share}")
         at_least_1(self, "max_steps", "per_device_train_batch_size", "eval_steps", "eval_deals", "save_steps")
@@ -75,4 +78,4 @@ class NanoConfig:
     @property
     def eval_sets(self) -> tuple[str, ...]:
         """The hand sets of an evaluation."""
-        return ("id", "id_heldout", "ood", *(("ood_heldout",) if self.hold_out_faces else ()))
+        return ("id_dev", "ood_dev", "id_seen") if self.hold_out_faces else ("id", "id_heldout", "ood")

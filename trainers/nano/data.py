@@ -11,7 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
-from points24.tasks.hand_sets import held_out_numbers
+from points24.tasks.hand_sets import development_numbers, held_out_numbers
+from points24.tasks.prompts import template
 from points24.tasks.solver import solutions
 from points24.tasks.working import is_plain, thinking
 from points24.trainers.nano.config import NanoConfig
@@ -35,16 +36,20 @@ def examples(config: NanoConfig, step: int) -> Iterator[tuple[str, str]]:
     """Endless (prompt, reply) pairs for one training step."""
     asked, source = config.asked, f"{config.seed}/{step}"
     # Generators of their own, so that the cards and rules do not depend on the other settings.
-    rng, wording, faces, targets, work = (
-        random.Random(f"{source}{purpose}") for purpose in ("", "/reply", "/faces", "/targets", "/working")
-    )
+    purposes = ("", "/reply", "/faces", "/targets", "/working", "/sizes")
+    rng, wording, faces, targets, work, sizes = (random.Random(source + purpose) for purpose in purposes)
     held_out = held_out_numbers(config.hold_out_faces)
+    if config.hold_out_faces:
+        held_out |= development_numbers()
+    size = None
     while True:
+        # Once for an example, not for a try: three cards are solved less often.
+        size = size or (3 if sizes.random() < config.three_share else CARDS_PER_DEAL)
         rule = Rule(*(rng.randint(1, 13) for _ in range(3)))
         if faces.random() < config.same_share:
             rule = Rule(rule.J, rule.J, rule.J)
         target = targets.randint(1, MAX_TARGET) if targets.random() < config.target_share else TARGET
-        deal = Deal(tuple(rng.choice(RANKS) for _ in range(CARDS_PER_DEAL)), rule, target)
+        deal = Deal(tuple(rng.choice(RANKS) for _ in range(size)), rule, target)
         formulas = solutions(deal.values, target)
         if not formulas or tuple(sorted(deal.values)) in held_out:
             continue
@@ -52,7 +57,9 @@ def examples(config: NanoConfig, step: int) -> Iterator[tuple[str, str]]:
             formulas = tuple(filter(is_plain, formulas)) or formulas
         formula = rng.choice(formulas)
         answer = (asked.reply if wording.random() < config.json_share else plain_reply)(deal, formula)
-        yield asked.prompt.render(deal), thinking(deal, formula, config.working, work) + answer
+        prompt = asked.prompt if size == CARDS_PER_DEAL else template("counted")
+        yield prompt.render(deal), thinking(deal, formula, config.working, work) + answer
+        size = None
 
 
 def batch(

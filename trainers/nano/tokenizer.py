@@ -14,6 +14,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from points24.tasks.cards import RANKS, RULES, Deal
+from points24.tasks.prompts import COUNTS
 from points24.tasks.protocols.protocol import DEFAULT, Protocol, read_protocol
 from points24.tasks.working import thinking
 
@@ -22,6 +23,8 @@ PAD_ID, EOS_ID, UNKNOWN_ID = range(len(SPECIAL))
 
 # An operator between blanks belongs to the wording; in a formula, without blanks, it is a token of its own.
 _ATOMS = r"\d{1,%d}|(?<![A-Za-z])[AJQK](?![A-Za-z])|(?<! )[-+*/](?! )|[()]"
+# With working, how many cards there are is a token of its own: then all of a prompt for five is known.
+_COUNT = r"|(?<=dealt )(?:three|four|five|six)(?= cards)"
 # Marks only the end of the assistant's turn: a reply is then the same text with and without the template.
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['content'] }}"
@@ -64,12 +67,18 @@ def build_tokenizer(asked: Protocol | None = None, working: str = "none") -> Pre
     It pads on the left, as generation needs.
     """
     largest = 99 if working == "none" else LARGEST
-    split = pre_tokenizers.Split(Regex(_ATOMS % len(str(largest))), behavior="isolated")
+    atoms = _ATOMS % len(str(largest)) + ("" if working == "none" else _COUNT)
+    split = pre_tokenizers.Split(Regex(atoms), behavior="isolated")
     texts = wording(asked or read_protocol(DEFAULT), working)
     pieces = {piece for text in texts for piece, _ in split.pre_tokenize_str(text)}
-    atoms = {*RANKS, *"+-*/()", *map(str, range(largest + 1))}
-    characters = set(string.printable) - atoms
-    whole = sorted((pieces | atoms) - characters)
+    single = {
+        *RANKS,
+        *"+-*/()",
+        *map(str, range(largest + 1)),
+        *(COUNTS.values() if working != "none" else ()),
+    }
+    characters = set(string.printable) - single
+    whole = sorted((pieces | single) - characters)
     # Unigram takes the split with the highest total score: whole pieces first, then characters. Bytes are
     # left for characters outside the vocabulary.
     vocabulary = [(token, 0.0) for token in SPECIAL]

@@ -61,11 +61,12 @@ def test_the_task_files_folder_is_printed(capsys):
 def test_tasks_lists_tasks_and_groups(capsys):
     main(["tasks"])
     assert capsys.readouterr().out.split() == [
-        "points24", "points24_all", "points24_countdown", "points24_face_id", "points24_id", "points24_id_heldout",
-        "points24_id_paper", "points24_id_paper_revise", "points24_id_revise", "points24_numbers", "points24_ood", "points24_ood_heldout",
-        "points24_ood_paper",
+        "points24", "points24_all", "points24_contradiction", "points24_countdown", "points24_face_id",
+        "points24_five_cards", "points24_id", "points24_id_heldout", "points24_id_paper", "points24_id_paper_revise",
+        "points24_id_revise", "points24_numbers", "points24_ood", "points24_ood_heldout", "points24_ood_paper",
         "points24_ood_paper_revise", "points24_ood_revise", "points24_paper", "points24_plain_ood", "points24_revise",
-        "points24_tot", "points24_tot_hard",
+        "points24_rule_14_17_19", "points24_rule_5_7_12", "points24_target_36", "points24_tot", "points24_tot_hard",
+        "points24_worlds",
     ]  # fmt: skip
 
 

@@ -7,8 +7,9 @@ from tests.harness.experiment.test_measures import world
 def test_the_demo_shows_the_fall_and_the_recovery(monkeypatch, capsys, tmp_path):
     _, records = world(1, n=60)
 
-    def conduct(experiment, only):
-        assert (experiment.config.base, only) == ("nano-plain", ("sft", "sweep"))
+    def conduct(experiment):
+        assert experiment.config.base == "nano-plain"
+        assert [stage.name for stage in experiment.stages(0)] == ["sft-0", "sweep-0"]
         assert experiment.settings["sweep"]["limit"]
         trained = [r for r in records if r.stage in ("base", "SFT") and not r.recipe]
         ends = [r for r in records if r.stage in ("recovered", "SFT")]

@@ -19,7 +19,7 @@ from points24.harness.experiment.manifest import (
 )
 from points24.harness.experiment.plan import plan_text
 from points24.harness.experiment.runner import conduct
-from points24.harness.experiment.stages import Experiment, read_experiment
+from points24.harness.experiment.stages import Experiment, read_experiment, read_experiments
 from points24.harness.files import locked
 from points24.harness.records.store import add_records, read_records
 from points24.harness.sweep import leaderboard
@@ -134,10 +134,12 @@ def test_the_reverse_puts_the_end_of_sft_into_the_end_of_each_ppo_run(experiment
 
 def test_a_sweep_has_what_its_methods_need(experiment, ran):
     experiment.settings["sweep"]["grid"] = [{"method": "task-arithmetic", "weight": 0.5}, {"method": "soup"}]
-    conduct(experiment, 1, only=("sft",))
+    experiment.config.kinds = ["sft"]
+    conduct(experiment)
     for step in (30, 50):
         (experiment.out / "sft-0" / f"checkpoint-{step}").mkdir()
-    conduct(experiment, 1, only=("sweep",))
+    experiment.config.kinds = ["sweep"]
+    conduct(experiment)
     (pair,) = read_settings(None, ran.commands[-1][2:])["pairs"]
     assert pair["base"].endswith("nano-plain")
     assert [Path(other).name for other in pair["others"]] == ["checkpoint-30"]  # between 20 and 40
@@ -145,7 +147,8 @@ def test_a_sweep_has_what_its_methods_need(experiment, ran):
 
 def test_several_processes_are_launched(experiment, ran):
     experiment.settings["ppo"]["num_processes"] = 2
-    conduct(experiment, 1, only=("sft", "ppo"))
+    experiment.config.kinds = ["sft", "ppo"]
+    conduct(experiment)
     sft, early, _ = ran.commands
     assert sft[0] == "train"
     launch, words = early[: early.index("-m")], early[early.index("-m") :]
@@ -224,8 +227,8 @@ def test_the_number_of_threads_is_the_experiments(experiment, ran, monkeypatch, 
 
 
 def test_seeds_go_side_by_side_and_only_what_is_asked_for_runs(experiment, ran):
-    experiment.config.seeds = [0, 1, 2]
-    conduct(experiment, 3, only=("sft", "sweep"))
+    experiment.config.seeds, experiment.config.kinds = [0, 1, 2], ["sft", "sweep"]
+    conduct(experiment, 3)
     assert sorted(words[0] for words in ran.commands) == ["sweep"] * 3 + ["train"] * 3
 
 
@@ -242,15 +245,88 @@ def test_variants_and_overrides_replace_settings():
     assert (least.settings["sft"]["save_steps"], least.settings["sweep"]["limit"]) == (9, 3)
 
 
+FILE = """
+reproduce: {output_dir: OUT, base: nano-plain, seeds: [0, 1], trainings: [diverse, answers], sft: {max_steps: 40}}
+sft: {learning_rate: 1.0e-3, max_steps: 9}
+ppo: {max_steps: 4}
+grpo: {max_steps: 3}
+sweep: {engine: hf, grid: [{method: interpolate, weight: 0.5}]}
+trainings:
+  diverse:
+    sft: {rules: [id, "J=9,Q=9,K=9"]}
+  answers:
+    reproduce: {grpo_from: {late: 40}, further_tasks: [points24_five_cards]}
+    sft: {working: none}
+quick:
+  reproduce: {seeds: [0], trainings: [answers]}
+  sweep: {limit: 5}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(FILE.replace("OUT", str(tmp_path / "out")), "utf-8")
+    return path
+
+
+def test_trainings_are_the_experiment_with_other_settings(file, tmp_path):
+    main, diverse, answers = read_experiments(str(file), ["sweep.limit=7"])
+    assert (main.config.trainings, diverse.config.trainings) == (["diverse", "answers"], [])
+    assert diverse.out == tmp_path / "out" / "trainings" / "diverse"
+    assert diverse.settings["sft"] == {
+        "learning_rate": 1e-3, "max_steps": 40, "rules": ["id", "J=9,Q=9,K=9"]
+    }  # fmt: skip
+    assert (main.config.grpo_from, answers.config.grpo_from) == ({}, {"late": 40})
+    assert {each.settings["sweep"]["limit"] for each in (main, diverse, answers)} == {7}
+    small = read_experiments(str(file), [], "quick")
+    assert [each.config.seeds for each in small] == [[0], [0]]
+    assert small[1].settings["sweep"]["limit"] == 5
+
+
+def test_a_training_runs_grpo_and_further_tasks(file, ran):
+    answers = read_experiments(str(file), [], "quick")[1]
+    assert [stage.name for stage in answers.stages(0)][:2] == ["sft-0", "grpo-late-0"]
+    commands = {stage.name: stage.command() for stage in answers.stages(0)}
+    parent = answers.out / "sft-0" / "checkpoint-40"
+    assert f"model_name_or_path={parent}" in commands["grpo-late-0"]
+    assert commands["grpo-late-0"][:3] == ["points24", "train", "grpo"]
+    evaluated = commands["2x2-0"]
+    assert evaluated[evaluated.index("--tasks") + 1] == "points24_five_cards"
+    assert str(answers.out / "grpo-late-0" / "final") in evaluated
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["trainings=[other]"], "trainings: unknown 'other'; allowed: diverse, answers"),
+        (["trainings=diverse"], r"trainings: expected list\[str\], found 'diverse'"),
+        (["grpo.seed=1"], "grpo.seed is the experiment's own"),
+    ],
+)
+def test_a_bad_training_is_one_line(file, given, message):
+    with pytest.raises(InputError, match=message):
+        read_experiments(str(file), given)
+
+
+def test_a_training_with_an_unknown_section_is_one_line(file):
+    file.write_text(file.read_text("utf-8").replace("    sft: {working", "    sfx: {working"), "utf-8")
+    with pytest.raises(
+        InputError, match=r"trainings: answers: expected sections reproduce, sft, .*, found sfx"
+    ):
+        read_experiments(str(file), [])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--config", "/nowhere.yaml"], "config /nowhere.yaml: .*No such file"),
         (["--config", "qwen2.5-0.5b.yaml"], "expected a section 'reproduce'"),
-        (["sfx.max_steps=3"], "sfx.max_steps: expected one of the sections reproduce, sft, ppo, sweep"),
+        (["sfx.max_steps=3"], "sfx.max_steps: expected one of the sections reproduce, sft, ppo, grpo, sweep"),
         (["sft.seed=3"], "sft.seed is the experiment's own"),
         (["seedz=[1]"], "unknown key 'seedz'; allowed: output_dir, base"),
         (["seeds=[1,1]"], r"seeds: expected different ones, found \[1, 1\]"),
+        (["kinds=[sft,sftt]"], "kinds: unknown 'sftt'; allowed: sft, ppo, grpo, drift"),
         (["num_threads=0"], "num_threads: expected at least 1, found 0"),
         (["--seeds", "0,x"], r"seeds: expected list\[int\], found \[0, 'x'\]"),
         (["--workers", "0"], "workers: expected at least 1, found 0"),

@@ -11,10 +11,10 @@ from points24.harness.experiment.manifest import manifest_of
 from points24.harness.experiment.measures import reproduction_of
 from points24.harness.records.store import add_records
 from points24.leaderboards import figures
-from points24.leaderboards.build import build, differing
+from points24.leaderboards.build import build, contents, differing, texts
 from points24.leaderboards.reports import recipes, reproduction
 from points24.leaderboards.reports.reproduction import duration
-from tests.harness.experiment.test_measures import OOD, RECIPES, changed, found, world
+from tests.harness.experiment.test_measures import ID, OOD, RECIPES, changed, found, scored, world
 
 FIGURES = [f"nano_{name}.svg" for name in ("overview", "drift", "recipes_front", "recoveries")]
 
@@ -377,6 +377,16 @@ def test_build_writes_the_report_where_there_is_a_manifest_and_check_compares_it
     assert not (made / "nano.md").exists()
 
 
+def test_the_trainings_below_a_reproduction_stand_in_its_report(tmp_path):
+    for folder, ood in (("nano", OOD), ("nano/trainings/flat", OOD | {400: 0.34})):
+        manifest, records = world(2, n=40, ood=ood)
+        add_records(tmp_path / "reproduction" / folder / "records.jsonl", records)
+        (tmp_path / "reproduction" / folder / "manifest.json").write_text(json.dumps(manifest))
+    files = texts(contents(tmp_path))
+    assert b"- **flat** removes the forgetting" in files["nano.md"]
+    assert "flat.md" not in files
+
+
 def test_a_reproduction_must_not_take_the_name_of_another_file(tmp_path, capsys):
     manifest, records = world(1, n=8)
     path = tmp_path / "reproduction" / "README" / "manifest.json"
@@ -384,3 +394,14 @@ def test_a_reproduction_must_not_take_the_name_of_another_file(tmp_path, capsys)
     path.write_text(json.dumps(manifest))
     assert main(["leaderboard", "build", "--dir", str(tmp_path)]) == 2
     assert "README.md is another's; rename it" in capsys.readouterr().err
+
+
+def test_the_limits_say_whether_the_base_works_hands_out():
+    manifest, records = world(of_id=ID | {0: 0.4})
+    others = [r for r in records if (r.model, r.hand_set) != ("nano", "id_heldout")]
+    for held_out, words in (
+        (0.3, "it wins 30.0 % of the held-out numbers"),
+        (0.1, "not because it searches"),
+    ):
+        made = others + scored("nano", {"id_heldout": held_out}, stage="base")
+        assert words in markdown(reproduction_of(manifest_of(manifest), made))

@@ -13,7 +13,7 @@ from points24.harness.cli import main
 from points24.harness.config import config_file, load_config
 from points24.tasks.cards import RANKS, RULES, Deal
 from points24.tasks.errors import InputError
-from points24.tasks.hand_sets import hand_set, held_out_numbers
+from points24.tasks.hand_sets import development_numbers, hand_set, held_out_numbers
 from points24.tasks.prompts import json_reply, template
 from points24.tasks.protocols.protocol import read_protocol
 from points24.tasks.verdict import Verdict, judge_reply
@@ -162,6 +162,32 @@ def test_examples_are_right_and_never_show_a_held_out_hand():
         assert is_correct(json.loads(reply)["formula"], numbers, 24), (prompt, reply)
         assert numbers == [values_in(prompt)[card] for card in json.loads(reply)["cards"]]
         assert tuple(sorted(numbers)) not in held_out_numbers()
+
+
+def test_three_cards_come_as_often_as_set_and_are_asked_as_three():
+    source = examples(NanoConfig("", three_share=0.25), 1)
+    shown = [next(source) for _ in range(400)]
+    three = [len(json.loads(reply)["cards"]) == 3 for _, reply in shown]
+    assert [
+        f"dealt {'three' if is_three else 'four'} cards" in prompt
+        for (prompt, _), is_three in zip(shown, three, strict=True)
+    ] == [True] * 400
+    assert 0.18 < sum(three) / 400 < 0.32
+
+
+def test_a_base_that_holds_out_faces_never_sees_what_it_is_chosen_by():
+    source = examples(NanoConfig("", hold_out_faces=True, target_share=0.5), 0)
+    seen = {tuple(sorted(json.loads(next(source)[1])["number"])) for _ in range(2000)}
+    assert not seen & (held_out_numbers(faces=True) | development_numbers())
+    assert NanoConfig("", hold_out_faces=True).eval_sets == ("id_dev", "ood_dev", "id_seen")
+
+
+def test_with_working_the_number_of_cards_is_one_token():
+    tokenizer = build_tokenizer(working="steps")
+    for deal in (("K", "5", "A"), ("K", "5", "A", "2"), ("K", "5", "A", "2", "3")):
+        tokens = tokenizer.tokenize(template("counted").render(Deal(deal, RULES["ood"])))
+        assert tokens[3] == {3: "three", 4: "four", 5: "five"}[len(deal)]
+        assert all(len(token) > 1 or token in (*RANKS, *"0123456789") for token in tokens)
 
 
 def test_another_protocol_asks_the_same_deals_in_its_own_words(paper):

@@ -21,7 +21,7 @@ from points24.trainers.run.models import load_model, load_tokenizer
 from points24.trainers.run.run import on_this_machine
 from points24.trainers.sft import SFTConfig
 from tests.trainers.conftest import SETTINGS
-from tests.trainers.run.test_runs import losses
+from tests.trainers.run.test_runs import losses, train_by_one_and_two
 
 SHORT = SETTINGS["sft"] | {"score_tasks": [], "learning_rate": 1e-3}
 ARGS = {"kl": {"coef": 0.5}, "psft": {"window": 4}, "rpsft": {"coef": 0.5, "share": 0.25}}
@@ -188,6 +188,15 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, n
     assert steps == [0, 1, 2, 3, 4, 5, 6]
     assert weights_digest(resumed.checkpoint(8)) == weights_digest(undisturbed.checkpoint(8))
     assert losses(resumed.path) == losses(undisturbed.path)
+
+
+@pytest.mark.parametrize(
+    "name", ["psft", *(pytest.param(n, marks=pytest.mark.slow) for n in ("dft", "kl", "rpsft"))]
+)
+def test_two_processes_train_as_one(tmp_path, name):
+    args = {"psft": {"window": 1}}.get(name, ARGS.get(name, {}))
+    settings = SHORT | {"max_steps": 2, "save_steps": 2, "objective": name, "objective_args": args}
+    train_by_one_and_two("sft", settings, tmp_path)
 
 
 # -- bad input -------------------------------------------------------------------------------------------

@@ -266,6 +266,11 @@ def test_two_processes_train_as_one(trainer, tmp_path):
     settings = SETTINGS[trainer] | {"max_steps": 2, "save_steps": 2, "score_tasks": []}
     if trainer != "sft":
         settings |= {"top_k": 1, "steps_per_generation": 1, "num_iterations": 1}
+    train_by_one_and_two(trainer, settings, tmp_path)
+
+
+def train_by_one_and_two(trainer: str, settings: dict, tmp_path: Path) -> None:
+    """Train with one process and with two, and compare losses, gradients and weights."""
     one = settings | {"output_dir": str(tmp_path / "one"), "per_device_train_batch_size": 16}
     two = settings | {"output_dir": str(tmp_path / "two")}
     TRAIN[trainer](one)
