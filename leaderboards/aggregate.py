@@ -86,9 +86,9 @@ def curves(records: Sequence[Record]) -> tuple[list[Curve], list[str]]:
 
 
 def flipped(a: Record, b: Record) -> tuple[list[Deal], list[Deal]]:
-    """The deals that a alone wins, and those that b alone wins; empty without outcomes and hand set."""
+    """The deals that a alone wins, and those that b alone wins; empty where that is not known."""
     hands = hands_of(a)
-    if hands is None or a.outcomes is None or b.outcomes is None:
+    if hands is None or a.samples or a.outcomes is None or b.outcomes is None:
         return [], []
     pairs = list(zip(hands.deals, a.outcomes, b.outcomes, strict=False))
     return (
@@ -105,7 +105,7 @@ def _order(terms: Terms) -> tuple[str, ...]:
 
 
 def _table(terms: Terms, records: Sequence[Record]) -> Table:
-    ranked = sorted(records, key=lambda r: (-r.k, r.label, r.date or "", r.key))
+    ranked = sorted(records, key=lambda r: (-r.accuracy, r.label, r.date or "", r.key))
     newest: dict[str, Record] = {}
     for record in sorted(records, key=lambda r: (r.date or "", r.key)):
         newest[record.model] = newest[record.label] = record
@@ -143,8 +143,8 @@ def _adjusted(rows: Sequence[Row]) -> list[Row]:
 
 def _weighted(record: Record) -> float | None:
     hands = hands_of(record)
-    if hands is None or record.outcomes is None:
+    if hands is None or record.correct is None:
         return None
     weights = hands.weights[: record.n]
-    won = sum(weight for weight, bit in zip(weights, record.outcomes, strict=True) if bit == "1")
-    return won / sum(weights)
+    won = sum(weight * count for weight, count in zip(weights, record.correct, strict=True))
+    return won / record.repeats / sum(weights)

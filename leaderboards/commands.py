@@ -70,6 +70,7 @@ def _runs_arguments(parser: argparse.ArgumentParser, folders: str) -> None:
 
 
 def _ingest(args: argparse.Namespace) -> int:
+    from points24.harness.analysis import formats
     from points24.harness.records.ingest import check_against_results, records_of
     from points24.harness.records.store import add_records
     from points24.leaderboards.ingest import each_run, new_of_runs
@@ -89,7 +90,7 @@ def _ingest(args: argparse.Namespace) -> int:
     for record in records:
         state = "added" if record.key in added else "known"
         row = {"state": state, "key": record.key, "label": record.label, "task": record.task}
-        score = f"{record.label} {record.task} {record.filter} {record.k}/{record.n}"
+        score = f"{record.label} {record.task} {record.filter} {formats.won(record)}"
         print(json.dumps(row) if args.json else f"{state} {record.key[:12]} {score}")
     return _status(len(records), failed)
 

@@ -82,7 +82,7 @@ def sentence(a: Record, b: Record, found: Difference) -> str:
 def lines(a: Record, b: Record) -> list[str]:
     """The comparison for the terminal."""
     found = difference(a, b)
-    out = [f"{wording.title(terms_of(a))}: A = {a.label} {a.k}/{a.n}, B = {b.label} {b.k}/{b.n}"]
+    out = [f"{wording.title(terms_of(a))}: A = {a.label} {formats.won(a)}, B = {b.label} {formats.won(b)}"]
     if found.table:
         width = len(str(a.n))
         both, only_a, only_b, neither = (f"{int(count):>{width}}" for count in found.table)
@@ -91,7 +91,7 @@ def lines(a: Record, b: Record) -> list[str]:
             f"  A won    {both:>{width + 5}} {only_a:>{width + 6}}",
             f"  A lost   {only_b:>{width + 5}} {neither:>{width + 6}}",
         ]
-    else:
+    elif a.repeats == 1:
         out.append("  without per-deal outcomes: a test of two samples, which needs larger gaps")
     won, lost = flipped(a, b)
     out += [f"  only {side} wins: {_hands(deals)}" for side, deals in (("A", won), ("B", lost)) if deals]

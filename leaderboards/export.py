@@ -39,7 +39,7 @@ def _result(record: Record) -> EvalResult:
         },
         metric_type="accuracy",
         metric_name=f"accuracy ({record.filter})" if record.filter else "accuracy",
-        metric_value=record.k / record.n,
+        metric_value=record.accuracy,
         metric_args={
             "k": record.k,
             "n": record.n,

@@ -53,7 +53,7 @@ class Rule(NamedTuple):
     @property
     def letters(self) -> dict[str, int]:
         """What the letters on cards count as."""
-        return {"A": 1, **self._asdict()}
+        return {"A": 1, "J": self.J, "Q": self.Q, "K": self.K}
 
     @property
     def rivals(self) -> tuple[Rule, ...]:

@@ -14,7 +14,8 @@ from points24.tasks.formula import MAX_DEPTH
 from points24.tasks.notation import plain
 
 _FORMULA_KEY = re.compile(
-    r"""(?P<key>["'])formula(?P=key)\s{0,99}:\s{0,99}
+    # A pattern that begins with letters is found faster; so the first quote stands in a look-behind.
+    r"""formula(?:(?<="formula)"|(?<='formula)')\s{0,99}:\s{0,99}
         (?:(?P<quote>["'])(?P<text>(?:(?!(?P=quote))[^\\]|\\.){0,600})(?P=quote)
          | \[(?P<tokens>[^\[\]{}]{0,600})\])""",
     re.VERBOSE | re.DOTALL,
@@ -54,16 +55,21 @@ _LETTER_TIED_AFTER = re.compile(r"[ \t]{0,9}[-+]")
 _NOT_BEFORE = re.compile(
     r"(?:\bnot|\binstead of|\brather than|\bwrong:?|\bincorrect:?|~~)[\s`*$\"'(]{0,5}$", re.IGNORECASE
 )
+_TURN = r"(?:(?:wait|no|hmm|oops|sorry|actually|hold\ on|but|which|that|this|it)\b[\s,.!:…–-]{0,5})"
+_VERB = r"(?:['’]s|is|was|would\ be|does|did|are)"
+_ADVERB = r"\s{0,3}(?:(?:clearly|actually|also|just|still)\s)?"
 _NOT_AFTER = re.compile(
-    r"""[\s"'`*$()}\].,;:!…–-]{0,9}
+    rf"""[\s"'`*$()}}\].,;:!…–-]{{0,9}}
         (?:~~
-         | \?\s{0,5}(?:no|nope|wrong)\b
-         | (?:(?:wait|no|hmm|oops|sorry|actually|hold\ on|but|which|that|this|it)\b[\s,.!:…–-]{0,5}){0,5}
-           (?:['’]s|is|was|would\ be|does|did|are)?\s{0,3}(?:(?:clearly|actually|also|just|still)\s)?
-           (?:wrong|incorrect|invalid|a\ mistake|not\ (?:right|correct|valid|equal|allowed|work|\d+)
-            |(?:do|does|did|is|was)\ ?n['’o]t\ (?:work|equal|correct|right|valid)))""",
+         | \?\s{{0,5}}(?:no|nope|wrong)\b
+         | {_TURN}{{0,5}}{_VERB}?{_ADVERB}
+           (?:wrong|incorrect|invalid|a\ mistake|not\ (?:right|correct|valid|equal|allowed|work)
+            |(?:do|does|did|is|was)\ ?n['’o]t\ (?:work|equal|correct|right|valid))
+         | (?:{_TURN}{{1,5}}{_VERB}?|{_VERB}){_ADVERB}not\ \d)  # "= 24, not 26" withdraws nothing""",
     re.IGNORECASE | re.VERBOSE,
 )
+_WORD = re.compile(r"[A-Za-z~]")
+_WORD_AT_END = re.compile(r"[A-Za-z~:][\s`*$\"'(]{0,6}$")
 
 
 class Expression(NamedTuple):
@@ -80,7 +86,9 @@ class Expression(NamedTuple):
 
     @property
     def is_withdrawn(self) -> bool:
-        return bool(_NOT_BEFORE.search(self.before) or _NOT_AFTER.match(self.after))
+        # Most have no word beside them.
+        after = _WORD.search(self.after) and _NOT_AFTER.match(self.after)
+        return bool(after or (_WORD_AT_END.search(self.before) and _NOT_BEFORE.search(self.before)))
 
     def misses(self, target: int) -> bool:
         """Whether the reply itself equates it to another number."""
@@ -100,7 +108,7 @@ def last_marked(text: str) -> Expression | None:
     r"""What the last "formula": …, \boxed{…} or <answer>… holds, whichever begins last."""
     place, end, marked, in_json = -1, 0, "", True
     for found in _FORMULA_KEY.finditer(text):
-        place, end = found.start(), found.end()
+        place, end = found.start() - 1, found.end()
         marked = _unescaped(
             found["tokens"].translate(_LIST_SIGNS) if found["text"] is None else found["text"]
         )
@@ -131,6 +139,8 @@ def _inside_braces(text: str, start: int) -> str | None:
 
 
 def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
     # Not json.loads: models write LaTeX into JSON with single backslashes; "\frac" would become a form feed.
     text = text.replace("\\\\", "\\").replace("\\/", "/")
     return _JSON_ESCAPE.sub(lambda code: chr(int(code[1], 16)) if code[1] else " ", text)

@@ -81,15 +81,23 @@ def parse_flexible(text: str, letters: Mapping[str, int], target: int) -> Expres
     Raises:
         FormulaError: the text is not in the grammar.
     """
-    tokens = [_SPELLINGS.get(t, t) for t in _tokens(text, _FLEXIBLE_TOKEN) if t not in _SKIPPED]
+    tokens = _tokens(text, _FLEXIBLE_TOKEN)
+    if "\\" in text or not text.isascii():
+        tokens = [_SPELLINGS.get(t, t) for t in tokens if t not in _SKIPPED]
     return _Parser(text, tokens, _FLEXIBLE_CLOSERS, letters).formula(target)
 
 
 def numbers(expression: Expression) -> list[int]:
     """The numbers in the expression, from left to right."""
-    if isinstance(expression, int):
-        return [expression]
-    return numbers(expression.left) + numbers(expression.right)
+    found: list[int] = []
+    waiting = [expression]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, int):
+            found.append(part)
+        else:
+            waiting += (part.right, part.left)
+    return found
 
 
 def evaluate(expression: Expression) -> Fraction:
@@ -146,7 +154,8 @@ class _Parser:
     """Recursive descent, one token of look-ahead."""
 
     def __init__(self, text: str, tokens: list[str], closers: dict[str, str], letters: Mapping[str, int]):
-        self.tokens = [*tokens, ""]  # the empty token marks the end
+        tokens.append("")  # marks the end
+        self.tokens = tokens
         self.closers = closers
         self.letters = letters
         self.place = 0
@@ -172,22 +181,26 @@ class _Parser:
 
     def expression(self) -> Expression:
         left = self.term()
-        while self.peek() in ("+", "-"):
-            left = Operation(self.next(), left, self.term())
+        while (op := self.tokens[self.place]) in ("+", "-"):
+            self.place += 1
+            left = Operation(op, left, self.term())
         return left
 
     def term(self) -> Expression:
         left = self.factor()
-        while self.peek() in ("*", "/"):
-            left = Operation(self.next(), left, self.factor())
+        while (op := self.tokens[self.place]) in ("*", "/"):
+            self.place += 1
+            left = Operation(op, left, self.factor())
         return left
 
     def factor(self) -> Expression:
+        token = self.tokens[self.place]
+        if token.isdigit() and token.isascii():
+            self.place += 1
+            return int(token)
         token = self.next()
         if token in self.closers:
             return self.bracketed(self.closers[token])
-        if token.isascii() and token.isdigit():
-            return int(token)
         if token in self.letters:
             return self.letters[token]
         if token == "\\frac" and self.closers is _FLEXIBLE_CLOSERS:

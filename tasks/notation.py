@@ -42,11 +42,14 @@ _SIGNS = {
 }
 _CHARACTERS = _Characters(_SIGNS)
 
-# What chat templates put around a turn, and HTML that only formats.
-_CONTROL = re.compile(
+_PLAIN_ALREADY = re.compile(r"(?:[0-9+/() -]|\*(?!\*)|(?<!\()(?<!\( )=)*")
+"""What `plain` leaves alone: no power, which may be emphasis, and no result in brackets."""
+
+TURN_MARK = re.compile(
     r"<\|[^|<>\n]{0,60}\|>|<｜[^｜<>\n]{0,60}｜>|</?(?:s|bos|eos|pad|unk|end_of_turn|start_of_turn)>|\[/?INST\]"
-    r"|<br ?/?>"
 )
+"""What chat templates put around a turn."""
+_CONTROL = re.compile(rf"{TURN_MARK.pattern}|<br ?/?>")
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9_-]{0,30}>")
 _POWER_TAG = re.compile(r"</?su[bp]>", re.IGNORECASE)
 
@@ -92,6 +95,8 @@ def plain(text: str, markdown: bool = True) -> str:
     ``13 \times 2`` becomes ``13 * 2``, ``K(13)`` becomes ``13``, ``13+11 → 24`` becomes ``13+11 = 24``; any
     other arrow separates, so it becomes a line break. Without `markdown`, ``**`` is a power and stays.
     """
+    if _PLAIN_ALREADY.fullmatch(text):
+        return text
     if "&" in text:
         text = html.unescape(text)
     if "<" in text or "[" in text or "｜" in text:

@@ -39,7 +39,6 @@ _THINKING = re.compile(
             |<\|end_of_thought\|>|<\|channel\|>final<\|message\|>""",
     re.VERBOSE,
 )
-
 # Where a line or a word ends.
 _BORDER = re.compile(r"\n|[^\W\d_]{2,}\s")
 
@@ -123,6 +122,8 @@ def opened_thinking(prompt: str) -> str:
 
 def _without_thinking(reply: str) -> tuple[str, bool]:
     """The rest, and whether the reply ends in thinking."""
+    if "<" not in reply and "THINK]" not in reply and "◁" not in reply:  # most replies
+        return reply, False
     reply = _THINKING.sub(lambda tag: _OPENS if tag["opens"] else _CLOSES, reply)
     kept: list[str] = []
     *closed, rest = reply.split(_CLOSES)

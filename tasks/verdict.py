@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from points24.tasks import formula as grammar
-from points24.tasks.cards import Deal, Rule
+from points24.tasks.cards import AnyRule, Deal
 from points24.tasks.errors import InputError
 from points24.tasks.paper_match import extract_paper, parse_paper
 from points24.tasks.replies import extract_flexible, extract_strict
@@ -15,6 +17,9 @@ from points24.tasks.replies import extract_flexible, extract_strict
 STRICT, FLEXIBLE, PAPER = "strict-match", "flexible-extract", "paper-match"
 FILTERS = (STRICT, FLEXIBLE)
 """The filters of the protocol `points24`."""
+
+_DIVIDES = re.compile(r"[/÷\\]")
+"""A division in any of the spellings that a grammar takes."""
 
 
 class Extraction(NamedTuple):
@@ -88,10 +93,14 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
     except grammar.FormulaError as e:
         return Judgement(Verdict.ILLEGAL, formula, f"not a legal formula: {e}")
     used, wanted = sorted(grammar.numbers(tree)), sorted(deal.values)
-    in_floats = used == wanted and equals_in_floats(tree, deal.target)
-    if used == wanted and grammar.equals(tree, deal.target):
+    is_right = used == wanted and grammar.equals(tree, deal.target)
+    # Without a division, Python's arithmetic is exact as well.
+    in_floats = (
+        equals_in_floats(tree, deal.target) if used == wanted and _DIVIDES.search(formula) else is_right
+    )
+    if is_right:
         return Judgement(Verdict.CORRECT, formula, f"equals {deal.target}", in_floats)
-    if rule := _rule_followed(deal, formula, extraction, tree):
+    if rule := _rule_followed(deal, formula, extraction, tree, used):
         return Judgement(Verdict.WRONG_RULE, formula, f"right under rule {rule.name}, not {deal.rule.name}")
     if used != wanted:
         shown = f"uses {_shown(used)}; {deal.rule.about} {_shown(wanted)}"
@@ -103,24 +112,31 @@ def judge(deal: Deal, formula: str | None, extraction: str = STRICT) -> Judgemen
     return Judgement(Verdict.WRONG_VALUE, formula, reason, in_floats)
 
 
-def _rule_followed(deal: Deal, formula: str, extraction: str, tree: grammar.Expression) -> Rule | None:
-    """The other rule under which a wrong formula is right.
+def _rule_followed(
+    deal: Deal, formula: str, extraction: str, tree: grammar.Expression, used: list[int]
+) -> AnyRule | None:
+    """The other rule under which a wrong formula, which uses these numbers, is right.
 
     Only card letters mean something else under it: without any, the formula is not read again.
     """
     has_letters = any(letter in formula for letter in deal.rule.letters)
-    for rule in deal.rule.rivals:
-        other = deal.under(rule)
-        if other.values == deal.values:
-            continue
+    for other, wanted in _rivals(deal):
         if has_letters:
             try:
                 tree = EXTRACTIONS[extraction].parse(formula, other)
             except grammar.FormulaError:
                 continue
-        if sorted(grammar.numbers(tree)) == sorted(other.values) and grammar.equals(tree, deal.target):
-            return rule
+            used = sorted(grammar.numbers(tree))
+        if used == wanted and grammar.equals(tree, deal.target):
+            return other.rule
     return None
+
+
+@lru_cache(maxsize=2**14)
+def _rivals(deal: Deal) -> list[tuple[Deal, list[int]]]:
+    """The deal under each other rule that changes its numbers, with these in ascending order."""
+    others = [deal.under(rule) for rule in deal.rule.rivals]
+    return [(other, sorted(other.values)) for other in others if other.values != deal.values]
 
 
 def equals_in_floats(tree: grammar.Expression, target: int) -> bool:

@@ -27,6 +27,7 @@ from points24.tasks.cards import hand_of, parse_any_rule
 from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.lm_eval.files import task_version
 from points24.tasks.protocols.protocol import DEFAULT
+from points24.tasks.sampling import estimate_names, estimates
 
 ALPHA = 0.05
 _SHOWN = 60
@@ -54,12 +55,14 @@ class Terms(NamedTuple):
     protocol: str = DEFAULT
     protocol_digest: str | None = None
     decoding: str = GREEDY
+    repeats: int = 1
 
     @property
     def slug(self) -> str:
         """A file name: the readable parts, and eight digits of a digest over all of them."""
         # What is as ever is left out, so that tables keep the names of their files.
-        parts = tuple(self)[:-1] if self.decoding == GREEDY else tuple(self)
+        parts = tuple(self) if self.repeats > 1 else tuple(self)[:-1]
+        parts = parts[:-1] if self.decoding == GREEDY else parts
         if self.protocol == DEFAULT and self.decoding == GREEDY:
             parts = parts[:-2]
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
@@ -77,7 +80,7 @@ class Score:
     @property
     def share(self) -> float:
         """Accuracy, 0 … 1."""
-        return self.record.k / self.record.n
+        return self.record.accuracy
 
 
 class Difference(NamedTuple):
@@ -100,7 +103,7 @@ class Difference(NamedTuple):
 
 def terms_of(record: Record) -> Terms:
     found = Terms(
-        *(getattr(record, name) for name in Terms._fields if name != "decoding"),
+        **{name: getattr(record, name) for name in Terms._fields if name != "decoding"},
         decoding=decoding_in_words(record.protocol, record.decoding),
     )
     # Records of the default protocol from before there were others do not say so.
@@ -117,9 +120,22 @@ def hands_of(record: Record) -> HandSet | None:
 def interval_of(record: Record) -> Interval:
     """95 % interval of a record's accuracy; Wilson's, corrected where hands repeat."""
     hands = repeated_hands(record)
-    if record.outcomes is None or hands is None:
+    if record.correct is None or (hands is None and record.repeats == 1):
         return wilson(record.k, record.n)
-    return clustered_wilson([int(bit) for bit in record.outcomes], hands)
+    shares = [count / record.repeats for count in record.correct]
+    return clustered_wilson(shares, hands or range(record.n), record.repeats)
+
+
+def sampling_of(record: Record) -> dict[str, tuple[float, Interval]]:
+    """pass@k and maj@k with their 95 % intervals over deals; empty without several samples."""
+    if record.samples is None:
+        return {}
+    hands = repeated_hands(record) or range(record.n)
+    columns = zip(*(estimates(tuple(each)) for each in record.samples), strict=True)
+    return {
+        name: (sum(values) / record.n, clustered_wilson(values, hands, record.repeats))
+        for name, values in zip(estimate_names(record.repeats), columns, strict=True)
+    }
 
 
 def score_of(record: Record) -> Score:
@@ -134,6 +150,8 @@ def difference(a: Record, b: Record) -> Difference:
     """
     if terms_of(a) != terms_of(b):
         raise ValueError(f"records of different protocols: {terms_of(a)} and {terms_of(b)}")
+    if a.samples and b.samples:
+        return _sampled_difference(a, b)
     share = (a.k - b.k) / a.n
     if a.outcomes is None or b.outcomes is None:
         p = two_shares(a.k, a.n, b.k, b.n)
@@ -146,6 +164,15 @@ def difference(a: Record, b: Record) -> Difference:
     differences = [int(x) - int(y) for x, y in zip(a.outcomes, b.outcomes, strict=True)]
     p = sign_flip(differences, hands)
     return Difference(b, share, clustered_paired_interval(table, differences, hands), p, p, table)
+
+
+def _sampled_difference(a: Record, b: Record) -> Difference:
+    """pass@1 of a less that of b, paired deal by deal: Student's interval over hands; a sign-flip test."""
+    gains = [x - y for x, y in zip(a.correct or (), b.correct or (), strict=True)]
+    hands = repeated_hands(a) or range(a.n)
+    interval = ratio_interval(gains, [float(a.repeats)] * a.n, hands) or Interval(-1.0, 1.0)
+    p = sign_flip(gains, hands)
+    return Difference(b, (a.wins - b.wins) / (a.n * a.repeats), interval, p, p, None)
 
 
 def recovered_share(
@@ -163,12 +190,12 @@ def recovered_share(
     Raises:
         ValueError: they differ in protocol, or have no outcomes.
     """
-    outcomes = [record.outcomes for record in (recovered, source, target)]
-    if len({terms_of(record) for record in (recovered, source, target)}) > 1 or None in outcomes:
+    r, s, t = (record.correct for record in (recovered, source, target))
+    terms = {terms_of(record) for record in (recovered, source, target)}
+    if len(terms) > 1 or r is None or s is None or t is None:
         raise ValueError("expected records of one protocol with outcomes")
-    if source.k <= target.k:
+    if sum(s) <= sum(t):
         return None
-    r, s, t = ([int(bit) for bit in bits or ""] for bits in outcomes)
     gains = [x - y for x, y in zip(r, t, strict=True)]
     losses = [x - y for x, y in zip(s, t, strict=True)]
     return sum(gains) / sum(losses), ratio_interval(gains, losses, repeated_hands(target))

@@ -201,7 +201,7 @@ def _points(record: ShiftRecord) -> dict[str, Point]:
 
 
 def _accuracy(record: Record) -> Point:
-    return Point(record.k / record.n, interval_of(record))
+    return Point(record.accuracy, interval_of(record))
 
 
 def foretellings(runs: Sequence[Trajectory]) -> list[Foretelling]:

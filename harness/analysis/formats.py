@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from points24.harness.analysis.statistics import Interval
+from points24.harness.records.record import Record
 
 MINUS, DASH = "−", "–"
 
@@ -13,6 +14,11 @@ def percent(share: float | None) -> str:
 
 def interval(found: Interval) -> str:
     return f"{percent(found.low)} {DASH} {percent(found.high)}"
+
+
+def won(record: Record) -> str:
+    """How many deals a record won, or of how many samples its accuracy is."""
+    return f"{record.k}/{record.n}" if record.repeats == 1 else f"{record.n} × {record.repeats} samples"
 
 
 def points(share: float) -> str:

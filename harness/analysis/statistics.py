@@ -66,13 +66,18 @@ def wilson(k: float, n: float, confidence: float = CONFIDENCE) -> Interval:
     return Interval(0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
 
 
-def clustered_wilson(outcomes: Sequence[int], clusters: Sequence[Hashable]) -> Interval:
-    """Wilson's interval with n divided by the design effect of the clusters.
+def clustered_wilson(values: Sequence[float], clusters: Sequence[Hashable], samples: int = 1) -> Interval:
+    """Wilson's interval for the mean, with n divided by the design effect of the clusters.
 
-    Where all outcomes agree, the effect cannot be estimated: each cluster then counts once.
+    Values may be outcomes, or means over several samples, which vary less than outcomes with the same mean
+    do: n is divided by that share of the variance, too, up to the number of all samples. Where all values are
+    0 or all are 1, nothing can be estimated: each cluster then counts once.
     """
-    k, n = sum(outcomes), len(outcomes)
-    effect = n / len(set(clusters)) if k in (0, n) else design_effect(outcomes, clusters)
+    k, n = sum(values), len(values)
+    effect = n / len(set(clusters)) if k in (0, n) else design_effect(values, clusters)
+    if samples > 1 and 0 < k < n:
+        share_of_variance = sum((value - k / n) ** 2 for value in values) / (k * (1 - k / n))
+        effect = max(effect * share_of_variance, 1 / samples)
     return wilson(k / effect, n / effect)
 
 
@@ -107,7 +112,7 @@ def sign_flip(differences: Sequence[int], clusters: Sequence[Hashable]) -> float
     all ways at once (a convolution). `mcnemar` is the case in which every hand comes once.
 
     Args:
-        differences: a − b per deal, each −1, 0 or 1.
+        differences: a − b per deal, whole numbers: −1, 0 or 1, or more where a deal has several samples.
         clusters: the hand of each deal.
     """
     sums = [abs(int(s)) for s in _sums(differences, clusters, centred=False) if s]

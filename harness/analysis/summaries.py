@@ -118,4 +118,4 @@ def score_summary(score: Score) -> dict[str, Any]:
 def score_cell(score: Score) -> str:
     """``85/796 10.7 % [8.7, 13.0]``."""
     low, high = map(formats.percent, score.interval)
-    return f"{score.record.k}/{score.record.n} {formats.percent(score.share)} % [{low}, {high}]"
+    return f"{formats.won(score.record)} {formats.percent(score.share)} % [{low}, {high}]"

@@ -21,7 +21,7 @@ from points24.tasks.hand_sets import HAND_SETS, hand_set
 from points24.tasks.rewards.reward import columns_of
 from points24.tasks.rewards.rows import FORMATS, plain
 from points24.tasks.solver import solutions
-from points24.tasks.verdict import EXTRACTIONS, STRICT, Judgement, judge, judge_reply
+from points24.tasks.verdict import EXTRACTIONS, STRICT, Judgement, Verdict, judge, judge_reply
 
 _ROW_KEYS = {"cards", "rule", "target", "answer"}
 
@@ -80,13 +80,13 @@ def _check(args: argparse.Namespace) -> int:
         if args.cards is None or args.answer is None:
             raise InputError("expected --cards and an answer, or --batch FILE.jsonl")
         deal = Deal(parse_cards(args.cards), parse_any_rule(args.rule), args.target)
-        _print_judgement(deal, judge_answer(deal, args.answer, args.filter), args.json, {})
+        _print_judgement(deal, _explained(deal, args.answer, args.filter), args.json, {})
         return 0
     if args.cards is not None or args.answer is not None:
         raise InputError("--batch takes cards and answers from its rows, not from the command line")
     counts: Counter[str] = Counter()
     for deal, row in _rows(args):
-        judgement = judge_answer(deal, row["answer"], args.filter)
+        judgement = _explained(deal, row["answer"], args.filter)
         counts[judgement.verdict.value] += 1
         others = {key: value for key, value in row.items() if key not in _ROW_KEYS}
         _print_judgement(deal, judgement, args.json, others)
@@ -103,6 +103,23 @@ def judge_answer(deal: Deal, answer: object, extraction: str) -> Judgement:
     if extraction == STRICT and isinstance(answer, str) and not answer.lstrip().startswith("{"):
         return judge(deal, answer if answer.strip() else None, extraction)
     return judge_reply(deal, answer, extraction)
+
+
+def _explained(deal: Deal, answer: object, extraction: str) -> Judgement:
+    """As `judge_answer`; the reason names the keys that an object lacks."""
+    judgement = judge_answer(deal, answer, extraction)
+    if judgement.verdict is not Verdict.NO_ANSWER or extraction != STRICT or not isinstance(answer, str):
+        return judgement
+    try:
+        reply = json.loads(answer)
+    except (ValueError, RecursionError):
+        return judgement
+    needed = [key for key in ("cards", "number", "numbers", "formula") if key in deal.rule.reply_keys]
+    missing = [key for key in needed if isinstance(reply, dict) and key not in reply]
+    if not missing:
+        return judgement
+    reason = f"{STRICT} needs the keys {', '.join(needed)}; missing: {', '.join(missing)}"
+    return judgement._replace(reason=reason)
 
 
 def _rows(args: argparse.Namespace) -> Iterator[tuple[Deal, dict[str, Any]]]:
@@ -193,9 +210,9 @@ def _is_parquet(form: str | None, output: Path | None) -> bool:
             raise InputError("parquet is binary: name a file with -o")
         return False
     named = output.suffix == ".parquet"
-    if form == "jsonl" and named:
-        raise InputError(f"{output}: --format jsonl writes no .parquet file")
-    return named or form == "parquet"
+    if (form == "jsonl" and named) or (form == "parquet" and not named):
+        raise InputError(f"{output}: --format {form} writes .{form} files")
+    return named
 
 
 def _opened(path: str) -> contextlib.AbstractContextManager[IO[str]]:

@@ -55,7 +55,7 @@ def spread_interval(values: Sequence[float]) -> Interval | None:
 
 def accuracy(record: Record | None) -> Value | None:
     """With Wilson's interval."""
-    return record and Value(record.k / record.n, interval_of(record), bits_of(record))
+    return record and Value(record.accuracy, interval_of(record), bits_of(record))
 
 
 def verdict_share(record: Record | None, verdict: Verdict) -> Value | None:

@@ -22,6 +22,7 @@ from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import task_protocol
 from points24.tasks.protocols.protocol import PROTOCOLS, Protocol, read_protocol
 from points24.tasks.replies import is_truncated
+from points24.tasks.sampling import numbered, vote_of
 from points24.tasks.verdict import Verdict, judge_reply
 
 _CHECKPOINT_FOLDER = re.compile(r"checkpoint-(\d+)")
@@ -84,12 +85,14 @@ def _length(protocol: Protocol, dialogue: Dialogue, place: int, attempts: int) -
 
 
 def _judged(dialogue: Dialogue, length: int, name: str) -> Dialogue:
-    replies = []
-    for then in dialogue.replies[:length]:
+    def again(then: Reply) -> Reply:
         now = judge_reply(dialogue.deal, then.text, name)
         in_floats = None if then.correct_in_floats is None else now.correct_in_floats
-        replies.append(Reply(then.text, now.verdict, now.reason, is_truncated(then.text), in_floats))
-    return Dialogue(dialogue.deal, tuple(replies))
+        vote = vote_of(dialogue.deal, now.formula, name) if dialogue.samples else None
+        return Reply(then.text, now.verdict, now.reason, is_truncated(then.text), in_floats, vote)
+
+    replies = tuple(map(again, dialogue.replies[:length]))
+    return Dialogue(dialogue.deal, replies, tuple(map(again, dialogue.samples)))
 
 
 def check_against_results(run: Run) -> None:
@@ -100,7 +103,11 @@ def check_against_results(run: Run) -> None:
     """
     for name, dialogues in run.dialogues.items():
         stated = run.results["results"][run.task].get(f"acc,{name}", math.nan)
-        correct = [dialogue.deciding.verdict == Verdict.CORRECT for dialogue in dialogues]
+        correct = [
+            reply.verdict == Verdict.CORRECT
+            for dialogue in dialogues
+            for reply in dialogue.samples or (dialogue.deciding,)
+        ]
         found = sum(correct) / len(correct)
         if not math.isclose(stated, found, abs_tol=1e-9):
             raise InputError(f"{run.task}, {name}: results say acc {stated:.6f}, samples {found:.6f}")
@@ -121,6 +128,7 @@ def _record(common: dict[str, Any], name: str, dialogues: list[Dialogue]) -> Rec
             "verdicts": {verdict.value: counts[verdict] for verdict in Verdict},
             "truncated": sum(reply.truncated for reply in replies),
             "outcomes": outcomes,
+            "samples": [_numbered(dialogue) for dialogue in dialogues] if dialogues[0].samples else None,
         }
     )
 
@@ -137,6 +145,11 @@ def _other_outcomes(
         "float_outcomes": _bits(map(any, floats)) if has_floats else None,
         "float_first_outcomes": _bits(each[0] for each in floats) if has_floats and several else None,
     }
+
+
+def _numbered(dialogue: Dialogue) -> list[int]:
+    samples = dialogue.samples
+    return numbered([s.vote for s in samples], [s.verdict == Verdict.CORRECT for s in samples])
 
 
 def _bits(outcomes: Iterable[object]) -> str:
@@ -251,6 +264,7 @@ def _metadata(run: Run) -> list[str]:
     changed = {
         "protocol": run.protocol if run.protocol != task_protocol(run.task) else None,
         "decoding": run.metadata.get("decoding"),
+        "repeats": str(run.repeats) if run.repeats > 1 else None,
     }
     if "feedback_digest" in run.metadata and not (
         built_in and run.attempts == read_protocol(run.protocol).attempts

@@ -36,6 +36,8 @@ class Reply:
     truncated: bool
     correct_in_floats: bool | None = None
     """None where the run did not ask the float checker."""
+    vote: str | None = None
+    """Of one of several samples; see `points24.tasks.sampling`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Dialogue:
 
     deal: Deal
     replies: tuple[Reply, ...]
+    samples: tuple[Reply, ...] = ()
+    """Where there are several independent ones; `replies` is then the first of them."""
 
     @property
     def deciding(self) -> Reply:
@@ -78,6 +82,11 @@ class Run:
     @property
     def attempts(self) -> int:
         return int(self.metadata.get("attempts", 1))
+
+    @property
+    def repeats(self) -> int:
+        """Independent samples per deal."""
+        return int(self.metadata.get("repeats", 1))
 
     @property
     def protocol(self) -> str:
@@ -227,17 +236,20 @@ def _dialogue(row: dict[str, Any], filters: Sequence[str]) -> tuple[str, Dialogu
     if not 1 <= len(judged) <= len(texts):
         raise InputError(f"{len(texts)} replies, of which {len(judged)} are judged")
     deal = Deal(tuple(doc["cards"]), parse_any_rule(doc["rule"]), doc["target"])
-    replies = (
+    replies = tuple(
         Reply(
             text,
             Verdict(found["verdict"]),
             found["reason"],
             bool(found["truncated"]),
             found.get("correct_in_floats"),
+            found.get("vote"),
         )
         for text, found in zip(texts, judged, strict=False)
     )
-    return row["filter"], Dialogue(deal, tuple(replies))
+    if "vote" in judged[0]:
+        return row["filter"], Dialogue(deal, replies[:1], replies)
+    return row["filter"], Dialogue(deal, replies)
 
 
 def _flat(replies: Sequence[Any]) -> list[str]:

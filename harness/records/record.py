@@ -24,10 +24,11 @@ from points24.tasks.protocols.protocol import DEFAULT
 from points24.tasks.validation import STRICT_CONFIG, errors_in_one_line
 from points24.tasks.verdict import EXTRACTIONS, Verdict
 
-SCHEMA = 2
+SCHEMA = 3
 """Goes up whenever a field is added, removed or changes its meaning.
 
 1: without the protocol, which is `points24`, and without first and float outcomes.
+2: without several samples per deal.
 """
 
 
@@ -134,6 +135,10 @@ class Record:
     float_first_outcomes: Bits | None = None
     """The same for the first reply, compared as floats."""
 
+    samples: list[list[int]] | None = None
+    """For each deal its independent samples, where there are several (see `points24.tasks.sampling`). Counts,
+    verdicts and `outcomes` are those of the first."""
+
     versions: dict[str, str] | None = None
     """Python and packages."""
     date: Date | None = None
@@ -147,6 +152,7 @@ class Record:
     def _consistent(self) -> Record:
         _check_status(self)
         _check_counts(self)
+        _check_samples(self)
         _check_hand_set(self)
         return self
 
@@ -166,8 +172,32 @@ class Record:
         names = _IDENTITY if self.status == "measured" else (*_IDENTITY, *_REPORTED_IDENTITY)
         if self.protocol != DEFAULT:  # without it a record has the key that it had before there were others
             names = (*names, "protocol", "protocol_digest")
+        if self.samples:
+            names = (*names, "samples")
         content = json.dumps([getattr(self, name) for name in names], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def repeats(self) -> int:
+        """Samples per deal."""
+        return len(self.samples[0]) if self.samples else 1
+
+    @property
+    def correct(self) -> list[int] | None:
+        """For each deal how many of its samples are correct, 0 to `repeats`; None without outcomes."""
+        if self.samples:
+            return [sum(sample > 0 for sample in each) for each in self.samples]
+        return None if self.outcomes is None else [int(bit) for bit in self.outcomes]
+
+    @property
+    def wins(self) -> int:
+        """Correct replies: `k`, or over all samples where there are several."""
+        return sum(self.correct or ()) if self.samples else self.k
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct replies, 0 to 1: of all samples, where there are several (pass@1)."""
+        return self.wins / (self.n * self.repeats)
 
     def verdict_share(self, verdict: Verdict) -> float | None:
         """Share of deals with this verdict, 0 to 1; None where the record has no counts."""
@@ -228,6 +258,17 @@ def _check_counts(record: Record) -> None:
             raise InputError(f"verdicts: expected a sum of n = {record.n}, found {total}")
         if (correct := record.verdicts.get(Verdict.CORRECT.value, 0)) != record.k:
             raise InputError(f"verdicts: expected k = {record.k} correct, found {correct}")
+
+
+def _check_samples(record: Record) -> None:
+    if record.samples is None:
+        return
+    if len(record.samples) != record.n or {len(each) for each in record.samples} != {record.repeats}:
+        raise InputError(f"samples: expected as many for each of n = {record.n} deals")
+    if record.repeats < 2:
+        raise InputError("samples: expected several per deal")
+    if record.outcomes != "".join("1" if each[0] > 0 else "0" for each in record.samples):
+        raise InputError("samples: expected the first of each deal to be as in outcomes")
 
 
 def _check_hand_set(record: Record) -> None:

@@ -50,7 +50,7 @@ def print_records(records: list[Record], as_json: bool) -> None:
     from tabulate import tabulate
 
     from points24.harness.analysis import formats
-    from points24.harness.analysis.comparison import interval_of
+    from points24.harness.analysis.comparison import interval_of, sampling_of
 
     if as_json:
         for record in records:
@@ -59,8 +59,10 @@ def print_records(records: list[Record], as_json: bool) -> None:
     headers = ["model", "task", "filter", "correct", "acc %", "95 %"]
     rows = []
     for r in records:
-        accuracy = f"{r.k}/{r.n}", formats.percent(r.k / r.n), formats.interval(interval_of(r))
+        accuracy = formats.won(r), formats.percent(r.accuracy), formats.interval(interval_of(r))
         rows.append([r.model, r.task, r.filter, *accuracy])
+        for name, (share, interval) in sampling_of(r).items():
+            rows.append(["", "", name, "", formats.percent(share), formats.interval(interval)])
     print(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
 
 

@@ -124,7 +124,7 @@ class _Worker:
         with replacing_folder(self.results.job(job)) as folder:
             records = self._scored(job, folder)
         strict = (r for r in records if r.filter == STRICT)
-        return ", ".join(f"{r.task} {percent(r.k / r.n)} %" for r in strict)
+        return ", ".join(f"{r.task} {percent(r.accuracy)} %" for r in strict)
 
     def _scored(self, job: Job, folder: Path) -> list[Record]:
         config, began = self.config, time.perf_counter()

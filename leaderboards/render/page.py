@@ -40,13 +40,14 @@ _COLUMNS = (
     Column("k/n", "deals won of deals played"),
     Column("accuracy %"),
     Column("95 %", "Wilson's interval"),
+    Column("pass@n / maj@n %", "of all n samples of a deal"),
     Column("vs parent", "difference in points with its 95 % interval"),
     Column("p (Holm)", "against the parent; in brackets adjusted over the table"),
     Column("vs best", "difference in points with its 95 % interval"),
     Column("p (Holm)", "against the best; in brackets adjusted over the table"),
 )
 
-_SCORES = 3
+_SCORES = 4
 """So many of them are scores; the tests come after the drawn columns."""
 
 
@@ -114,11 +115,12 @@ def _table(table: Table) -> dict[str, Any]:
 
 def _cells(row: Row) -> list[tuple[str, float | str]]:
     """Text and sort key per column of `_COLUMNS`."""
-    record = row.record
+    record, samples = row.record, wording.of_all_samples(row.record)
     return [
-        (f"{record.k}/{record.n}", record.k),
+        (formats.won(record), record.wins),
         (formats.percent(row.share), row.share),
         (formats.interval(row.interval), row.interval.low),
+        (samples, float(samples.split()[0]) if samples else ""),
         *_against(row.parent),
         *_against(row.best),
     ]

@@ -6,10 +6,12 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tabulate import tabulate
 
 from points24.harness.analysis import formats
+from points24.harness.analysis.comparison import sampling_of
 from points24.leaderboards.aggregate import Row, Table
 from points24.leaderboards.render import wording
 from points24.tasks.verdict import Verdict
@@ -54,10 +56,11 @@ def _csv_cell(cell: object) -> object:
 def table_csv(table: Table) -> str:
     """Every figure of a table in full precision: a row per record, shares in 0 … 1."""
     rows = [
-        [*table.terms._fields, *("model", "stage", "checkpoint", "step", "parent")]
+        [*_columns(table.terms._fields, table), *("model", "stage", "checkpoint", "step", "parent")]
         + ["k", "acc", "low", "high", "acc_weighted", *(v.value for v in _WRONG), "truncated"]
         + [f"{name}_{what}" for name in ("parent", "best") for what in ("diff", "low", "high", "p", "p_holm")]
         + ["standing", "weights_sha256", "date", "source", "record"]
+        + [f"{name}{end}" for name in _sampled(table) for end in ("", "_low", "_high")]
     ]
     # Papers have protocols of their own.
     terms = table.terms if table.terms.status == "measured" else table.terms._replace(protocol="")
@@ -69,12 +72,13 @@ def table_csv(table: Table) -> str:
             for value in ([""] * 5 if d is None else [d.share, *d.interval, d.p, d.p_holm])
         ]
         cells = [
-            *terms,
+            *_columns(terms, table),
             *(record.model, record.stage, record.checkpoint, record.step, record.parent),
             *(record.k, row.share, *row.interval, row.weighted),
             *(record.verdicts and record.verdicts.get(verdict.value, 0) for verdict in _WRONG),
             *(record.truncated, *differences, wording.standing(row)),
             *(record.weights_sha256, record.date, record.source, record.key),
+            *(cell for share, interval in sampling_of(record).values() for cell in (share, *interval)),
         ]
         rows.append(cells)
     return csv_text(rows)
@@ -110,12 +114,21 @@ def markdown_section(table: Table) -> str:
     return f"### {inert(wording.title(table.terms))}\n\n{inert(about)}.\n\n{body}\n\n{every}: {links}."
 
 
+def _columns(values: Sequence[Any], table: Table) -> Sequence[Any]:
+    """The values of a table's terms; the number of samples only where there are several."""
+    return values if table.terms.repeats > 1 else values[:-1]
+
+
+def _sampled(table: Table) -> list[str]:
+    return list(sampling_of(table.rows[0].record))
+
+
 def _score(row: Row) -> list[str]:
     """Name, k/n, accuracy in percent and its interval."""
     record = row.record
     return [
         record.label,
-        f"{record.k}/{record.n}",
+        formats.won(record),
         formats.percent(row.share),
         formats.interval(row.interval),
     ]
@@ -127,6 +140,8 @@ def _fifth(rows: Sequence[Row]) -> tuple[str, list[str]]:
     Where figures are reported, their source; where replies follow another rule, the share of those; else the
     difference from the best row.
     """
+    if (n := rows[0].record.repeats) > 1:
+        return f"pass@{n} / maj@{n} %", [wording.of_all_samples(row.record) for row in rows]
     if any(row.record.source for row in rows):
         return "source", [row.record.source or "" for row in rows]
     shares = [row.record.verdict_share(Verdict.WRONG_RULE) for row in rows]

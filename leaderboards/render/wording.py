@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from points24.harness.analysis import formats
-from points24.harness.analysis.comparison import Difference, Terms
+from points24.harness.analysis.comparison import Difference, Terms, sampling_of
 from points24.harness.analysis.statistics import deals_needed, paired_deals_needed
 from points24.harness.records.decoding import GREEDY
 from points24.harness.records.record import Record
@@ -39,6 +39,11 @@ def attempts(number: int) -> str:
     return "single attempt" if number == 1 else f"up to {number} attempts with feedback"
 
 
+def of_all_samples(record: Record) -> str:
+    """pass@n and maj@n in percent for the n samples of a deal; empty where there is one."""
+    return " / ".join(formats.percent(share) for share, _ in list(sampling_of(record).values())[-2:])
+
+
 def facts(terms: Terms) -> list[tuple[str, str]]:
     """What the rows of a table share, as names and values."""
     about = HAND_SETS.get(terms.hand_set, "a hand set of another version")
@@ -53,6 +58,7 @@ def facts(terms: Terms) -> list[tuple[str, str]]:
         ("protocol", attempts(terms.attempts)),
         *([("asked in", f"protocol {terms.protocol}")] if terms.protocol != DEFAULT else []),
         *([("decoding", terms.decoding)] if terms.decoding != GREEDY else []),
+        *([("samples per deal", str(terms.repeats))] if terms.repeats > 1 else []),
         *([("task version", terms.task_version)] if terms.task_version else []),
         *([("examples in the prompt", str(terms.num_fewshot))] if terms.num_fewshot else []),
         *((name, digest[:12]) for name, digest in digests if digest),

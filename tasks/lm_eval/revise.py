@@ -60,6 +60,7 @@ class ReviseTask(Points24Task):
     """A hand set with several attempts per deal."""
 
     filter_suffix = "_each"
+    most_repeats = 1  # several samples of a dialogue are not played
 
     def __init__(self, config: dict[str, Any]):
         metadata = config.get("metadata") or {}

@@ -8,6 +8,7 @@ hand set. ``--metadata`` may replace
     protocol  a protocol's name or folder (see `points24.tasks.protocols`): prompt, filters, metrics, decoding
     template  name or path of a prompt template (see `points24.tasks.prompts`), instead of the protocol's
     decoding  "greedy" or "model", instead of the protocol's
+    repeats   samples per deal, 1 to 256, with --gen_kwargs do_sample=true,temperature=…: pass@k and maj@k
 
 The results hold the values used, with digests, under ``configs.<task>.metadata``.
 """
@@ -34,6 +35,7 @@ from points24.tasks.lm_eval.decoding import decoding_of, model_decoding, without
 from points24.tasks.prompts import Template, template
 from points24.tasks.protocols.protocol import DEFAULT, PROTOCOLS, Protocol, read_protocol
 from points24.tasks.replies import is_truncated, opened_thinking
+from points24.tasks.sampling import estimate_names, estimates, numbered, vote_of
 from points24.tasks.verdict import FLEXIBLE, PAPER, STRICT, Verdict, judge_reply
 
 PLAIN_GEN_TOKS = 512
@@ -51,6 +53,7 @@ class Points24Task(ConfigurableTask):
     """A hand set with a single attempt per deal."""
 
     attempts = 1
+    most_repeats = 256
     filter_suffix = ""
     """What the names of our filter functions end in."""
 
@@ -60,8 +63,11 @@ class Points24Task(ConfigurableTask):
             metadata = config.get("metadata") or {}
             protocol = self.protocol = read_protocol(str(metadata.get("protocol", DEFAULT)))
             self.decoding = decoding_of(metadata, protocol)
+            self.repeats = settings["repeats"] = self._repeats(metadata, config)
             settings["filter_list"] = self._filters()
-            settings["metric_list"] = [*settings["metric_list"], *share_metrics(self.float_metrics())]
+            more = estimate_names(self.repeats) if self.repeats > 1 else ()
+            shares = self.float_metrics() | dict.fromkeys(more, True)
+            settings["metric_list"] = [*settings["metric_list"], *share_metrics(shares)]
             if self.decoding == "model":
                 settings["generation_kwargs"] = without_sampling(settings["generation_kwargs"])
             if protocol.max_gen_toks:
@@ -80,10 +86,20 @@ class Points24Task(ConfigurableTask):
 
     def _filters(self) -> list[dict[str, Any]]:
         settings = {"floats": True} if self.has_floats else {}
+        settings |= {"repeats": self.repeats} if self.repeats > 1 else {}
         return [
             {"name": name, "filter": [{"function": _FUNCTIONS[name] + self.filter_suffix, **settings}]}
             for name in self.protocol.filters
         ]
+
+    def _repeats(self, metadata: Mapping[str, Any], config: Mapping[str, Any]) -> int:
+        """Samples per deal: what the metadata ask for, else lm-eval's own key in the YAML file."""
+        found = metadata.get("repeats", config.get("repeats", 1))
+        if type(found) is not int or not 1 <= found <= self.most_repeats:
+            raise InputError(
+                f"repeats: expected a whole number from 1 to {self.most_repeats}, found {found!r}"
+            )
+        return found
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Generate the documents; nothing is downloaded."""
@@ -101,6 +117,7 @@ class Points24Task(ConfigurableTask):
             "attempts": self.attempts,
             "protocol": self.protocol.name,
             "protocol_digest": self.protocol.digest,
+            **({"repeats": self.repeats} if self.repeats > 1 else {}),
             **({} if given in PROTOCOLS else {"protocol_folder": given}),
         }
 
@@ -114,6 +131,13 @@ class Points24Task(ConfigurableTask):
         if self.decoding == "model":
             with exit_on_bad_input():
                 settings.update(model_decoding(lm, settings, self.config.task))
+        samples = settings.get("do_sample") and settings.get("temperature", 1) > 0
+        with exit_on_bad_input():
+            if self.repeats > 1 and not samples:
+                raise InputError(
+                    f"{self.config.task}: repeats={self.repeats}, but greedy replies are all equal; "
+                    "sample with --gen_kwargs do_sample=true,temperature=…"
+                )
         super().build_all_requests(chat_template=chat_template, **kwargs)
 
     def apply_filters(self) -> list[Instance] | None:
@@ -121,6 +145,12 @@ class Points24Task(ConfigurableTask):
         for request in self.instances:
             opened = opened_thinking(str(request.args[0]))
             request.resps = [opened + reply if isinstance(reply, str) else reply for reply in request.resps]
+        if self.repeats > 1 and all(len(set(request.resps)) == 1 for request in self.instances):
+            print(
+                f"points24: warning: {self.config.task}: the {self.repeats} samples of each deal are equal; "
+                "a server that is told a seed may give one reply again and again (see the task's README)",
+                file=sys.stderr,
+            )
         return super().apply_filters()
 
 
@@ -147,8 +177,9 @@ def deal_of(doc: dict[str, Any]) -> Deal:
 
 
 def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
-    """The metrics of a row of `documents`, from the one judgement of a filter."""
-    return metrics(doc, json.loads(results[0]))
+    """The metrics of a row of `documents`, from a filter's judgement, or its list of one per sample."""
+    judged = json.loads(results[0])
+    return sample_metrics(doc, judged) if isinstance(judged, list) else metrics(doc, judged)
 
 
 def metrics(doc: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
@@ -164,6 +195,19 @@ def metrics(doc: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
         "truncated": float(judged["truncated"]),
         **floats,
     }
+
+
+def sample_metrics(doc: dict[str, Any], judged: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The metrics of a document with several samples: the mean of each over them, pass@k and maj@k."""
+    each = [metrics(doc, sample) for sample in judged]
+    means = {
+        name: sum(one[name] for one in each) / len(each)
+        for name, value in each[0].items()
+        if not isinstance(value, tuple)
+    }
+    weighted = dict.fromkeys(("acc_weighted", "acc_weighted_stderr"), (means["acc"], doc["weight"]))
+    samples = numbered([sample["vote"] for sample in judged], [bool(one["acc"]) for one in each])
+    return means | weighted | dict(zip(estimate_names(len(each)), estimates(tuple(samples)), strict=True))
 
 
 def reply_limit(lm: object | None) -> int:
@@ -215,21 +259,30 @@ class VerdictFilter(Filter):
 
     extraction: str
 
-    def __init__(self, floats: bool = False):
-        self.floats = floats
+    def __init__(self, floats: bool = False, repeats: int = 1):
+        self.floats, self.repeats = floats, repeats
 
     def apply(self, resps: Iterable[Any], docs: list[dict]) -> list[str]:
-        """As in lm-eval: `resps` holds a list of replies per document, here of one."""
-        return [json.dumps(self.judged(replies[0], doc)) for replies, doc in zip(resps, docs, strict=True)]
+        """As in lm-eval: `resps` holds a list of replies per document; several samples have votes."""
+        pairs = zip(resps, docs, strict=True)
+        if self.repeats == 1:
+            return [json.dumps(self.judged(replies[0], doc)) for replies, doc in pairs]
+        # With several processes lm-eval pads shorter shares by repeating their last deal.
+        return [
+            json.dumps([self.judged(reply, doc, votes=True) for reply in replies[: self.repeats]])
+            for replies, doc in pairs
+        ]
 
-    def judged(self, reply: str, doc: dict[str, Any]) -> dict[str, Any]:
-        judgement = judge_reply(deal_of(doc), reply, self.extraction)
+    def judged(self, reply: str, doc: dict[str, Any], votes: bool = False) -> dict[str, Any]:
+        deal = deal_of(doc)
+        judgement = judge_reply(deal, reply, self.extraction)
         return {
             "verdict": judgement.verdict.value,
             "formula": judgement.formula and judgement.formula[:SHOWN_FORMULA],
             "reason": judgement.reason,
             "truncated": is_truncated(reply),
             **({"correct_in_floats": judgement.correct_in_floats} if self.floats else {}),
+            **({"vote": vote_of(deal, judgement.formula, self.extraction)} if votes else {}),
         }
 
 

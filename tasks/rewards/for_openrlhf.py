@@ -11,18 +11,14 @@ Rows: ``points24 deals NAME --format openrlhf``, with ``--data.input_key prompt 
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from points24.tasks.errors import InputError
+from points24.tasks.notation import TURN_MARK
 from points24.tasks.rewards.reward import DEFAULT_EXTRACTION, DEFAULT_TABLE, deal_in, judged
 from points24.tasks.rewards.tables import Reward, Table
 from points24.tasks.verdict import Verdict
-
-_END_TOKEN = re.compile(r"\s*(?:<\|[^<>|]{1,40}\|>|<｜[^<>｜]{1,40}｜>|</s>|<eos>|<end_of_turn>)\s*\Z")
-_LONGEST_END = 100
-"""Characters that are searched for an end token."""
 
 
 def openrlhf_reward(
@@ -70,9 +66,13 @@ def response_in(query: str, prompt: str) -> str:
     Raises:
         InputError: the query does not contain the prompt; what to judge is then unknown.
     """
-    _, found, response = query.partition(prompt)
-    if not found:
+    place = query.find(prompt)
+    if place < 0:
         raise InputError(f"openrlhf_reward: a query does not contain its prompt: {query!r:.80}")
-    while end := _END_TOKEN.search(response, max(0, len(response) - _LONGEST_END)):
-        response = response[: end.start()]
+    response = query[place + len(prompt) :]
+    while (text := response.rstrip()).endswith((">", "]")):
+        mark = TURN_MARK.fullmatch(text, max(text.rfind("<"), text.rfind("[")))
+        if mark is None:
+            break
+        response = text[: mark.start()]
     return response

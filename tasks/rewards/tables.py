@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
@@ -34,13 +35,21 @@ def rewards(given: Table) -> Reward:
     Raises:
         InputError: unknown name, unknown verdict, a verdict that is missing, or a reward that is not finite.
     """
-    if given == PAPER:
+    return _named(given) if isinstance(given, str) else _paying(_checked(given))
+
+
+@lru_cache
+def _named(name: str) -> Reward:
+    if name == PAPER:
         pay = read_protocol(PAPER).reward
         return lambda deal, judgement: pay(examine_formula(deal, judgement.formula))
-    table = TABLES.get(given) if isinstance(given, str) else _checked(given)
-    if table is None:
+    if name not in TABLES:
         names = " or ".join((PAPER, *TABLES))
-        raise InputError(f"rewards: expected {names} or a table, found {given!r}")
+        raise InputError(f"rewards: expected {names} or a table, found {name!r}")
+    return _paying(TABLES[name])
+
+
+def _paying(table: Mapping[Verdict, float]) -> Reward:
     return lambda _, judgement: table[judgement.verdict]
 
 

@@ -1,8 +1,11 @@
 """Right formulas in every notation and context that we could think of, and the same with something illegal."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from points24.tasks.cards import RULES, Deal
+from points24.tasks.expressions import _NOT_AFTER, _NOT_BEFORE, _WORD, _WORD_AT_END
 from points24.tasks.verdict import Verdict, judge_reply
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])  # 13 5 1 2
@@ -68,3 +71,13 @@ SPOILT = [
 def test_nothing_legal_is_cut_out_of_something_illegal(spoilt, formula, context):
     reply = context.format(spoilt.replace("{}", formula).replace("{{", "{").replace("}}", "}"))
     assert judge_reply(DEAL, reply, "flexible-extract").verdict is not Verdict.CORRECT
+
+
+DENIALS = ["not", "instead of", "rather than", "wrong:", "is incorrect", "~~", "Not", "so", "2,", ""]
+
+
+@given(st.sampled_from(DENIALS), st.text(" \t\n`*$\"'(", max_size=7), st.text(max_size=4))
+def test_a_quick_look_beside_an_expression_misses_no_denial(word, between, other):
+    for text in (word + between, other + word + between, between + word + other):
+        assert not _NOT_BEFORE.search(text) or _WORD_AT_END.search(text)
+        assert not _NOT_AFTER.match(text) or _WORD.search(text)

@@ -185,7 +185,7 @@ const misses = ({ text }, target) => {
 const lastMarked = (text) => {
   let place = -1, end = 0, marked = "", inJson = true;
   for (const found of E.FORMULA_KEY.all(text)) {
-    [place, end] = [found.index, found.index + found[0].length];
+    [place, end] = [found.index - 1, found.index + found[0].length];
     marked = unescaped(found.groups.text ?? found.groups.tokens.replace(/["',]/g, ""));
   }
   const mark = (at, start, inside) => {

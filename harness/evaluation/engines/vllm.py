@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -219,7 +220,11 @@ def _lm_eval_class() -> Any:
     parent: Any = LMEvalVLLM
 
     class EachItsSeed(parent):
-        """lm-eval's, except that each prompt derives a seed of its own from a given seed."""
+        """lm-eval's, except that each request for a prompt derives a seed of its own from a given seed."""
+
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+            self._asked: Counter[str] = Counter()
+            return super().generate_until(requests, disable_tqdm)
 
         def _model_generate(
             self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None
@@ -227,7 +232,10 @@ def _lm_eval_class() -> Any:
             if isinstance(sampling_params, list):
                 for prompt, params in zip(requests, sampling_params, strict=True):
                     if params.seed is not None:
-                        params.seed = zlib.crc32(repr((params.seed, prompt)).encode())
+                        key = repr((params.seed, prompt))
+                        time, self._asked[key] = self._asked[key], self._asked[key] + 1
+                        # The first sample has the seed that a single one has.
+                        params.seed = zlib.crc32((key + (f" {time}" if time else "")).encode())
             return super()._model_generate(requests, generate, sampling_params)
 
     return EachItsSeed

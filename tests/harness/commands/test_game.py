@@ -66,6 +66,20 @@ def test_check_judges_a_formula_or_a_reply(capsys, argv, verdict):
     assert row["verdict"] == verdict
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ('{"formula": "13+5*2+1"}', 'strict-match needs the keys cards, number, formula; missing: cards, number'),
+        ('{"cards": [], "number": []}', "strict-match needs the keys cards, number, formula; missing: formula"),
+        ('{"cards": [], "number": [], "formula": 24}', "no formula found"),
+        ('{"formula": ', "no formula found"),
+    ],
+)  # fmt: skip
+def test_check_names_the_keys_that_a_reply_lacks(capsys, answer, reason):
+    out = run(capsys, "check", "--cards", "K 5 A 2", answer)[1]
+    assert out == f"no_answer: {reason}\n"
+
+
 def test_check_judges_a_batch_as_one_by_one(capsys, tmp_path):
     batch = tmp_path / "batch.jsonl"
     rank = {1: "A", 11: "J", 12: "Q", 13: "K"}
@@ -143,6 +157,11 @@ def test_a_bad_row_is_named(capsys, tmp_path, line, message):
         (["deals", "tot", "--rule", "ood"], "hand set 'tot': expected rule numbers, found ood"),
         (["deals", "countdown", "--target", "24"], "hand set 'countdown': its rule and target are fixed"),
         (["deals", "id", "--format", "parquet"], "parquet is binary: name a file with -o"),
+        (
+            ["deals", "id", "--format", "parquet", "-o", "x.jsonl"],
+            "x.jsonl: --format parquet writes .parquet",
+        ),
+        (["deals", "id", "--format", "jsonl", "-o", "x.parquet"], "x.parquet: --format jsonl writes .jsonl"),
         (["deals", "id", "-o", "/nowhere/at/all"], "/nowhere/at/all: No such file or directory"),
         (["model", "nano-odd"], "unknown model 'nano-odd'; allowed: nano-base, nano-plain"),
         (["train", "nano", "seed"], "expected key=value, found 'seed'"),

@@ -1,11 +1,16 @@
 """Every adapter pays what the checker says, and none can be talked into more."""
 
+import asyncio
 import subprocess
 import sys
+from functools import lru_cache
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from points24.rewards import judged, openrlhf_reward, trl_reward, using, verl_compute_score
+from points24.rewards import judged, load_environment, openrlhf_reward, trl_reward, using, verl_compute_score
 from points24.tasks.cards import RULES, Deal
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import json_reply, template
@@ -41,7 +46,39 @@ def by_openrlhf(deal: Deal, reply: str, **settings) -> float:
     return found["rewards"].tolist()[0]
 
 
-ADAPTERS = [by_trl, by_verl, by_openrlhf]
+@lru_cache
+def verifiers_reward(extraction: str) -> Any:
+    """The reward in the rubric of verifiers' environment."""
+    env = load_environment(num_examples=1, extraction=extraction)
+    (reward, *_), (weight, *_) = env.rubric._get_reward_funcs(), env.rubric._get_reward_weights()
+    assert weight == 1
+    return reward
+
+
+def by_verifiers(deal: Deal, reply: str, extraction: str = "flexible-extract") -> float:
+    messages = [{"role": "assistant", "content": reply}]
+    return verifiers_reward(extraction)(messages, label_of(deal), {})
+
+
+def by_inspect(deal: Deal, reply: str, extraction: str = "flexible-extract") -> float:
+    """Inspect pays no table; its scorer gives each verdict."""
+    from inspect_ai.scorer import Target  # pyright: ignore[reportMissingImports]: optional
+
+    from points24.tasks.rewards.for_inspect import verdict
+
+    state: Any = SimpleNamespace(output=SimpleNamespace(completion=reply))
+    score = asyncio.run(verdict(extraction)(state, Target(label_of(deal))))
+    assert sum(score.value.values()) == 1
+    return score.value["correct"]
+
+
+PAYERS = [by_trl, by_verl, by_openrlhf]
+ADAPTERS: list[Any] = [*PAYERS]
+# Where a library is missing, its own test beside this file is skipped and says why.
+if find_spec("verifiers"):
+    ADAPTERS.append(by_verifiers)
+if find_spec("inspect_ai"):
+    ADAPTERS.append(by_inspect)
 
 EXPLOITS = [
     ("reasoning-gym's puzzle24 never looks at the cards", (9, 9, 9, 9), "6*4*1*1"),
@@ -82,7 +119,7 @@ def test_replies_are_paid_by_their_verdict(adapter, case):
         assert adapter(DEAL, case["reply"], extraction=extraction) == float(case[extraction] == "correct")
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("adapter", PAYERS)
 def test_a_table_by_name_or_of_ones_own_pays_the_verdict(adapter):
     assert adapter(DEAL, "13+5*2-1", table="verdict") == -1
     own = {"correct": 9, "wrong_rule": 8, "wrong_value": 7, "wrong_numbers": 6, "illegal": 5, "no_answer": 4}
@@ -110,10 +147,25 @@ def test_openrlhf_gets_tensors_and_the_share_of_each_verdict():
 
 
 @pytest.mark.parametrize(
-    "end", ["", "</s>", "<|im_end|>", "<|im_end|>\n", "<|eot_id|>", "<end_of_turn>\n<eos>"]
+    "end",
+    [
+        "",
+        "</s>",
+        "<|im_end|>",
+        "<|im_end|>\n",
+        "<|eot_id|>",
+        "<end_of_turn>\n<eos>",
+        "[/INST]",
+        "<｜end▁of▁sentence｜>",
+    ],
 )
 def test_openrlhf_responses_lose_their_special_tokens(end):
     assert response_in("<s>prompt:" + RIGHT + end, "prompt:") == RIGHT
+
+
+@pytest.mark.parametrize("reply", ["13 > 5", "[13+5*2+1]", "<b>", "", ">"])
+def test_openrlhf_responses_keep_what_is_no_special_token(reply):
+    assert response_in(reply, "") == response_in("?" + reply + "<eos>" * 3, "?") == reply
 
 
 def test_trl_logs_verdicts_and_their_shares():

@@ -4,9 +4,11 @@ import json
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from transformers import AutoConfig, LlamaForCausalLM
 from points24.harness.checkpoints.opening import read_config
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
-from points24.harness.evaluation.engines import open_engine
+from points24.harness.evaluation.engines import open_engine, vllm
 from points24.harness.evaluation.engines.engine import EngineConfig, EngineError, FolderWeights, ModelWeights
 from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.recipe import recipes_of
@@ -382,3 +384,20 @@ def test_the_process_is_left_as_it_was(no_engine, models, monkeypatch):
     assert state[1] == random.getstate()
     engine.close()
     assert (torch.set_num_threads, torch.get_num_threads(), os.environ.get("LD_PRELOAD")) == before
+
+
+def test_every_sample_of_a_prompt_has_a_seed_of_its_own(monkeypatch):
+    kind = vllm._lm_eval_class()
+    monkeypatch.setattr(
+        kind.__base__, "_model_generate", lambda _, requests, generate, params: [each.seed for each in params]
+    )
+    lm = object.__new__(kind)
+
+    def seeds(*prompts: list[int]) -> list[int]:
+        lm._asked = Counter()
+        return lm._model_generate(prompts, True, [SimpleNamespace(seed=7) for _ in prompts])
+
+    alone, other = seeds([1, 2])[0], seeds([3])[0]
+    found = seeds([1, 2], [1, 2], [3], [1, 2])
+    assert len(set(found)) == 4
+    assert (found[0], found[2]) == (alone, other)
