@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from points24.tasks.cards import Deal, Rule
@@ -229,19 +230,21 @@ class PPOTrainer(GRPOTrainer):
     # What is kept
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        if not self.args.should_save:  # one process writes
-            return
+        # Of sharded training these are the gathered weights, from which transformers takes out the head.
         weights = state_dict if state_dict is not None else self.model.state_dict()
         head = {key.rpartition(".")[2]: x.cpu() for key, x in weights.items() if "value_head." in key}
-        torch.save(head, Path(output_dir or str(self.args.output_dir), VALUE_HEAD))
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:  # one process writes
+            torch.save(head, Path(output_dir or str(self.args.output_dir), VALUE_HEAD))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self._load_value_head(Path(resume_from_checkpoint))
 
     def _load_value_head(self, folder: Path) -> None:
-        self.value_head.load_state_dict(torch.load(folder / VALUE_HEAD, weights_only=True))
+        head = torch.load(folder / VALUE_HEAD, weights_only=True)
+        # Unlike the module's own method, it takes whole weights apart where the module's are sharded.
+        set_model_state_dict(self.value_head, head, options=StateDictOptions(full_state_dict=True))
 
     # What is logged
 

@@ -20,6 +20,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 from datasets import Dataset, DatasetDict
@@ -38,6 +39,8 @@ from points24.tasks.replies import is_truncated, opened_thinking
 from points24.tasks.sampling import estimate_names, estimates, numbered, vote_of
 from points24.tasks.verdict import FLEXIBLE, PAPER, STRICT, Verdict, judge_reply
 
+SETTINGS = ("rule", "target", "protocol", "template", "decoding", "repeats", "attempts")
+"""Keys of ``--metadata``; the last is for several attempts."""
 PLAIN_GEN_TOKS = 512
 """Reply limit for a plain-text prompt; the JSON reply takes under 100 tokens."""
 CHAT_GEN_TOKS = 4096
@@ -61,6 +64,7 @@ class Points24Task(ConfigurableTask):
         settings = {key: value for key, value in config.items() if key != "class"}
         with exit_on_bad_input():
             metadata = config.get("metadata") or {}
+            check_keys(metadata)
             protocol = self.protocol = read_protocol(str(metadata.get("protocol", DEFAULT)))
             self.decoding = decoding_of(metadata, protocol)
             self.repeats = settings["repeats"] = self._repeats(metadata, config)
@@ -95,6 +99,8 @@ class Points24Task(ConfigurableTask):
     def _repeats(self, metadata: Mapping[str, Any], config: Mapping[str, Any]) -> int:
         """Samples per deal: what the metadata ask for, else lm-eval's own key in the YAML file."""
         found = metadata.get("repeats", config.get("repeats", 1))
+        if self.most_repeats == 1 and found != 1:
+            raise InputError(f"repeats={found}: a task of several attempts takes one sample per deal")
         if type(found) is not int or not 1 <= found <= self.most_repeats:
             raise InputError(
                 f"repeats: expected a whole number from 1 to {self.most_repeats}, found {found!r}"
@@ -152,6 +158,19 @@ class Points24Task(ConfigurableTask):
                 file=sys.stderr,
             )
         return super().apply_filters()
+
+
+def check_keys(metadata: Mapping[str, Any]) -> None:
+    """Refuse a misspelt key; not every unknown one, because lm-eval adds the model's arguments.
+
+    Raises:
+        InputError: a key that is almost one of `SETTINGS`.
+    """
+    for key in metadata.keys() - set(SETTINGS):
+        if near := get_close_matches(str(key), SETTINGS, n=1, cutoff=0.8):
+            raise InputError(
+                f"metadata: unknown key {key}; did you mean {near[0]}? allowed: {', '.join(SETTINGS)}"
+            )
 
 
 def documents(hands: HandSet, protocol: Protocol, wording: Template) -> list[dict[str, Any]]:

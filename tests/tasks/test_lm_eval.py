@@ -214,6 +214,8 @@ def test_metadata_replaces_template_rule_and_target(tmp_path):
         ({"target": "many"}, "the target is a whole number"),
         ({"hand_set": "odd"}, "unknown hand set 'odd'"),
         ({"template": "/nowhere"}, "template /nowhere: cannot be read"),
+        ({"attempt": 3}, "metadata: unknown key attempt; did you mean attempts"),
+        ({"templates": "x", "pretrained": "m"}, "metadata: unknown key templates; did you mean template"),
     ],
 )
 def test_bad_metadata_is_refused(metadata, message):

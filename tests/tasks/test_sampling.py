@@ -156,7 +156,7 @@ def test_one_sample_per_deal_is_as_ever():
             "points24_ood_revise",
             {"repeats": 4},
             SAMPLING,
-            "repeats: expected a whole number from 1 to 1, found 4",
+            "repeats=4: a task of several attempts takes one sample per deal",
         ),
     ],
 )
