@@ -176,10 +176,14 @@ def json_lines(path: Path, kind: type | None = None) -> Iterator[tuple[int, Any]
     Raises:
         InputError: the file cannot be read, or a line is invalid.
     """
+    number = 0
     try:
         # Opened in binary, so that text that is not UTF-8 is reported with its line.
         with path.open("rb") as file, jsonlines.Reader(file) as reader:
-            yield from enumerate(reader.iter(type=kind), start=1)
+            for number, value in enumerate(reader.iter(type=kind), start=1):
+                yield number, value
+    except RecursionError as e:
+        raise InputError(f"{path}, line {number + 1}: JSON nested too deeply") from e
     except jsonlines.InvalidLineError as e:
         raise InputError(f"{path}, line {e.lineno}: {str(e).splitlines()[0]}") from e
     except OSError as e:

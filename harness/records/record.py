@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from points24.harness.records.checksum import line_of, verified
 from points24.tasks.cards import TARGET, parse_any_rule
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
@@ -204,8 +205,8 @@ class Record:
         return None if self.verdicts is None else self.verdicts.get(verdict.value, 0) / self.n
 
     def line(self) -> str:
-        """The record as one line of JSON, without the line break."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
+        """The record as one line of JSON with a checksum, without the line break."""
+        return line_of(asdict(self))
 
 
 _IDENTITY = (
@@ -224,12 +225,11 @@ def record_of(row: object) -> Record:
     """Validate a decoded line of JSON.
 
     Raises:
-        InputError: it is no valid record.
+        InputError: it is no valid record, or not what its checksum was taken over.
     """
-    if not isinstance(row, dict):
-        raise InputError(f"expected a JSON object, found {type(row).__name__}")
+    fields = verified(row)
     with errors_in_one_line(Record):
-        return Record(**row)
+        return Record(**fields)
 
 
 def _check_status(record: Record) -> None:

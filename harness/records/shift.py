@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from points24.harness.files import json_lines
+from points24.harness.records.checksum import line_of, verified
 from points24.harness.records.record import AtLeastOne, Count, Digest, Text, one_of
 from points24.tasks.errors import InputError
 from points24.tasks.validation import STRICT_CONFIG, errors_in_one_line
@@ -123,18 +124,19 @@ class ShiftRecord:
     weights: dict[Annotated[str, one_of(*WEIGHTS)], float]
 
     def line(self) -> str:
-        """The record as one line of JSON, without the line break."""
-        return json.dumps(_rounded(asdict(self)), ensure_ascii=False, allow_nan=False)
+        """The record as one line of JSON with a checksum, without the line break."""
+        return line_of(_rounded(asdict(self)))
 
 
 def shift_record_of(row: object) -> ShiftRecord:
     """Validate a decoded line of JSON.
 
     Raises:
-        InputError: it is no valid record.
+        InputError: it is no valid record, or not what its checksum was taken over.
     """
+    fields = verified(row)
     with errors_in_one_line(ShiftRecord, "shift record"):
-        return TypeAdapter(ShiftRecord).validate_json(json.dumps(row))
+        return TypeAdapter(ShiftRecord).validate_json(json.dumps(fields))
 
 
 def read_shift_records(path: Path) -> list[ShiftRecord]:
