@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from points24.harness.checkpoints.packaged import PACKAGED, written
 from points24.harness.checkpoints.shipped import model_folder, shipped
 from points24.tasks.errors import InputError
 
@@ -40,22 +41,33 @@ def locate(name: str) -> Path:
 
 
 def local(name: str) -> Path | None:
-    """The folder that a name means here: that folder, or a shipped model's; None for a model of the hub.
+    """The folder that a name means here: that folder, or a model's that we know; None for a model of the hub.
 
     The hub is not asked for what can only be a folder's path: it would be asked ten times, for a minute.
 
     Raises:
-        InputError: a path that is no folder.
+        InputError: a path that is no folder, or a packaged model that is not written yet.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder.resolve()
-    if name in shipped():
-        return model_folder(name)
+    if (named := by_name(name)) is not None:
+        return named
     repo = name.partition("@")[0]
     if not _HUB_NAME.fullmatch(repo) or _IN_A_RUN.fullmatch(folder.name) or folder.exists():
         raise InputError(f"{name}: expected a folder or a model of the hub, found neither")
     return None
+
+
+def by_name(name: str) -> Path | None:
+    """The folder of a model that ships with the package or comes as packages; None for any other name.
+
+    Raises:
+        InputError: its folder is not written yet.
+    """
+    if name in PACKAGED:
+        return written(name)
+    return model_folder(name) if name in shipped() else None
 
 
 def is_adapter(folder: Path) -> bool:

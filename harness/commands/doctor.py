@@ -17,7 +17,7 @@ from points24.harness.cli import Command
 from points24.tasks.lm_eval.files import TASK_FILES, task_names
 
 _OPTIONAL = {"trl": "train", "matplotlib": "plots"}
-_EXTRAS = ("train", "vllm", "plots", "slurm", "ray")
+_EXTRAS = ("train", "vllm", "plots", "slurm", "ray", "gemma")
 
 
 class Check(NamedTuple):

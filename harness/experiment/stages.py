@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from points24.harness.checkpoints.shipped import model_folder, shipped
+from points24.harness.checkpoints.locate import by_name
 from points24.harness.config import override
 from points24.harness.experiment.config import SET_BY_STAGE, ReproduceConfig, Settings, read_config
 from points24.harness.sweep.grid import recipes_in
@@ -55,7 +55,7 @@ class Experiment:
             for section, own in sections.items()
         }
         self.out = Path(config.output_dir).expanduser().resolve()
-        self.base = str(model_folder(config.base)) if config.base in shipped() else config.base
+        self.base = str(by_name(config.base) or config.base)
 
     @property
     def environment(self) -> dict[str, str]:
