@@ -45,6 +45,7 @@ _ON_CPU = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28, "max_num_seqs"
 """Settings without a GPU: vLLM's cache would take most of the memory, compiling takes longer than a small
 model's replies, and prompts share their cache by whole blocks (of 128 tokens by default)."""
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version")
+_DTYPES = ("dtype", "torch_dtype")
 
 
 class VLLM(Engine):
@@ -80,7 +81,7 @@ class VLLM(Engine):
                 self._forget_prompts()  # replies must not depend on earlier prompts
             return self._lm
         self._holds = None  # after a failure from here on, the content is unknown
-        shape = shape_of(model.folder)
+        shape = shape_of(model.folder, cast=self._args.get("dtype", "auto") != "auto")
         if self._lm is not None and not self._swaps_in_place:
             self.close()
         if self._lm is not None and shape != self._shape:
@@ -189,12 +190,20 @@ class _Given:
         return iter(self._tensors.items())
 
 
-def shape_of(folder: Path) -> dict[str, Any]:
-    """What checkpoints in one engine must share: everything but the values of the weights."""
+def shape_of(folder: Path, *, cast: bool) -> dict[str, Any]:
+    """What checkpoints in one engine must share: everything but the values of the weights.
+
+    With `cast` the engine has a dtype of its own, and that of the files does not matter: a base in bfloat16
+    and its trained checkpoints in float32 share one.
+    """
     checkpoint = open_checkpoint(folder)
-    config = {key: value for key, value in checkpoint.config.items() if key not in _NOT_THE_MODEL}
+    left_out = (*_NOT_THE_MODEL, *(_DTYPES if cast else ()))
+    config = {key: value for key, value in checkpoint.config.items() if key not in left_out}
     files = {name: sha256(folder / name) for name in BESIDE if (folder / name).exists()}
-    tensors = {name: f"{stored.dtype} {list(stored.shape)}" for name, stored in checkpoint.tensors.items()}
+    tensors = {
+        name: f"{'' if cast else stored.dtype} {list(stored.shape)}"
+        for name, stored in checkpoint.tensors.items()
+    }
     return {f"config.json, {key}": json.dumps(value) for key, value in config.items()} | files | tensors
 
 

@@ -34,7 +34,7 @@ def tokenizer() -> GemmaTokenizer:
     return made
 
 
-def tiny(folder: Path, seed: int = 0) -> Path:
+def tiny(folder: Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
     """Save one with random weights."""
     words = tokenizer()
     torch.manual_seed(seed)
@@ -44,7 +44,7 @@ def tiny(folder: Path, seed: int = 0) -> Path:
         query_pre_attn_scalar=32, pad_token_id=0, eos_token_id=1, bos_token_id=2, tie_word_embeddings=True,
         initializer_range=0.3,
     )  # fmt: skip
-    model = Gemma3ForCausalLM(config)
+    model = Gemma3ForCausalLM(config).to(dtype)  # pyright: ignore[reportArgumentType]  transformers wraps `to`
     ends = [1, words.convert_tokens_to_ids("<end_of_turn>")]
     model.generation_config = GenerationConfig(bos_token_id=2, eos_token_id=ends, pad_token_id=0)
     model.save_pretrained(folder)

