@@ -41,8 +41,10 @@ leaderboard: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/game.py
+	$(BIN)/python tests/benchmarks/rewards.py
 	$(BIN)/python tests/benchmarks/leaderboards.py
 	$(BIN)/python tests/benchmarks/spectral.py
+	$(BIN)/python tests/benchmarks/drift.py
 	$(BIN)/python tests/benchmarks/trainers.py
 	$(BIN)/python tests/benchmarks/engines.py
 

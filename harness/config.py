@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -98,12 +98,15 @@ def configured(cls: type[T], settings: dict[str, Any]) -> T:
     wanted = {f.name: hints[f.name] for f in fields(cls) if f.init}  # pyright: ignore[reportArgumentType]  any dataclass
     if unknown := sorted(settings.keys() - wanted.keys(), key=str):
         raise InputError(f"unknown key {', '.join(map(repr, unknown))}; allowed: {_allowed(cls)}")
+    needed = [f.name for f in fields(cls) if f.init and f.default is MISSING is f.default_factory]  # pyright: ignore[reportArgumentType]  any dataclass
+    if missing := [name for name in needed if name not in settings]:
+        raise InputError(f"missing key {', '.join(map(repr, missing))}")
     checked = {key: _checked(key, value, wanted[key]) for key, value in settings.items()}
     try:
         return cls(**checked)
     except InputError:
         raise
-    except (TypeError, ValueError) as e:  # a missing argument, or a check in the dataclass
+    except (TypeError, ValueError) as e:  # a check in the dataclass
         raise InputError(f"{cls.__name__}: {' '.join(str(e).split())}") from e
 
 

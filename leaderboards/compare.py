@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from points24.harness.analysis import formats
 from points24.harness.analysis.comparison import ALPHA, Difference, difference, terms_of
@@ -14,6 +15,7 @@ from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
 
 _KEY_DIGITS = 6
+_LISTED = 10
 
 SHOWN_HANDS = 20
 """Flipped hands that are named in the terminal."""
@@ -32,8 +34,12 @@ def select(records: Sequence[Record], name: str) -> list[Record]:
     if not chosen and len(name) >= _KEY_DIGITS:
         chosen = [r for r in records if r.key.startswith(name)]
     if not chosen:
-        names = ", ".join(sorted({_full_name(r) for r in records}))
-        raise InputError(f"no record of {name!r}; allowed: a record's key, or one of {names}")
+        names = sorted({_full_name(r) for r in records})
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        shown = ", ".join(names[:_LISTED]) + more
+        raise InputError(f"no record of {name!r}; {meant}allowed: a record's key, or one of {shown}")
     newest = {}
     for record in sorted(chosen, key=lambda r: (r.date or "", r.key)):
         newest[terms_of(record), _full_name(record)] = record

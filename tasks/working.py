@@ -26,7 +26,7 @@ from points24.tasks.solver import solvable
 WORKINGS = ("none", "steps", "search")
 """What stands before the answer: nothing, the steps of its formula, or these with detours."""
 DETOUR_SHARE = 0.3
-"""With `search`, the probability of a detour before each step."""
+"""With `search`, the probability of a detour before each step, and of another one after it."""
 
 _FUNCTIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 _Numbers = tuple[Fraction, ...]
@@ -57,8 +57,9 @@ def _lines(deal: Deal, formula: Expression, detours: float, rng: random.Random) 
     yield _written(left)
     waiting = list(_operations(formula))
     while waiting:
-        if rng.random() < detours and (lost := _lost(left, deal.target)):
-            yield from (rng.choice(lost), f"back | {_written(left)}")
+        lost = _lost(left, deal.target) if detours else []
+        while lost and rng.random() < detours:
+            yield from (lost.pop(rng.randrange(len(lost))), f"back | {_written(left)}")
         ready = [step for step in waiting if not {step.left, step.right} & set(waiting)]
         step = rng.choice(ready)
         waiting.remove(step)

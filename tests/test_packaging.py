@@ -1,12 +1,18 @@
 """What the wheel holds. Installing it is tried by hand and by CI."""
 
+import os
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+from points24.harness.records.store import add_records, read_records
+from tests.leaderboards.conftest import record
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,6 +57,32 @@ def test_the_wheel_carries_its_data(wheel, name):
 def test_the_wheel_holds_no_records(wheel):
     folders = {n.split("/")[2] for n in wheel if n.startswith("points24/leaderboards/") and n.count("/") > 2}
     assert folders == {"render", "reports"}
+
+
+@pytest.mark.slow
+def test_installing_again_loses_no_records_and_uninstalling_leaves_nothing(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (made,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "venv", with_pip=True)
+    (site,) = (tmp_path / "venv").glob("lib/python3*/site-packages")
+    (site / "others.pth").write_text(sysconfig.get_path("purelib"))  # its dependencies
+    python, home = str(tmp_path / "venv" / "bin" / "python"), tmp_path / "home"
+    home.mkdir()
+
+    def run(*words: str) -> None:
+        clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        subprocess.run([python, *words], cwd=home, env=clean, check=True, capture_output=True)
+
+    run("-m", "pip", "install", "--no-deps", "--no-index", str(made))
+    add_records(home / "leaderboard" / "records" / "measured.jsonl", [record()])
+    run("-m", "points24.harness.cli", "leaderboard", "build")
+    run("-m", "pip", "uninstall", "-y", "points24")
+    assert not (site / "points24").exists()
+    assert not (site / "lm_eval" / "tasks" / "points24").exists()
+    run("-m", "pip", "install", "--no-deps", "--no-index", str(made))
+    assert [each.key for each in read_records(home / "leaderboard" / "records")] == [record().key]
+    run("-m", "points24.harness.cli", "leaderboard", "check")
 
 
 def test_no_file_is_too_heavy_for_git():

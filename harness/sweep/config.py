@@ -8,6 +8,7 @@ from typing import Any, Literal
 from points24.harness.evaluation.engines import ENGINES, SERVERS
 from points24.harness.evaluation.engines.engine import EngineConfig
 from points24.tasks.errors import InputError
+from points24.tasks.lm_eval.files import has_attempts
 
 TASKS = ["points24_id", "points24_ood"]
 
@@ -41,6 +42,9 @@ class ScoringConfig(EngineConfig):
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise InputError(f"engine: expected {' or '.join(ENGINES)}, found {self.engine!r}")
+        dialogues = [] if self.apply_chat_template else [task for task in self.tasks if has_attempts(task)]
+        if dialogues:
+            raise InputError(f"{dialogues[0]}: several attempts need apply_chat_template")
         if not self.tasks:
             raise InputError("tasks: expected at least one, found none")
         for name, least in (("workers", 1), ("retries", 0), ("limit", 1)):

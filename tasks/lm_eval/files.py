@@ -35,6 +35,11 @@ def task_protocol(task: str) -> str:
     return _settings(task).get("protocol", DEFAULT)
 
 
+def has_attempts(task: str) -> bool:
+    """Whether the task is a dialogue of several attempts, which needs a chat template."""
+    return "_revise_" in _settings(task).get("include", "")
+
+
 def _settings(task: str) -> dict[str, str]:
     return next((keys for keys in _files() if keys.get("task") == task), {})
 

@@ -221,7 +221,11 @@ def test_compare_as_json(home, capsys):
 
 @pytest.mark.parametrize(
     ("a", "b", "why"),
-    [("tuned", "nobody", "no record of 'nobody'; allowed"), ("tuned", "theirs", "share no protocol")],
+    [
+        ("tuned", "nobody", "no record of 'nobody'; allowed"),
+        ("tuned", "tunde", "no record of 'tunde'; did you mean tuned"),
+        ("tuned", "theirs", "share no protocol"),
+    ],
 )
 def test_compare_refuses_what_cannot_be_compared(home, a, b, why, capsys):
     assert leaderboard("compare", "--dir", home, a, b) == 2

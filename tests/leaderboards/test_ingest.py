@@ -191,6 +191,14 @@ def test_samples_that_cannot_be_trusted_are_refused(tmp_path, outputs, change, w
     assert why in capsys.readouterr().err
 
 
+def test_output_of_predict_only_is_read_from_its_samples(tmp_path, outputs):
+    def only_predicted(results):
+        results["results"]["points24_id"] = {f"bypass,{name}": 999 for name in FILTERS}
+
+    edit(only(outputs / "solver", "results_*.json"), only_predicted)
+    assert ingest(tmp_path, outputs / "solver") == 0
+
+
 def test_samples_that_contradict_the_results_are_refused(tmp_path, outputs, capsys):
     def claim(results):
         results["results"]["points24_id"]["acc,strict-match"] = 0.5

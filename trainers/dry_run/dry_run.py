@@ -22,7 +22,7 @@ import torch
 from transformers import AutoConfig
 
 from points24.harness.checkpoints.pretrained import from_config, from_pretrained
-from points24.harness.config import configured
+from points24.harness.config import configured, override
 from points24.tasks.cards import TARGET
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
@@ -292,21 +292,27 @@ def _commands(
 ) -> dict[str, str]:
     """How to start the run in one process and in several; with the same global batch if it is configured."""
     processes = config.num_processes or 1
-    alone, shared = ["points24", "train", trainer, *arguments], ["points24", "train", trainer, *arguments]
+    alone: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
     if processes > 1:
         accumulated = config.gradient_accumulation_steps * processes  # the batch of all processes in one
-        alone += ["num_processes=1", f"gradient_accumulation_steps={accumulated}"]
+        alone |= {"num_processes": 1, "gradient_accumulation_steps": accumulated}
         if per_rollout := settings.get("steps_per_generation"):  # otherwise TRL derives it
-            alone.append(f"steps_per_generation={per_rollout * processes}")
+            alone["steps_per_generation"] = per_rollout * processes
         if config.gradient_checkpointing or (config.fsdp_config or {}).get("activation_checkpointing"):
-            alone.append("gradient_checkpointing=true")
-        alone += [f"{key}=null" for key in ("fsdp", "fsdp_config", "deepspeed") if getattr(config, key)]
+            alone["gradient_checkpointing"] = True
+        alone |= {key: None for key in ("fsdp", "fsdp_config", "deepspeed") if getattr(config, key)}
     elif config.num_processes == 1:
-        shared.append("num_processes=2")
+        shared["num_processes"] = 2
     name = f"{processes} processes" if processes > 1 else "2 processes, with twice the batch"
     torchrun = ["torchrun", "--nproc_per_node", str(max(processes, 2)), "--no-python"]
-    found = {"one process": shlex.join(alone), name: shlex.join([*torchrun, *shared])}
+
+    def command(changes: dict[str, Any]) -> list[str]:
+        kept = [word for word in arguments if word.partition("=")[0] not in changes]
+        return ["points24", "train", trainer, *kept, *(override(*item) for item in changes.items())]
+
+    found = {"one process": shlex.join(command(alone)), name: shlex.join([*torchrun, *command(shared)])}
     if not (config.fsdp or config.deepspeed):
-        fsdp = ["fsdp=true", "fsdp_config={state_dict_type: FULL_STATE_DICT}"]
-        found[f"{name}, sharded"] = shlex.join([*torchrun, *shared, *fsdp])
+        sharded = shared | {"fsdp": True, "fsdp_config": {"state_dict_type": "FULL_STATE_DICT"}}
+        found[f"{name}, sharded"] = shlex.join([*torchrun, *command(sharded)])
     return found

@@ -51,7 +51,11 @@ def failing(folder, capsys, *arguments):
     ("others", "message"),
     [
         ({"girds": []}, "unknown key 'girds'; allowed: engine, model_args,"),
-        ({"grid": ...}, "missing 1 required keyword-only argument: 'grid'"),
+        ({"grid": ...}, "missing key 'grid'"),
+        (
+            {"tasks": ["points24_ood_revise"]},
+            "points24_ood_revise: several attempts need apply_chat_template",
+        ),
         ({"grid": []}, "grid: expected at least one, found none"),
         ({"grid": {"ranks": "all"}}, "grid: expected list[dict[str, typing.Any]], found {'ranks': 'all'}"),
         ({"grid": ["all"]}, "grid: expected list["),
@@ -115,7 +119,7 @@ def failing(folder, capsys, *arguments):
         ({"metadata": {"template": "/no/where"}}, "/no/where"),
         ({"metadata": {"rule": "odd"}}, "rule 'odd'"),
         (
-            {"metadata": {"attempts": 0}, "tasks": ["points24_ood_revise"]},
+            {"metadata": {"attempts": 0}, "tasks": ["points24_ood_revise"], "apply_chat_template": True},
             "attempts: expected a whole number",
         ),
         ({"executor": "slrum"}, "executor: expected local or slurm or ray, found 'slrum'"),

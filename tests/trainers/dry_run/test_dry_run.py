@@ -57,6 +57,9 @@ def test_the_command_for_one_process_keeps_the_batch(name, trainer, capsys):
     of_one = dry(capsys, trainer, *words[3:])
     assert of_one["processes"] == 1
     assert of_one["work"] == of_many["work"]
+    for command in of_many["commands"].values():
+        keys = [word.partition("=")[0] for word in command.split() if "=" in word]
+        assert len(set(keys)) == len(keys), command
 
 
 @pytest.mark.parametrize("name", ["qwen2.5-7b.yaml", "llama-3.2-11b.yaml"])
