@@ -32,7 +32,7 @@ def verified(row: object) -> dict[str, Any]:
     """A decoded line of JSON, without its checksum.
 
     Raises:
-        InputError: it is no object, holds half of a surrogate pair, or is not what its checksum was taken over.
+        InputError: it is no object, holds half of a surrogate pair, or differs from what was written.
     """
     if not isinstance(row, dict):
         raise InputError(f"expected a JSON object, found {type(row).__name__}")
@@ -50,7 +50,9 @@ def _checksum(row: Mapping[str, Any]) -> str:
     try:
         return f"{crc32(_text(row).encode()):08x}"
     except UnicodeEncodeError as e:
-        raise InputError(f"half of a surrogate pair, {e.object[e.start]!r}: no text that can be stored") from e
+        raise InputError(
+            f"half of a surrogate pair, {e.object[e.start]!r}: no text that can be stored"
+        ) from e
 
 
 def _text(row: Mapping[str, Any], *, allow_nan: bool = True) -> str:
