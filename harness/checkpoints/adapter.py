@@ -15,11 +15,12 @@ from typing import Any
 
 from torch import Tensor
 
+from points24.harness.checkpoints.folder import StoredTensor, read_header
 from points24.harness.checkpoints.locate import ADAPTER_CONFIG as CONFIG
 from points24.harness.checkpoints.locate import ADAPTER_WEIGHTS as WEIGHTS
 from points24.harness.checkpoints.locate import read_adapter_config
 from points24.harness.checkpoints.lora import Update
-from points24.harness.checkpoints.read import FLOATS, Checkpoint, StoredTensor, plain_name, read_header
+from points24.harness.checkpoints.read import FLOATS, Checkpoint, plain_name
 from points24.tasks.errors import InputError
 
 _PREFIX = "base_model.model."

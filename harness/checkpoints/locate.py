@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from points24.harness.checkpoints.folder import inspect_folder, read_json
 from points24.harness.checkpoints.packaged import PACKAGED, written
 from points24.harness.checkpoints.shipped import model_folder, shipped
 from points24.tasks.errors import InputError
@@ -41,16 +41,19 @@ def locate(name: str) -> Path:
 
 
 def local(name: str) -> Path | None:
-    """The folder that a name means here: that folder, or a model's that we know; None for a model of the hub.
+    """The folder that a name means here, inspected, or that of a model that we know; None for the hub's.
 
     The hub is not asked for what can only be a folder's path: it would be asked ten times, for a minute.
 
     Raises:
-        InputError: a path that is no folder, or a packaged model that is not written yet.
+        InputError: a path that is no folder, a folder that `inspect_folder` refuses, or a packaged model that
+            is not written yet.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return folder.resolve()
+        folder = folder.resolve()
+        inspect_folder(folder)
+        return folder
     if (named := by_name(name)) is not None:
         return named
     repo = name.partition("@")[0]
@@ -86,7 +89,9 @@ def base_of(folder: Path) -> Path:
     if not isinstance(name, str) or not name:
         raise InputError(f"{folder}: an adapter without its base: base_model_name_or_path is {name!r}")
     if (folder / name).is_dir():  # given from the adapter's folder
-        return (folder / name).resolve()
+        base = (folder / name).resolve()
+        inspect_folder(base)
+        return base
     try:
         base = locate(f"{name}@{revision}" if revision and not Path(name).exists() else name)
     except InputError as e:
@@ -100,10 +105,4 @@ def base_of(folder: Path) -> Path:
 
 def read_adapter_config(folder: Path) -> Mapping[str, Any]:
     """Raises: InputError: it is missing or damaged."""
-    try:
-        found = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))
-    except (OSError, ValueError) as e:
-        raise InputError(f"{folder / ADAPTER_CONFIG}: cannot be read as JSON") from e
-    if not isinstance(found, dict):
-        raise InputError(f"{folder / ADAPTER_CONFIG}: expected an object, found {type(found).__name__}")
-    return found
+    return read_json(folder / ADAPTER_CONFIG)

@@ -1,4 +1,4 @@
-"""Reading a checkpoint folder: config.json and one or more safetensors files.
+"""Reading the tensors of a model's folder.
 
 A safetensors file is 8 bytes (the header's length, little-endian), a JSON header (name -> dtype, shape,
 byte range) and the tensors. We read it ourselves because a recovered checkpoint is a copy with byte ranges
@@ -7,11 +7,9 @@ replaced, and because the safetensors package maps files into memory, which coun
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from points24.harness.checkpoints.folder import INDEX, StoredTensor, read_header, read_json, weight_files
 from points24.harness.checkpoints.lora import Update
 from points24.harness.files import sha256
 from points24.tasks.errors import InputError
@@ -35,24 +34,7 @@ BUFFER = re.compile(
 """Tensors that some versions of transformers store and others compute: no weights."""
 RECORD = "recovery.json"
 """A file in every recovered checkpoint, with the SHA-256 of each weight file."""
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 _CONTAINERS = re.compile(r"^(?:(?:model|language_model|transformer|gpt_neox|backbone)\.)+")
-_MAX_HEADER = 100_000_000
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """Where one tensor is stored."""
-
-    dtype: str
-    """As in the header: BF16, F32, …"""
-    shape: tuple[int, ...]
-    file: str
-    """Name of the file in the folder."""
-    start: int
-    """First byte, counted from the start of the file."""
-    stop: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +91,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing or unreadable, or the model is quantised or has code of its own.
     """
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if "auto_map" in config:
         raise InputError(f"{folder}: config.json has auto_map (code of its own), which is not supported")
     text = config.get("text_config") or {}
@@ -129,7 +111,7 @@ def open_model(folder: Path) -> Checkpoint:
         InputError: a missing or damaged file, or pickled or quantised weights.
     """
     config = read_model_config(folder)
-    files, shard_of = _weight_files(folder)
+    files, shard_of = weight_files(folder)
     tensors: dict[str, StoredTensor] = {}
     for file in files:
         for name, stored in read_header(folder / file).items():
@@ -147,103 +129,14 @@ def open_model(folder: Path) -> Checkpoint:
     return Checkpoint(folder, config, tensors, files, _digests(folder, files))
 
 
-def check_folder(folder: Path) -> None:
-    """Check a folder that another library is about to load.
-
-    Raises:
-        InputError: something in it is neither file nor folder (reading a pipe hangs), its index names files
-            elsewhere, a weight file is cut off or damaged, or config.json has more layers than there are
-            tensors (building a million takes hours).
-    """
-    for path in folder.iterdir():
-        if path.exists() and not path.is_dir():
-            _check_regular(path)
-    if not ((folder / INDEX).exists() or (folder / SINGLE).exists()):
-        return
-    tensors = sum(len(read_header(folder / file)) for file in _weight_files(folder)[0])
-    config = _json(folder / "config.json") if (folder / "config.json").exists() else {}
-    text = config.get("text_config")
-    for part in (config, text if isinstance(text, dict) else {}):
-        layers = part.get("num_hidden_layers")
-        if isinstance(layers, int) and layers > tensors:
-            raise InputError(
-                f"{folder / 'config.json'}: num_hidden_layers is {layers}; the weights hold {tensors} tensors"
-            )
-
-
-def _check_regular(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: expected a file, found a pipe, a device or a folder")
-
-
 def plain_name(tensor: str) -> str:
     """A tensor's name without its containers, which depend on how a model was saved."""
     return _CONTAINERS.sub("", tensor).replace("vision_tower.vision_model.", "vision_tower.")
 
 
-def _weight_files(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The names of the weight files, and the file of each tensor by the index; empty without an index."""
-    if (folder / INDEX).exists():
-        shard_of = _json(folder / INDEX).get("weight_map") or {}
-        if not isinstance(shard_of, dict) or not all(isinstance(file, str) for file in shard_of.values()):
-            raise InputError(f"{folder / INDEX}: expected weight_map to name files")
-        files = tuple(sorted(set(shard_of.values())))
-        if outside := [file for file in files if re.search(r"[/\\\0]", file) or file in ("", ".", "..")]:
-            raise InputError(f"{folder / INDEX}: {outside[0]!r} is no file in this folder")
-        return files, shard_of
-    if (folder / SINGLE).exists():
-        return (SINGLE,), {}
-    pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern))
-    found = f"found {pickles[0]} (pickled)" if pickles else "found neither"
-    raise InputError(f"{folder}: expected {SINGLE} or {INDEX}, {found}")
-
-
-def read_header(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of one safetensors file, in order of their place in it."""
-    try:
-        _check_regular(path)
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > min(size - 8, _MAX_HEADER):
-                raise InputError(f"{path}: truncated or no safetensors file")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        tensors = {
-            name: StoredTensor(
-                entry["dtype"],
-                tuple(entry["shape"]),
-                path.name,
-                *(8 + length + offset for offset in entry["data_offsets"]),
-            )
-            for name, entry in header.items()
-        }
-        _check_layout(path, tensors, 8 + length, size)
-    except InputError:
-        raise
-    except OSError as e:
-        raise InputError(f"{path}: {e.strerror}") from e
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
-        raise InputError(f"{path}: the header is damaged ({type(e).__name__})") from e
-    return dict(sorted(tensors.items(), key=lambda item: item[1].start))
-
-
-def _check_layout(path: Path, tensors: Mapping[str, StoredTensor], place: int, size: int) -> None:
-    """Check that the tensors fill the file without gaps or overlaps, from byte `place` to its end."""
-    for name, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
-        found = stored.stop - stored.start
-        dtype = _TYPES.get(stored.dtype)
-        expected = found if dtype is None else prod(stored.shape) * dtype.itemsize
-        if stored.start != place or found != expected or expected < 0:
-            raise InputError(f"{path}: the header is damaged at {name}")
-        place = stored.stop
-    if place != size:
-        raise InputError(f"{path}: {size} bytes, but its header describes {place}")
-
-
 def _digests(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
     """Known digests: from recovery.json, and from the hub's cache, which names large files by SHA-256."""
-    recorded = _json(folder / RECORD).get("sha256") if (folder / RECORD).exists() else None
+    recorded = read_json(folder / RECORD).get("sha256") if (folder / RECORD).exists() else None
     if not isinstance(recorded or {}, dict):
         raise InputError(f"{folder / RECORD}: sha256: expected an object, found {type(recorded).__name__}")
     digests = {file: digest for file, digest in (recorded or {}).items() if file in files}
@@ -252,18 +145,3 @@ def _digests(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
         if (folder / file).is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
             digests[file] = blob
     return digests
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        _check_regular(path)
-        value = json.loads(path.read_text("utf-8"))
-    except InputError:
-        raise
-    except OSError as e:
-        raise InputError(f"{path}: {e.strerror}") from e
-    except (ValueError, RecursionError) as e:  # JSON and UTF-8 errors; brackets a thousand deep
-        raise InputError(f"{path}: not JSON") from e
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected an object, found {type(value).__name__}")
-    return value

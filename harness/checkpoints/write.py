@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from points24.harness.checkpoints.digest import BESIDE
-from points24.harness.checkpoints.read import FLOATS, INDEX, RECORD, Checkpoint, StoredTensor, read_header
+from points24.harness.checkpoints.folder import INDEX, StoredTensor, read_header
+from points24.harness.checkpoints.read import FLOATS, RECORD, Checkpoint
 from points24.harness.files import flush, sha256
 from points24.tasks.errors import InputError
 

@@ -218,7 +218,7 @@ def _recipe(folder: Path) -> dict[str, Any] | None:
                 recipe = pair | made[key]
                 if parent := recipe.get("model_name_or_path"):
                     recipe["model_name_or_path"] = model_name(parent)
-            except (ValueError, KeyError, TypeError) as e:
+            except (ValueError, KeyError, TypeError, RecursionError) as e:
                 raise InputError(f"{path}: expected a JSON object with {key!r}: {e}") from e
             return {key: value for key, value in recipe.items() if key != "output_dir"}
     return None

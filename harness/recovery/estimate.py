@@ -7,8 +7,9 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
+from points24.harness.checkpoints.folder import StoredTensor
 from points24.harness.checkpoints.opening import open_checkpoint, read_config
-from points24.harness.checkpoints.read import Checkpoint, StoredTensor
+from points24.harness.checkpoints.read import Checkpoint
 from points24.harness.recovery.families.family import Family
 from points24.harness.recovery.plan import Plan, check_pair, make_plan
 from points24.harness.recovery.recipe import Recipe

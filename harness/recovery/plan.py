@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from points24.harness.checkpoints.read import BUFFER, FLOATS, Checkpoint, StoredTensor, plain_name
+from points24.harness.checkpoints.folder import StoredTensor
+from points24.harness.checkpoints.read import BUFFER, FLOATS, Checkpoint, plain_name
 from points24.harness.recovery.families.family import Family, Matrix
 from points24.harness.recovery.families.table import SPLITS, family_of, text_config
 from points24.harness.recovery.recipe import Recipe

@@ -13,7 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
-from points24.harness.checkpoints.pretrained import from_config, from_pretrained
+from points24.harness.checkpoints.pretrained import check_finite, from_config, from_pretrained
 from points24.harness.evaluation.engines.engine import (
     Engine,
     EngineConfig,
@@ -101,6 +101,7 @@ def build(model: Tensors, dtype: str) -> Any:
         )
     if (model.folder / "generation_config.json").exists():
         loaded.generation_config = GenerationConfig.from_pretrained(model.folder)
+    check_finite(loaded, model.folder)
     return loaded
 
 

@@ -173,7 +173,7 @@ def test_a_checkpoint_that_cannot_be_measured_is_named_and_the_others_go_on(mode
     assert command(models / "base", *words, "-o", tmp_path / "out") == 1
     error = capsys.readouterr().err
     for name, why in {
-        "nan": "NaN or infinite logits on deal ",
+        "nan": "lm_head.weight holds NaN or an infinity",
         "tokens": "another tokenizer: token '",
         "none": "no tokenizer in its folder",
         "size": "its context holds 40 tokens; prompt and reply take ",

@@ -81,9 +81,10 @@ def test_architectures_that_one_side_does_not_name(tmp_path, recovered):
 def test_weights_and_configuration_behind_links(tmp_path, recovered):
     pair = make_pair(tmp_path)
     plain = recovered(*pair)
-    for number, file in enumerate(["model.safetensors", "config.json", "tokenizer.json"]):
-        (pair[1] / file).rename(tmp_path / f"stored{number}")
-        (pair[1] / file).symlink_to(tmp_path / f"stored{number}")
+    (pair[1] / "stored").mkdir()
+    for file in ("model.safetensors", "config.json", "tokenizer.json"):
+        (pair[1] / file).rename(pair[1] / "stored" / file)
+        (pair[1] / file).symlink_to(pair[1] / "stored" / file)
     assert equal(recovered(*pair), plain)
     assert not any(path.is_symlink() for path in (tmp_path / "recovered1").rglob("*"))
 
