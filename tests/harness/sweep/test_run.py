@@ -21,7 +21,7 @@ from points24.harness.evaluation.engines.engine import EngineConfig, FolderWeigh
 from points24.harness.evaluation.engines.hf import HF
 from points24.harness.evaluation.score import score
 from points24.harness.records.ingest import About
-from points24.harness.records.record import Record
+from points24.harness.records.record import Record, record_of
 from points24.harness.records.store import read_records
 from points24.harness.recovery.recipe import Recipe
 from points24.harness.recovery.recovered import RecoveredWeights
@@ -139,7 +139,7 @@ def test_metadata_reach_the_tasks(config):
 def test_a_sweep_ends_with_its_report_and_prints_its_records(sweep, undisturbed, capsys, tmp_path):
     assert sweep("--json") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert undated([Record(**json.loads(line)) for line in lines]) == undated(undisturbed)
+    assert undated([record_of(json.loads(line)) for line in lines]) == undated(undisturbed)
     assert "both, top 20% of ranks" in (tmp_path / "out" / "generated" / "recovery.md").read_text()
     assert (tmp_path / "out" / "generated" / "README.md").exists()
     assert undated(read_records(tmp_path / "out" / "records")) == undated(undisturbed)
@@ -204,7 +204,7 @@ def test_eval_of_several_folders_gives_what_each_gives_alone(target, tmp_path, c
     flags = ["--tasks", "points24_ood", "--limit", str(LIMIT), "--model_args", "dtype=float32", "--json"]
     flags += ["--gen_kwargs", "max_gen_toks=48"]
     assert main(["eval", *map(str, folders), "-o", str(tmp_path / "out"), *flags]) == 0
-    found = [Record(**json.loads(line)) for line in capsys.readouterr().out.splitlines()]
+    found = [record_of(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
     shutil.copytree(folders[0], tmp_path / "nano-base")
     alone = [r for folder in (tmp_path / "nano-base", *folders[1:]) for r in scored(folder)]
     assert [(r.model, r.outcomes, r.weights_sha256) for r in found] == [
@@ -221,7 +221,7 @@ def test_a_merge_made_elsewhere_has_a_recipe_in_its_records(target, tmp_path, ca
     def recorded(*more):
         assert main(["eval", str(folder), *flags, *more]) == 0
         printed = capsys.readouterr()
-        return Record(**json.loads(printed.out.splitlines()[0])), printed.err
+        return record_of(json.loads(printed.out.splitlines()[0])), printed.err
 
     assert recorded()[0].recipe is None
     config = {"merge_method": "linear", "models": [
@@ -367,7 +367,7 @@ def test_a_job_that_fails_does_not_end_the_others(sweep, undisturbed, loads, cap
     given.clear()
     assert sweep("--json") == 0
     assert given == ["FolderWeights target"]
-    found = [Record(**json.loads(line)) for line in capsys.readouterr().out.splitlines()]
+    found = [record_of(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
     assert undated(found) == undated(undisturbed)
     assert not error.exists()
     assert not (tmp_path / "out" / "factors").exists()
@@ -476,7 +476,7 @@ def test_a_full_disk_ends_it_with_one_line_and_it_goes_on_later(
         (line,) = messages(capsys)
         assert "No space left on device" in line or "MiB are free on its disk; make room" in line
     assert sweep("--json", **ONE, keep="all") == 0
-    found = [Record(**json.loads(line)) for line in capsys.readouterr().out.splitlines()]
+    found = [record_of(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
     assert undated(found) == undated(undisturbed[:6])
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from points24.harness.cli import main
-from points24.harness.records.record import Record
+from points24.harness.records.record import record_of
 from tests.tasks.test_lm_eval import chat_server, memoriser, solver
 
 LIMIT = 6
@@ -46,7 +46,7 @@ def evaluate(player, tmp_path):
 
 
 def records(capsys):
-    return [Record(**json.loads(line)) for line in capsys.readouterr().out.splitlines()]
+    return [record_of(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
 
 
 def test_a_servers_models_are_scored_by_the_names_it_knows(evaluate, capsys):

@@ -23,6 +23,7 @@ from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.evaluation.engines import open_engine, vllm
 from points24.harness.evaluation.engines.engine import EngineConfig, EngineError, FolderWeights, ModelWeights
+from points24.harness.records.checksum import verified
 from points24.harness.recovery.families.table import family_of
 from points24.harness.recovery.recipe import recipes_of
 from points24.harness.recovery.recover import CheckedPair
@@ -333,7 +334,7 @@ def evaluated(capsys, out: Path, *args: str) -> list[dict]:
     """The records of `points24 eval`."""
     capsys.readouterr()
     assert main(["eval", *args, "-o", str(out), "--json"]) == 0
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [verified(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
 
 
 def test_a_seed_decides_what_is_sampled_whatever_came_before(no_engine, folders, tmp_path, capsys):
