@@ -16,8 +16,8 @@ from typing import Any
 
 from points24.tasks.cards import NUMBERS, RULES, Deal, Rule
 from points24.tasks.errors import InputError
-from points24.tasks.hand_sets import HandSet, hand_set
-from points24.tasks.lm_eval.files import task_hand_set, task_names, task_protocol
+from points24.tasks.hand_sets import HandSet
+from points24.tasks.lm_eval.files import has_attempts, task_hands, task_names, task_protocol, task_template
 from points24.tasks.prompts import Template, json_reply
 from points24.tasks.solver import solutions
 
@@ -60,9 +60,12 @@ def asked(task: str, *, wording: Template, chat: bool, limit: int | None, memori
         InputError: there is no such task, or it is a group.
     """
     try:
-        hands = hand_set(task_hand_set(task))
+        hands = task_hands(task)
     except KeyError as e:
         raise InputError(f"tasks: unknown task {task!r}; allowed: {', '.join(single_tasks())}") from e
+    if hands.stated or task_template(task):
+        allowed = ", ".join(single_tasks())
+        raise InputError(f"tasks: {task} has a prompt of its own; allowed: {allowed}")
     if not hands.rule.rivals:
         raise InputError(f"tasks: {task} has no cards, and so no rule that was memorised")
     rival = RULES["ood"] if hands.rule == memorised else memorised
@@ -70,15 +73,15 @@ def asked(task: str, *, wording: Template, chat: bool, limit: int | None, memori
 
 
 def single_tasks() -> list[str]:
-    """The tasks of cards that have one reply per deal, without groups."""
+    """The tasks of four cards that have one reply per deal, without groups."""
     found = []
     for name in task_names():
         try:
-            task_hand_set(name)
+            hands = task_hands(name)
         except KeyError:
             continue
-        if not name.endswith("_revise") and task_protocol(name) != NUMBERS.name:
-            found.append(name)
+        odd = has_attempts(name) or task_protocol(name) == NUMBERS.name or task_template(name) or hands.stated
+        found += [] if odd else [name]
     return found
 
 

@@ -9,8 +9,7 @@ from points24.harness.checkpoints.write import size_of_copy
 from points24.harness.recovery.estimate import factors_bytes
 from points24.harness.sweep.config import ScoringConfig, SweepConfig
 from points24.harness.sweep.jobs import Job, Pair
-from points24.tasks.hand_sets import hand_set
-from points24.tasks.lm_eval.files import task_hand_set
+from points24.tasks.lm_eval.files import task_hands
 
 
 def plan_of(config: ScoringConfig, jobs: list[Job]) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def plan_text(plan: dict[str, Any]) -> str:
 
 def deals_of(tasks: Iterable[str], limit: int | None) -> int:
     """The deals of all tasks together, at most `limit` of each."""
-    return sum(len(hand_set(task_hand_set(task)).deals[:limit]) for task in tasks)
+    return sum(len(task_hands(task).deals[:limit]) for task in tasks)
 
 
 def bytes_of(pair: Pair, keep: str) -> tuple[int, int]:

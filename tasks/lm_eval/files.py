@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from points24.tasks.cards import parse_rule
+from points24.tasks.hand_sets import HandSet, hand_set
 from points24.tasks.protocols.protocol import DEFAULT
 
 TASK_FILES = Path(__file__).resolve().parent / "points24"
@@ -21,13 +23,20 @@ def task_version(task: str) -> str | None:
     return _settings(task).get("version")
 
 
-def task_hand_set(task: str) -> str:
-    """The name of a task's hand set.
+def task_hands(task: str) -> HandSet:
+    """A task's hand set, under its rule and with its target.
 
     Raises:
         KeyError: there is no such task.
     """
-    return _settings(task)["hand_set"]
+    settings = _settings(task)
+    rule, target = settings.get("rule"), settings.get("target")
+    return hand_set(settings["hand_set"], parse_rule(rule) if rule else None, int(target) if target else None)
+
+
+def task_template(task: str) -> str | None:
+    """The name of the prompt template that a task has instead of its protocol's."""
+    return _settings(task).get("template")
 
 
 def task_protocol(task: str) -> str:

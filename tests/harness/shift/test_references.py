@@ -51,6 +51,17 @@ def test_a_task_that_has_no_deals_of_its_own_is_refused(task):
     assert "points24_ood" in single_tasks()
 
 
+@pytest.mark.parametrize("task", ["points24_contradiction", "points24_five_cards"])
+def test_a_task_with_a_prompt_of_its_own_is_refused(task):
+    with pytest.raises(InputError, match=f"tasks: {task} has a prompt of its own; allowed: points24_face_id"):
+        of_task(task)
+
+
+def test_a_world_is_asked_under_its_own_rule_and_target():
+    assert of_task("points24_rule_5_7_12").hands.rule == parse_rule("J=5,Q=7,K=12")
+    assert {deal.target for deal in of_task("points24_target_36").deals} == {36}
+
+
 def test_a_task_without_cards_has_no_rule_to_be_memorised():
     with pytest.raises(
         InputError, match="tasks: points24_tot has no cards, and so no rule that was memorised"
