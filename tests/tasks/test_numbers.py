@@ -8,7 +8,7 @@ import pytest
 from points24.tasks.cards import NUMBERS, RULES, Deal
 from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
-from points24.tasks.lm_eval.files import task_hand_set, task_protocol
+from points24.tasks.lm_eval.files import task_hands, task_protocol
 from points24.tasks.prompts import Template, json_reply
 from points24.tasks.protocols.protocol import read_protocol, usual_protocol
 from points24.tasks.rewards import rows
@@ -97,7 +97,7 @@ def test_a_solver_wins_the_tasks_and_their_results_say_what_was_asked(task, targ
 
 
 def test_the_game_of_24_is_a_task_with_the_protocol_for_numbers():
-    assert (task_hand_set("points24_tot"), task_protocol("points24_tot")) == ("tot", "numbers")
+    assert (task_hands("points24_tot").name, task_protocol("points24_tot")) == ("tot", "numbers")
 
 
 def test_few_shot_examples_of_countdown_are_right():
