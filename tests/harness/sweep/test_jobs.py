@@ -116,7 +116,10 @@ def test_a_checkpoints_files_are_in_its_key(tmp_path, file):
     folder = shutil.copytree(model_folder("nano-base"), tmp_path / "model")
     before = keys(evaluation(tmp_path, folder))
     content = bytearray((folder / file).read_bytes())
-    content[-2] ^= 1
+    if file.endswith(".safetensors"):
+        content[-2] ^= 1
+    else:
+        content += b"\n"
     (folder / file).write_bytes(content)
     assert keys(evaluation(tmp_path, folder)) != before
 
