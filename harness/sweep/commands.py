@@ -46,24 +46,10 @@ def conducted(config: ScoringConfig, args: argparse.Namespace) -> Outcome | None
 
 
 def print_records(records: list[Record], as_json: bool) -> None:
-    """One row, or one line of JSON, per record."""
-    from tabulate import tabulate
+    """A summary, or one line of JSON per record."""
+    from points24.harness.analysis.score_table import summary
 
-    from points24.harness.analysis import formats
-    from points24.harness.analysis.comparison import interval_of, sampling_of
-
-    if as_json:
-        for record in records:
-            print(record.line())
-        return
-    headers = ["model", "task", "filter", "correct", "acc %", "95 %"]
-    rows = []
-    for r in records:
-        accuracy = formats.won(r), formats.percent(r.accuracy), formats.interval(interval_of(r))
-        rows.append([r.model, r.task, r.filter, *accuracy])
-        for name, (share, interval) in sampling_of(r).items():
-            rows.append(["", "", name, "", formats.percent(share), formats.interval(interval)])
-    print(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
+    print("\n".join(record.line() for record in records) if as_json else summary(records))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -40,8 +40,6 @@ from points24.tasks.verdict import Verdict
 
 Messages = list[dict[str, str]]
 
-_WRONG = [verdict.value for verdict in Verdict if verdict is not Verdict.CORRECT]
-
 
 @dataclass
 class OpenDialogue:
@@ -73,9 +71,7 @@ class ReviseTask(Points24Task):
             return dialogue_metrics(doc, json.loads(results[0]), attempts)
 
         own_metrics = share_metrics(
-            {f"acc@{k}": True for k in range(1, attempts + 1)}
-            | {f"{verdict}@1": False for verdict in _WRONG}
-            | {"attempts_used": False}
+            {f"acc@{k}": True for k in range(1, attempts + 1)} | {"attempts_used": False}
         )
         metric_list = config["metric_list"] + own_metrics
         super().__init__(config | {"metric_list": metric_list, "process_results": process_results})
@@ -198,7 +194,6 @@ def dialogue_metrics(doc: dict[str, Any], judged: list[dict[str, Any]], attempts
         **metrics(doc, judged[place]),
         **_float_metrics(judged, attempts),
         **{f"acc@{k}": float(correct and place < k) for k in range(1, attempts + 1)},
-        **{f"{verdict}@1": float(verdicts[0] == verdict) for verdict in _WRONG},
         "attempts_used": float(place + 1),
     }
 

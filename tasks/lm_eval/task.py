@@ -204,14 +204,12 @@ def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, An
 def metrics(doc: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
     """The metrics of a row of `documents`, from a judgement of `VerdictFilter`."""
     floats = {"acc_float": float(judged["correct_in_floats"])} if "correct_in_floats" in judged else {}
-    shares = {verdict.value: float(judged["verdict"] == verdict.value) for verdict in Verdict}
-    acc = shares.pop(Verdict.CORRECT.value)
+    acc = float(judged["verdict"] == Verdict.CORRECT)
     return {
         "acc": acc,
         "acc_weighted": (acc, doc["weight"]),
         "acc_weighted_stderr": (acc, doc["weight"]),
-        **shares,
-        "truncated": float(judged["truncated"]),
+        "wrong_rule": float(judged["verdict"] == Verdict.WRONG_RULE),
         **floats,
     }
 

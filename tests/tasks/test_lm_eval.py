@@ -6,6 +6,7 @@ import re
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -83,6 +84,16 @@ def evaluate(lm, tasks, metadata=None, **kwargs) -> Any:
     return run(lm, tasks=tasks, task_manager=manager, **kwargs)
 
 
+def judged(results, task, name) -> list[Any]:
+    """What a filter found in each deal's reply, or replies."""
+    rows = (row for row in results["samples"][task] if row["filter"] == name)
+    return [json.loads(row["filtered_resps"][0]) for row in rows]
+
+
+def verdicts(results, task, name) -> Counter[str]:
+    return Counter(reply["verdict"] for reply in judged(results, task, name))
+
+
 class Reasoner(Player):
     """Its chat template opens thinking, as some do; it never closes it."""
 
@@ -102,8 +113,9 @@ def test_thinking_that_the_prompt_opened_and_the_reply_does_not_close_is_no_answ
     lm = Reasoner(lambda prompt: "K+5*2+A = 24")
     results = evaluate(lm, [task], {"attempts": 2}, limit=3, apply_chat_template=True)
     for name in FILTERS:
-        assert results["results"][task][f"no_answer,{name}"] == 1
-    assert results["results"][task]["truncated,strict-match"] == 1
+        for found in judged(results, task, name):
+            for reply in found if isinstance(found, list) else [found]:
+                assert (reply["verdict"], reply["truncated"]) == ("no_answer", True)
     assert len(lm.prompts) == (6 if "revise" in task else 3)
 
 
@@ -118,34 +130,33 @@ def test_a_solver_gets_everything_right():
 
 
 def test_a_memoriser_is_seen_through(known_counts):
-    results = evaluate(Player(memoriser), ["points24_ood", "points24_face_id", "points24_plain_ood"])[
-        "results"
-    ]
+    results = evaluate(Player(memoriser), ["points24_ood", "points24_face_id", "points24_plain_ood"])
+    rows = results["results"]
     for name in FILTERS:
-        assert results["points24_face_id"][f"acc,{name}"] == 1  # same hands, the rule it knows
-        assert results["points24_plain_ood"][f"acc,{name}"] == 1  # other prompt, no card to misread
-        ood = results["points24_ood"]
+        assert rows["points24_face_id"][f"acc,{name}"] == 1  # same hands, the rule it knows
+        assert rows["points24_plain_ood"][f"acc,{name}"] == 1  # other prompt, no card to misread
+        ood = rows["points24_ood"]
         assert ood[f"acc,{name}"] == 0
         both = known_counts["face_hands_solvable_under_both_rules"]
         assert ood[f"wrong_rule,{name}"] == pytest.approx(both / 796)
-        assert ood[f"wrong_numbers,{name}"] == pytest.approx(1 - both / 796)
+        assert verdicts(results, "points24_ood", name) == {"wrong_rule": both, "wrong_numbers": 796 - both}
 
 
 def test_replies_outside_the_format_differ_between_the_filters():
-    results = evaluate(Player(lambda p: "I think that " + solver(p)), ["points24_ood"], limit=20)["results"]
-    assert results["points24_ood"]["acc,strict-match"] == 0
-    assert results["points24_ood"]["no_answer,strict-match"] == 1
-    assert results["points24_ood"]["acc,flexible-extract"] == 1
+    results = evaluate(Player(lambda p: "I think that " + solver(p)), ["points24_ood"], limit=20)
+    assert verdicts(results, "points24_ood", "strict-match") == {"no_answer": 20}
+    assert verdicts(results, "points24_ood", "flexible-extract") == {"correct": 20}
 
 
-def test_verdict_shares_add_up_and_truncation_is_counted():
+def test_lm_eval_prints_few_metrics_and_the_samples_keep_every_verdict():
     replies = iter(["", "<think>hm", '{"cards": ["K"', "1+2+3+4", "x", "(1", "24", "1+1"])
-    lm = Player(lambda _: next(replies))
-    row = evaluate(lm, ["points24_id"], limit=8)["results"]["points24_id"]
+    results = evaluate(Player(lambda _: next(replies)), ["points24_id"], limit=8)
+    row = results["results"]["points24_id"]
+    shown = {key.partition(",")[0] for key in row if "," in key and "_stderr" not in key}
+    assert shown == {"acc", "acc_weighted", "wrong_rule"}
     for name in FILTERS:
-        verdicts = ("acc", "wrong_rule", "wrong_value", "wrong_numbers", "illegal", "no_answer")
-        assert sum(row[f"{verdict},{name}"] for verdict in verdicts) == pytest.approx(1)
-        assert row[f"truncated,{name}"] == 2 / 8
+        assert verdicts(results, "points24_id", name).total() == 8
+        assert sum(reply["truncated"] for reply in judged(results, "points24_id", name)) == 2
 
 
 def test_samples_show_formula_verdict_and_reason_and_survive_any_reply():

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -14,10 +15,9 @@ from points24.tasks.lm_eval.files import TASK_FILES, task_version
 from points24.tasks.prompts import template
 from points24.tasks.protocols.protocol import read_protocol
 from points24.tasks.revision import deciding
-from tests.tasks.test_lm_eval import FILTERS, Player, chat_server, evaluate, solver
+from tests.tasks.test_lm_eval import FILTERS, Player, chat_server, evaluate, judged, solver, verdicts
 
 TASK = "points24_ood_revise"
-VERDICTS = ("acc", "wrong_rule", "wrong_value", "wrong_numbers", "illegal", "no_answer")
 NOTHING = "I do not know."
 WORDING = read_protocol("points24").feedback_digest
 NOTHING_FOUND = "Your formula is not correct: no formula found. Reply again in the same form.\nReply:"
@@ -70,6 +70,11 @@ def row_of(results):
     return results["results"][TASK]
 
 
+def said(results, name, task=TASK):
+    """The verdicts on the replies about each deal."""
+    return [[reply["verdict"] for reply in replies] for replies in judged(results, task, name)]
+
+
 def samples(results, name):
     return [sample for sample in results["samples"][TASK] if sample["filter"] == name]
 
@@ -84,21 +89,22 @@ def test_who_solves_at_once_is_not_asked_again():
 
 def test_who_solves_after_feedback_wins_at_the_second_attempt():
     lm = ChatPlayer(wins_at(2))
-    row = row_of(play(lm))
+    results = play(lm)
+    row = row_of(results)
     assert [len(batch) for batch in lm.batches] == [8, 8]
     for name in FILTERS:
         assert [row[f"acc@{k},{name}"] for k in range(1, 6)] == [0, 1, 1, 1, 1]
         assert (row[f"acc,{name}"], row[f"acc_weighted,{name}"], row[f"attempts_used,{name}"]) == (1, 1, 2)
-        assert (row[f"no_answer@1,{name}"], row[f"no_answer,{name}"]) == (1, 0)
+        assert said(results, name) == [["no_answer", "correct"]] * 8
 
 
 def test_who_never_solves_has_all_attempts():
     lm = ChatPlayer(lambda messages: "1+1" if turn(messages) == 5 else NOTHING)
-    row = row_of(play(lm))
+    results = play(lm)
+    row = row_of(results)
     assert [len(batch) for batch in lm.batches] == [8] * 5
     assert (row["acc,flexible-extract"], row["attempts_used,flexible-extract"]) == (0, 5)
-    assert row["no_answer@1,flexible-extract"] == 1
-    assert row["wrong_numbers,flexible-extract"] == 1  # of the last reply
+    assert said(results, "flexible-extract") == [[*["no_answer"] * 4, "wrong_numbers"]] * 8
 
 
 def test_each_attempt_sees_all_earlier_replies_and_what_the_verifier_said():
@@ -157,7 +163,7 @@ def test_replies_stay_with_their_deals_as_dialogues_drop_out():
         assert row[f"attempts_used,{name}"] == pytest.approx((1 + 2 + 3 + 4 + 5 + 5) / 6)
 
 
-def test_success_never_falls_with_further_attempts_and_verdicts_add_up():
+def test_success_never_falls_with_further_attempts():
     """Also where the filters disagree: the verifier goes by the format, and talks a right answer away."""
     kinds = ["in words: {}", "{}", "x", "{}"]
 
@@ -170,18 +176,17 @@ def test_success_never_falls_with_further_attempts_and_verdicts_add_up():
         successes = [row[f"acc@{k},{name}"] for k in range(1, 6)]
         assert successes == sorted(successes)
         assert successes[-1] == row[f"acc,{name}"]
-        assert sum(row[f"{verdict},{name}"] for verdict in VERDICTS) == pytest.approx(1)
-        assert sum(row[f"{verdict}@1,{name}"] for verdict in VERDICTS) == pytest.approx(1)
 
 
 def test_a_right_answer_outside_the_format_counts_for_the_flexible_filter_alone():
     lm = ChatPlayer(lambda m: "I think: " + solver(question(m)) if turn(m) == 2 else NOTHING)
-    row = row_of(play(lm))
+    results = play(lm)
+    row = row_of(results)
     assert len(lm.batches) == 5
     assert [row[f"acc@{k},strict-match"] for k in range(1, 6)] == [0, 0, 0, 0, 0]
     assert [row[f"acc@{k},flexible-extract"] for k in range(1, 6)] == [0, 1, 1, 1, 1]
     assert (row["attempts_used,strict-match"], row["attempts_used,flexible-extract"]) == (5, 2)
-    assert (row["no_answer,strict-match"], row["no_answer,flexible-extract"]) == (1, 0)
+    assert said(results, "strict-match") == [["no_answer"] * 5] * 8
 
 
 @pytest.mark.parametrize(
@@ -207,7 +212,13 @@ def test_a_single_deal_can_be_played():
 def test_every_metric_has_a_standard_error():
     row = row_of(play(ChatPlayer(wins_at(2))))
     metrics = {key.partition(",")[0] for key in row if "," in key and "_stderr" not in key}
-    assert {"acc", "acc_weighted", "acc@5", "wrong_rule@1", "attempts_used", "truncated"} <= metrics
+    assert metrics == {
+        "acc",
+        *(f"acc@{k}" for k in range(1, 6)),
+        "acc_weighted",
+        "attempts_used",
+        "wrong_rule",
+    }
     for metric in metrics:
         assert isinstance(row[f"{metric}_stderr,strict-match"], float), metric
 
@@ -333,6 +344,6 @@ def test_the_shipped_models_first_attempt_is_the_single_attempt_task():
         assert ours["acc@1"] == theirs["acc"]
     for name in FILTERS:
         assert 0 < row[f"acc@1,{name}"] == their[f"acc,{name}"] < 1
-        for verdict in VERDICTS[1:]:
-            assert row[f"{verdict}@1,{name}"] == their[f"{verdict},{name}"]
+        first = Counter(verdict for verdict, *_ in said(several, name, "points24_id_revise"))
+        assert first == verdicts(single, "points24_id", name)
     assert {len(ours["resps"][0]) for ours, _ in pairs} >= {1, 5}

@@ -121,7 +121,7 @@ def test_lm_eval_reports_pass_and_majority_over_the_samples():
         assert row[f"pass@2,{name}"] == 0.5
         assert row[f"pass@4,{name}"] == 1
         assert row[f"maj@4,{name}"] == 0
-        assert row[f"wrong_numbers,{name}"] == 0.5
+        assert row[f"wrong_rule,{name}"] == 0
     assert len(lm.prompts) == 12
     judged = json.loads(results["samples"]["points24_ood"][0]["filtered_resps"][0])
     assert [each["vote"] for each in judged][1:] == ["1+1", "1+1", None]
