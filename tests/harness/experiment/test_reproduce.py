@@ -1,5 +1,8 @@
+import io
 import json
 import shlex
+import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +12,7 @@ import pytest
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.cli import main
 from points24.harness.config import read_settings
-from points24.harness.experiment import commands, manifest, runner
+from points24.harness.experiment import commands, manifest, progress, runner
 from points24.harness.experiment.config import ReproduceConfig
 from points24.harness.experiment.manifest import (
     Floor,
@@ -223,13 +226,43 @@ def test_the_number_of_threads_is_the_experiments(experiment, ran, monkeypatch, 
     experiment.config.num_threads = 2
     conduct(experiment, 1)
     assert ran.threads == {"2"}
-    assert "points24: sft-0: OMP_NUM_THREADS=2 points24 train sft " in capsys.readouterr().err
+    assert "points24: 1 of 8, sft-0: OMP_NUM_THREADS=2 points24 train sft " in capsys.readouterr().err
 
 
 def test_seeds_go_side_by_side_and_only_what_is_asked_for_runs(experiment, ran):
     experiment.config.seeds, experiment.config.kinds = [0, 1, 2], ["sft", "sweep"]
     conduct(experiment, 3)
     assert sorted(words[0] for words in ran.commands) == ["sweep"] * 3 + ["train"] * 3
+
+
+def test_stages_that_nobody_sees_say_how_far_they_are_and_where_the_log_is(experiment, ran, capsys):
+    experiment.config.kinds = ["sft"]
+    conduct(experiment, 2)
+    begun, took = capsys.readouterr().err.splitlines()
+    assert begun.startswith("points24: 1 of 1, sft-0: points24 train sft ")
+    assert begun.endswith(f"(log: {experiment.out / 'logs' / 'sft-0.log'})")
+    assert took == "points24: sft-0 took 0 s"
+
+
+def test_a_terminal_shows_what_runs_and_how_far_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS", 0.01)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    log = tmp_path / "sft-0.log"
+    log.write_bytes(b"sft:  40%|####      | 4/10\rsft:  50%|#####     | 5/10")
+    with progress.Progress(4, unseen=True) as shown:
+        shown.begins("sft-0", "points24 train sft", log)
+        deadline = time.monotonic() + 10
+        while "sft-0 50 %" not in screen.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        shown.ends("sft-0", 3.2)
+    assert "sft-0 50 %" in screen.getvalue()
+    assert "1/4" in screen.getvalue()
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
 
 
 def test_variants_and_overrides_replace_settings():
