@@ -256,6 +256,7 @@ def _svg(path: Path) -> Path:
 
 
 def _plot_recovery(args: argparse.Namespace) -> int:
+    from points24.harness.analysis.formats import wrapped
     from points24.harness.analysis.recovery import missing_references, recoveries
     from points24.harness.analysis.recovery_summaries import (
         recovery_sentence,
@@ -280,7 +281,7 @@ def _plot_recovery(args: argparse.Namespace) -> int:
         print(f"points24: warning: {lost}", file=sys.stderr)
     paths = write_recovery_report(found, args.output or stores[0].resolve().parent / "recovery")
     for each in found:
-        text = f"{recovery_title(each)}. {recovery_sentence(each)}"
+        text = wrapped(f"{recovery_title(each)}. {recovery_sentence(each)}")
         print(json.dumps(recovery_summary(each), ensure_ascii=False) if args.json else text)
     if not args.json:
         print("\n".join(map(str, paths)))

@@ -3,7 +3,7 @@
     <think>
     13 5 1 2                   the numbers of the cards
     13 * 2 = 26 | 26 5 1       an operation and its value | what is left
-    back | 13 5 1 2            with detours: the target was out of reach, so the operation is taken back
+    back | 13 5 1 2            with detours: the target is out of reach, so the operation is taken back
     5 * 2 = 10 | 10 13 1
     …
     </think>
@@ -26,8 +26,10 @@ from points24.tasks.solver import solvable
 WORKINGS = ("none", "steps", "search")
 """What stands before the answer: nothing, the steps of its formula, or these with detours."""
 DETOUR_SHARE = 0.3
-"""With `search`, the probability of a detour before each step, and of another one after it."""
+"""With `search`, the probability of a detour before each step, of a further one, and of one within it."""
 
+_BACK = "back | "
+_SEEN = 2
 _FUNCTIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 _Numbers = tuple[Fraction, ...]
 
@@ -47,6 +49,18 @@ def thinking(deal: Deal, formula: str, working: str, rng: random.Random) -> str:
     return "\n".join(["<think>", *_lines(deal, parse(formula), share, rng), "</think>", ""])
 
 
+def taken_back(thought: str) -> Iterator[tuple[int, int]]:
+    """Where a `thinking` has the operations that it takes back, each (start, end), without its value."""
+    open_: list[tuple[int, int]] = []
+    start = 0
+    for line in thought.splitlines(keepends=True):
+        if line.startswith(_BACK):
+            yield open_.pop()
+        elif "=" in line:
+            open_.append((start, start + line.index("=") + 1))
+        start += len(line)
+
+
 def is_plain(formula: str) -> bool:
     """Whether every step of the formula (strict grammar) gives a natural number or 0."""
     return all(map(_natural, map(evaluate, _operations(parse(formula)))))
@@ -57,9 +71,8 @@ def _lines(deal: Deal, formula: Expression, detours: float, rng: random.Random) 
     yield _written(left)
     waiting = list(_operations(formula))
     while waiting:
-        lost = _lost(left, deal.target) if detours else []
-        while lost and rng.random() < detours:
-            yield from (lost.pop(rng.randrange(len(lost))), f"back | {_written(left)}")
+        if detours:
+            yield from _detours(left, deal.target, detours, rng)
         ready = [step for step in waiting if not {step.left, step.right} & set(waiting)]
         step = rng.choice(ready)
         waiting.remove(step)
@@ -67,8 +80,26 @@ def _lines(deal: Deal, formula: Expression, detours: float, rng: random.Random) 
         yield line
 
 
+def _detours(left: _Numbers, target: int, share: float, rng: random.Random) -> Iterator[str]:
+    """Operations that put the target out of reach, each with detours of its own, then taken back.
+
+    Of two numbers it can be seen whether they reach the target, so there none is tried.
+    """
+    lost = _lost(left, target) if len(left) > _SEEN else []
+    while lost and rng.random() < share:
+        line, now = lost.pop(rng.randrange(len(lost)))
+        yield line
+        yield from _detours(now, target, share, rng)
+        yield f"{_BACK}{_written(left)}"
+
+
 def _done(left: _Numbers, a: Fraction, op: str, b: Fraction) -> tuple[str, _Numbers]:
-    """The line of an operation on two of the numbers, and what it leaves: its value, then the others."""
+    """The line of an operation on two of the numbers, and what it leaves: its value, then the others.
+
+    Sums and products have the larger number first, so that their form does not tell where they come from.
+    """
+    if op in "+*" and a < b:
+        a, b = b, a
     others = list(left)
     others.remove(a)
     others.remove(b)
@@ -77,8 +108,8 @@ def _done(left: _Numbers, a: Fraction, op: str, b: Fraction) -> tuple[str, _Numb
     return f"{_operand(a)} {op} {_operand(b)} = {value} | {_written(now)}", now
 
 
-def _lost(left: _Numbers, target: int) -> list[str]:
-    """The lines of the operations on natural numbers, with a natural value, that lose sight of the target."""
+def _lost(left: _Numbers, target: int) -> list[tuple[str, _Numbers]]:
+    """The operations on natural numbers, with a natural value, that lose sight of the target."""
     if not all(map(_natural, left)):
         return []
     moves = {
@@ -86,7 +117,7 @@ def _lost(left: _Numbers, target: int) -> list[str]:
         for a, b in permutations(sorted(left, reverse=True), 2)
         for op in ("+-*/" if a >= b > 0 else "+-*" if a >= b else "/" if b else "")
     }
-    return sorted(line for line, now in moves if _natural(now[0]) and not _reaches(now, target))
+    return sorted(move for move in moves if _natural(move[1][0]) and not _reaches(move[1], target))
 
 
 def _reaches(numbers: _Numbers, target: int) -> bool:

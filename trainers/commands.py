@@ -93,12 +93,13 @@ def _reported(run: RunFolder) -> int:
     from tabulate import tabulate
 
     from points24.harness.analysis.curve import forgetting
+    from points24.harness.analysis.formats import wrapped
     from points24.harness.analysis.summaries import curve_sentence, curve_table
 
     if PartialState().is_main_process:
         if found := run.curve():
             print(tabulate(curve_table(found), headers="keys", tablefmt="github", disable_numparse=True))
-            print(f"\n{curve_sentence(forgetting(found))}\n")
+            print(f"\n{wrapped(curve_sentence(forgetting(found)))}\n")
         print(run.path)
     return 0
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from points24.harness.analysis.statistics import Interval
 from points24.harness.records.record import Record
 
 MINUS, DASH = "−", "–"
+WIDTH = 100
+"""Columns of a terminal that an output fits."""
 
 
 def percent(share: float | None) -> str:
@@ -42,3 +46,8 @@ def size(count: int | None) -> str:
     if count is None:
         return "not known"
     return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines that fit a terminal."""
+    return textwrap.fill(text, WIDTH)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from points24.harness.analysis import formats
-from points24.harness.analysis.comparison import Difference
+from points24.harness.analysis.comparison import Difference, Score
 from points24.harness.analysis.recovery import Picked, Recovered, Recovery, Reference, against_baseline
 from points24.harness.analysis.retention import Outcomes, Share, Shares, bits_of
 from points24.harness.analysis.summaries import score_cell, score_summary
@@ -42,10 +42,14 @@ def recovery_summary(found: Recovery) -> dict[str, Any]:
 # -- the table -------------------------------------------------------------------------------------------
 
 
-def recovery_table(found: Recovery) -> list[dict[str, str]]:
+def recovery_table(found: Recovery, cell: Callable[[Score], str] = score_cell) -> list[dict[str, str]]:
     """A row for the source, the target and each recovered checkpoint.
 
     Shares are in percent, gains over the target in points; ``x`` marks the Pareto front of ID against OOD.
+
+    Args:
+        found: the recovery.
+        cell: how an accuracy reads.
     """
     rows = []
     for what, end in (("source", found.source), ("target", found.target)):
@@ -54,9 +58,9 @@ def recovery_table(found: Recovery) -> list[dict[str, str]]:
             each and each._replace(interval=None)
             for each in found.scales.shares(Outcomes(bits_of(end.ood.record), ids))
         )
-        rows.append(_row(f"{what}: {end.name}", end) | _share_cells(Shares(*merely), unbounded=""))
+        rows.append(_row(f"{what}: {end.name}", end, cell) | _share_cells(Shares(*merely), unbounded=""))
     return rows + [
-        _row(each.recipe.label, each)
+        _row(each.recipe.label, each, cell)
         | _share_cells(each.shares)
         | _gain("OOD", each.ood_gain)
         | (_gain("ID", each.id_gain) if each.id_gain else {})
@@ -72,14 +76,14 @@ def in_groups(checkpoints: Sequence[Recovered]) -> list[Recovered]:
     return sorted(checkpoints, key=lambda each: kinds.index(each.recipe.method.kind))
 
 
-def _row(name: str, of: Reference | Recovered) -> dict[str, str]:
+def _row(name: str, of: Reference | Recovered, cell: Callable[[Score], str]) -> dict[str, str]:
     return {
         "checkpoint": name,
         **dict.fromkeys(SHARES.values(), ""),
-        "OOD": score_cell(of.ood),
+        "OOD": cell(of.ood),
         "OOD vs target": "",
         "OOD p (Holm)": "",
-        "ID": score_cell(of.id) if of.id else "",
+        "ID": cell(of.id) if of.id else "",
         "ID vs target": "",
         "ID p (Holm)": "",
         "front": "x" if of.on_front else "",

@@ -1,4 +1,4 @@
-"""Records for a terminal of `WIDTH` columns: every score of a few checkpoints, or one line each of many."""
+"""Records for a terminal: every score of a few checkpoints, or one line each of many."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from points24.harness.analysis.comparison import interval_of, sampling_of
 from points24.harness.records.record import Record
 from points24.tasks.verdict import Verdict
 
-WIDTH = 100
 MOST_ROWS = 20
 """Of a summary."""
 _NAME = 52

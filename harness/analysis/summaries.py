@@ -49,16 +49,16 @@ def curve_summary(found: Curve) -> dict[str, Any]:
 
 
 def curve_table(found: Curve) -> list[dict[str, str]]:
-    """A row per step; the last columns are the share of `wrong_rule` on OOD and what marks the step."""
+    """A row per step, for a terminal; the last columns are `wrong_rule` on OOD and what marks the step."""
     marks = _marks(found)
     return [
         {"step": str(step)}
         | {
-            TITLES[name]: score_cell(score_of(records[step])) if step in records else ""
+            f"{TITLES[name]} %": share_cell(score_of(records[step])) if step in records else ""
             for name, records in found.scores.items()
         }
         | {
-            "OOD wrong_rule": _wrong_rule(found.ood.get(step)),
+            "wrong_rule %": _wrong_rule(found.ood.get(step)),
             "": ", ".join(marks.get(step, [])),
         }
         for step in found.steps
@@ -94,7 +94,7 @@ def _marks(found: Curve) -> dict[int, list[str]]:
 
 
 def _wrong_rule(record: Record | None) -> str:
-    return f"{formats.percent(record.verdict_share(Verdict.WRONG_RULE))} %" if record else ""
+    return formats.percent(record.verdict_share(Verdict.WRONG_RULE)) if record else ""
 
 
 def _uncertainty(interval: Interval, p_holm: float) -> str:
@@ -117,5 +117,10 @@ def score_summary(score: Score) -> dict[str, Any]:
 
 def score_cell(score: Score) -> str:
     """``85/796 10.7 % [8.7, 13.0]``."""
+    return f"{formats.won(score.record)} {share_cell(score, ' %')}"
+
+
+def share_cell(score: Score, unit: str = "") -> str:
+    """``10.7 [8.7, 13.0]``, in percent."""
     low, high = map(formats.percent, score.interval)
-    return f"{formats.won(score.record)} {formats.percent(score.share)} % [{low}, {high}]"
+    return f"{formats.percent(score.share)}{unit} [{low}, {high}]"

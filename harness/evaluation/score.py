@@ -20,6 +20,7 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.loggers.utils import add_env_info, add_tokenizer_info
 from lm_eval.tasks import TaskManager
 
+from points24.harness.evaluation.bars import few_bars
 from points24.harness.evaluation.random_state import undisturbed_random_state
 from points24.harness.records.ingest import About, check_against_results, records_of
 from points24.harness.records.lm_eval_output import runs
@@ -120,14 +121,15 @@ def _evaluated(
         fewshot_as_multiturn=True,
     )
     run: Any = evaluate  # its decorator hides the signature
-    results = run(
-        lm,
-        loaded,
-        limit=settings["limit"],
-        log_samples=True,
-        apply_chat_template=apply_chat_template,
-        fewshot_as_multiturn=True,
-    )
+    with few_bars():
+        results = run(
+            lm,
+            loaded,
+            limit=settings["limit"],
+            log_samples=True,
+            apply_chat_template=apply_chat_template,
+            fewshot_as_multiturn=True,
+        )
     described = getattr(lm, "get_model_info", dict)()  # not every model has it
     results |= {"config": settings | described, "date": started, **_environment()}
     add_tokenizer_info(results, lm)

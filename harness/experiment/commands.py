@@ -71,9 +71,10 @@ def _demo(args: argparse.Namespace) -> int:
     from tabulate import tabulate
 
     from points24.harness.analysis.curve import curve, forgetting
+    from points24.harness.analysis.formats import wrapped
     from points24.harness.analysis.recovery import recoveries
     from points24.harness.analysis.recovery_summaries import SHARES, recovery_sentence, recovery_table
-    from points24.harness.analysis.summaries import curve_sentence, curve_table
+    from points24.harness.analysis.summaries import curve_sentence, curve_table, share_cell
     from points24.harness.records.store import read_records
     from points24.tasks.verdict import STRICT
 
@@ -87,11 +88,11 @@ def _demo(args: argparse.Namespace) -> int:
     (recovery,) = (each for each in recoveries(of_sweep) if each.filter == STRICT)
     print(f"Fine-tuning {experiment.config.base} on hands where J, Q and K count as 10:\n")
     print(tabulate(curve_table(found), headers="keys", tablefmt="github", disable_numparse=True))
-    print(f"\n{curve_sentence(forgetting(found))}\n\nRecovered without training:\n")
-    columns = ("checkpoint", *SHARES.values(), "ID", "OOD")
-    rows = [{column: row[column] for column in columns} for row in recovery_table(recovery)]
+    print(f"\n{wrapped(curve_sentence(forgetting(found)))}\n\nRecovered without training:\n")
+    columns = ("checkpoint", SHARES["recovered"], SHARES["retained"], "ID", "OOD")
+    rows = [{column: row[column] for column in columns} for row in recovery_table(recovery, share_cell)]
     print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
-    print(f"\n{recovery_sentence(recovery)}")
+    print(f"\n{wrapped(recovery_sentence(recovery))}")
     return 0
 
 

@@ -13,8 +13,8 @@ from tqdm import tqdm
 _SECONDS = 2.0
 """Between two looks at the logs."""
 _TAIL = 4096
-_PERCENT = re.compile(rb"(\d+)%\|")
-"""In the progress line of a stage, by tqdm."""
+_PERCENT = re.compile(rb"(\d+)%[|)]")
+"""In the progress lines of a stage: tqdm's, and those of training without a terminal."""
 
 
 class Progress:

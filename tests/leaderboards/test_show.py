@@ -4,7 +4,8 @@ from argparse import Namespace
 
 import pytest
 
-from points24.harness.analysis.score_table import MOST_ROWS, WIDTH, summary
+from points24.harness.analysis.formats import WIDTH
+from points24.harness.analysis.score_table import MOST_ROWS, summary
 from points24.harness.records.store import add_records
 from points24.leaderboards.show import show
 from tests.leaderboards.conftest import record

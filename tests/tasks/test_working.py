@@ -7,7 +7,7 @@ import pytest
 
 from points24.tasks.cards import RANKS, RULES, Deal
 from points24.tasks.solver import solutions
-from points24.tasks.working import is_plain, thinking
+from points24.tasks.working import is_plain, taken_back, thinking
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])
 
@@ -40,18 +40,19 @@ def followed(deal, text):
     first, *lines = text.splitlines()[1:-1]
     left = list(map(number, first.split()))
     assert left == list(deal.values)
-    before, detours = left, []
+    before, detours = [], []
     for line in lines:
         said, _, shown = line.partition(" | ")
         if said == "back":
             detours.append(left)
-            left = before
+            left = before.pop()
         else:
             a, op, b, _, value = said.split()
             assert op in "+-*/"
             a, b, value = map(number, (a, b, value))
             assert value == {"+": a + b, "-": a - b, "*": a * b, "/": b and a / b}[op]
-            before, left = left, list(left)
+            before.append(left)
+            left = list(left)
             left.remove(a)
             left.remove(b)
             left.insert(0, value)
@@ -84,6 +85,26 @@ def test_every_line_follows_from_the_one_before_and_detours_lead_nowhere(working
             assert not any(reaches(numbers, deal.target) for numbers in detours)
             taken += len(detours)
     assert (taken > 40) == (working == "search")
+
+
+def test_what_is_taken_back_is_found():
+    thought = (
+        "<think>\n13 5 1 2\n13 * 2 = 26 | 26 5 1\n26 + 5 = 31 | 31 1\nback | 26 5 1\nback | 13 5 1 2\n"
+        "5 * 2 = 10 | 10 13 1\n13 + 10 = 23 | 23 1\n23 + 1 = 24 | 24\n</think>\n"
+    )
+    assert [thought[start:end] for start, end in taken_back(thought)] == ["26 + 5 =", "13 * 2 ="]
+    assert list(taken_back(thinking(DEAL, "13+5*2+1", "steps", random.Random(0)))) == []
+
+
+def test_of_two_numbers_no_detour_is_taken_and_the_form_does_not_tell_good_from_bad():
+    rng = random.Random(2)
+    for _ in range(100):
+        thought = thinking(DEAL, "13+5*2+1", "search", rng)
+        for start, end in taken_back(thought):
+            a, op, b, _ = thought[start:end].split()
+            assert op not in "+*" or int(a) >= int(b)
+            left = thought[end:].partition(" | ")[2].partition("\n")[0]
+            assert len(left.split()) >= 2
 
 
 def test_a_plain_formula_has_natural_numbers_in_every_step():

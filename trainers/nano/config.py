@@ -32,6 +32,8 @@ class NanoConfig:
     """Prompt and reply take fewer than 64 tokens, without working; the rest is room for several turns."""
     max_steps: int = 380
     per_device_train_batch_size: int = 256
+    micro_batches: int = 1
+    """Parts of a batch, by length, that pass through the model in turn: less padding where lengths differ."""
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     min_lr_ratio: float = 0.1
@@ -64,7 +66,15 @@ class NanoConfig:
         for name in ("json_share", "same_share", "target_share", "three_share"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise InputError(f"{name}: expected 0 to 1, found {share}")
-        at_least_1(self, "max_steps", "per_device_train_batch_size", "eval_steps", "eval_deals", "save_steps")
+        at_least_1(
+            self,
+            "max_steps",
+            "per_device_train_batch_size",
+            "micro_batches",
+            "eval_steps",
+            "eval_deals",
+            "save_steps",
+        )
         if self.hidden_size % (2 * self.num_attention_heads):
             raise InputError(
                 f"hidden_size: expected a multiple of 2 * num_attention_heads "

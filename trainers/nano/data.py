@@ -14,7 +14,7 @@ from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
 from points24.tasks.hand_sets import development_numbers, held_out_numbers
 from points24.tasks.prompts import template
 from points24.tasks.solver import solutions
-from points24.tasks.working import is_plain, thinking
+from points24.tasks.working import is_plain, taken_back, thinking
 from points24.trainers.nano.config import NanoConfig
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID
 
@@ -65,13 +65,39 @@ def examples(config: NanoConfig, step: int) -> Iterator[tuple[str, str]]:
 def batch(
     config: NanoConfig, step: int, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and labels, each (batch, longest), padded on the right."""
+    """Token ids and labels, each (batch, longest), padded on the right.
+
+    Labelled is the reply, without the operations that its working takes back: the model learns to take them
+    back, and not to choose them.
+    """
     pairs = list(islice(examples(config, step), config.per_device_train_batch_size))
     prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
-    replies = tokenizer([reply for _, reply in pairs]).input_ids
-    rows = [p + r + [EOS_ID] for p, r in zip(prompts, replies, strict=True)]
-    targets = [[IGNORED] * len(p) + row[len(p) :] for p, row in zip(prompts, rows, strict=True)]
+    replies = tokenizer([reply for _, reply in pairs], return_offsets_mapping=True)
+    rows, targets = [], []
+    for (_, text), prompt, reply, places in zip(
+        pairs, prompts, replies.input_ids, replies.offset_mapping, strict=True
+    ):
+        lost = list(taken_back(text))
+        labels = [
+            IGNORED if any(start <= at < end for start, end in lost) else token
+            for token, (at, _) in zip(reply, places, strict=True)
+        ]
+        rows.append(prompt + reply + [EOS_ID])
+        targets.append([IGNORED] * len(prompt) + labels + [EOS_ID])
     return _padded(rows, PAD_ID), _padded(targets, IGNORED)
+
+
+def by_length(
+    inputs: torch.Tensor, labels: torch.Tensor, parts: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """A batch in parts with little padding, the shortest rows first; as one part it stays as it is."""
+    if parts == 1:
+        yield inputs, labels
+        return
+    lengths = (inputs != PAD_ID).sum(1)
+    for rows in lengths.argsort(stable=True).chunk(parts):
+        longest = int(lengths[rows].max())
+        yield inputs[rows, :longest], labels[rows, :longest]
 
 
 def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:

@@ -42,7 +42,7 @@ from points24.tasks.errors import InputError
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.verdict import FLEXIBLE, STRICT, Verdict, judge_reply
 from points24.trainers.nano.config import NanoConfig
-from points24.trainers.nano.data import IGNORED, batch
+from points24.trainers.nano.data import IGNORED, batch, by_length
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer
 from points24.trainers.run.folder import RunFolder
 
@@ -132,15 +132,20 @@ def training_step(
     model: torch.nn.Module, tokens: tuple[torch.Tensor, torch.Tensor], config: NanoConfig
 ) -> float:
     """Add the gradient of the mean loss over the labelled positions; returns the loss, in nats per token."""
-    inputs, labels = tokens
     model.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-        logits = model(input_ids=inputs).logits
-    loss = torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED
-    )
-    loss.backward()
-    return loss.item()
+    labelled = (tokens[1][:, 1:] != IGNORED).sum()
+    total = 0.0
+    for inputs, labels in by_length(*tokens, config.micro_batches):
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            logits = model(input_ids=inputs).logits
+        targets = labels[:, 1:].flatten()
+        mean = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(), targets, ignore_index=IGNORED
+        )
+        loss = mean * ((targets != IGNORED).sum() / labelled)  # times 1 exactly, where there is one part
+        loss.backward()
+        total += loss.item()
+    return total
 
 
 def build_model(config: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import Trainer
+from transformers import ProgressCallback, Trainer
 
 from points24.harness.config import configured
 from points24.tasks.errors import InputError
 from points24.trainers.run.folder import RunFolder, parent_of
 from points24.trainers.run.models import load_model, load_tokenizer
+from points24.trainers.run.progress import Progress
 from points24.trainers.run.scoring import ScoreCheckpoints
 
 Build = Callable[[Any, Any, Any, list[Any]], Trainer]
@@ -77,6 +78,9 @@ def _train(run: RunFolder, config: Any, tokenizer: Any, build: Build, scoring: S
     config.save_total_limit = 2  # a new state is complete only after scoring, so the one before stays
     with contextlib.redirect_stdout(sys.stderr):  # transformers prints progress there
         trainer = build(config, load_model(config), tokenizer, [scoring])
+        if not config.disable_tqdm:
+            trainer.remove_callback(ProgressCallback)
+            trainer.add_callback(Progress(f"train {run.name}"))
         scoring.loggers = trainer.callback_handler
         state = run.last_state()
         trainer.train(resume_from_checkpoint=None if state is None else str(state))

@@ -143,23 +143,23 @@ def test_a_run_of_one_step_has_a_curve():
     assert (best_ood(found), forgetting(found).seen_by) == (10, None)
 
 
-def test_rows_show_counts_intervals_and_the_memorised_rule():
+def test_rows_show_shares_intervals_and_the_memorised_rule():
     verdicts = {"correct": 21, "wrong_rule": 117, "no_answer": 96}
     run = curve([at(10, "1" * 21 + "0" * 213, verdicts=verdicts), at(20, "1100", **on("id_heldout"))])
     low, high = wilson(2, 4)
     assert curve_table(run) == [
         {
             "step": "10",
-            "held-out": "",
-            "OOD": "21/234 9.0 % [5.9, 13.3]",
-            "OOD wrong_rule": "50.0 %",
+            "held-out %": "",
+            "OOD %": "9.0 [5.9, 13.3]",
+            "wrong_rule %": "50.0",
             "": "best OOD, final",
         },
         {
             "step": "20",
-            "held-out": f"2/4 50.0 % [{100 * low:.1f}, {100 * high:.1f}]",
-            "OOD": "",
-            "OOD wrong_rule": "",
+            "held-out %": f"50.0 [{100 * low:.1f}, {100 * high:.1f}]",
+            "OOD %": "",
+            "wrong_rule %": "",
             "": "",
         },
     ]

@@ -1,3 +1,4 @@
+from points24.harness.analysis.formats import WIDTH
 from points24.harness.cli import main
 from points24.harness.experiment import commands as demo
 from points24.harness.records.store import add_records
@@ -19,6 +20,7 @@ def test_the_demo_shows_the_fall_and_the_recovery(monkeypatch, capsys, tmp_path)
     monkeypatch.setattr(demo, "conduct", conduct)
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
     text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= WIDTH
     for words in (
         "best OOD",
         "recovered %",

@@ -19,9 +19,9 @@ from points24.tasks.protocols.protocol import read_protocol
 from points24.tasks.verdict import Verdict, judge_reply
 from points24.trainers.nano import train as nano
 from points24.trainers.nano.config import NanoConfig
-from points24.trainers.nano.data import IGNORED, batch, examples, plain_reply
+from points24.trainers.nano.data import IGNORED, batch, by_length, examples, plain_reply
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer, wording
-from points24.trainers.nano.train import accuracy, adopt, build_model, train
+from points24.trainers.nano.train import accuracy, adopt, build_model, train, training_step
 from tests.tasks.oracle import is_correct
 
 TINY = NanoConfig(
@@ -219,6 +219,49 @@ def test_the_loss_is_on_the_reply_and_its_end_alone(tokenizer):
         kept = label[label != IGNORED]
         assert kept[-1] == EOS_ID
         assert tokenizer.decode(kept) == reply + "</s>"
+
+
+def test_what_the_working_takes_back_is_shown_and_not_taught():
+    config = replace(TINY, working="search", per_device_train_batch_size=60)
+    tokenizer = build_tokenizer(working="search")
+    inputs, labels = batch(config, 0, tokenizer)
+    source, detours = examples(config, 0), 0
+    for row, label in zip(inputs, labels, strict=True):
+        prompt, reply = next(source)
+        assert tokenizer.decode(row[row != PAD_ID]) == prompt + reply + "</s>"
+        taught = tokenizer.decode(label[label != IGNORED])
+        operations, values = [], []  # by hand: a line that a later "back" to as many numbers undoes
+        lines = reply.partition("</think>")[0].splitlines()
+        for line in lines:
+            if line.startswith("back"):
+                detours += 1
+                operations.append(values.pop())
+            elif " = " in line:
+                values.append(line.partition(" = ")[0])
+        for operation in operations:
+            assert f"{operation} = " not in taught or operation in values
+        shorter = len(prompt + reply + "</s>") - sum(len(f"{operation} = ") for operation in operations)
+        assert len(prompt) + len(taught) == shorter
+    assert detours > 20
+
+
+def test_parts_of_a_batch_by_length_give_the_same_gradient(tokenizer):
+    config = replace(TINY, per_device_train_batch_size=7, working="search", bf16=False)
+    tokenizer = build_tokenizer(working="search")
+    tokens = batch(config, 0, tokenizer)
+    parts = list(by_length(*tokens, 3))
+    assert [len(rows) for rows, _ in parts] == [3, 3, 1]
+    widths = [rows.shape[1] for rows, _ in parts]
+    assert widths == sorted(widths)
+    assert widths[0] < widths[-1] == tokens[0].shape[1]
+    losses, gradients = [], []
+    for count in (1, 3):
+        torch.manual_seed(0)
+        model = nano.build_model(config, tokenizer)
+        losses.append(training_step(model, tokens, replace(config, micro_batches=count)))
+        gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
 
 
 def test_a_plain_reply_is_an_answer_to_flexible_extraction_alone():
