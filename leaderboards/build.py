@@ -114,6 +114,7 @@ def plots(found: Contents) -> dict[str, Plot]:
         every |= each
     for name, made in found.reproductions.items():
         every |= figures.reproduction_figures(name, made)
+    every |= figures.contrast_figures(list(found.reproductions.values()))
     return {f"{FIGURES}/{name}": plot for name, plot in every.items()}
 
 

@@ -18,6 +18,8 @@ from points24.tasks.errors import InputError
 
 FIGURES = "figures"
 """The subfolder of a report that holds its figures."""
+CONTRAST = "contrast"
+"""The figure of several reproductions."""
 OVERVIEW, DRIFT, FRONT, RECOVERIES, SHIFT = "overview", "drift", "recipes_front", "recoveries", "shift"
 WEIGHTS = "weights"
 """The figure of a folder of `points24 drift`."""
@@ -29,7 +31,7 @@ class Plot(NamedTuple):
 
     kind: str
     """``curve``; ``ranks``, ``layers`` or ``front`` of a recovery; one of the above of a reproduction."""
-    of: Curve | Recovery | Reproduction | Shifts | Report
+    of: Curve | Recovery | Reproduction | Sequence[Reproduction] | Shifts | Report
 
 
 def curve_figures(curves: Iterable[Curve]) -> dict[str, Plot]:
@@ -60,6 +62,11 @@ def reproduction_figures(name: str, found: Reproduction) -> dict[str, Plot]:
     if found.shifts.runs:
         kinds.append(SHIFT)
     return {f"{name}_{kind}.svg": Plot(kind, found) for kind in kinds}
+
+
+def contrast_figures(found: Sequence[Reproduction]) -> dict[str, Plot]:
+    """File name -> figure; none where there is nothing to contrast."""
+    return {f"{CONTRAST}.svg": Plot(CONTRAST, found)} if len(found) > 1 else {}
 
 
 def name_of(found: Curve) -> str:

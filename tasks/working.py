@@ -61,9 +61,30 @@ def taken_back(thought: str) -> Iterator[tuple[int, int]]:
         start += len(line)
 
 
-def is_plain(formula: str) -> bool:
-    """Whether every step of the formula (strict grammar) gives a natural number or 0."""
-    return all(map(_natural, map(evaluate, _operations(parse(formula)))))
+def wander(deal: Deal, rng: random.Random) -> str | None:
+    """A solution by chance: at each step any operation on natural numbers that keeps the target in reach.
+
+    A hand has many more of these than `solutions`, which are all different; so they are harder to learn by
+    heart. None where every solution needs other numbers on its way.
+
+    Returns:
+        A formula of the strict grammar that is parsed into just these operations.
+    """
+    left: list[tuple[Fraction, Expression]] = [(Fraction(value), value) for value in deal.values]
+    while len(left) > 1:
+        pairs = [(i, j, op) for i, j in permutations(range(len(left)), 2) for op in _FUNCTIONS]
+        for i, j, op in rng.sample(pairs, len(pairs)):
+            (a, x), (b, y) = left[i], left[j]
+            if (op in "+*" and a < b) or (op == "/" and not b) or not _natural(_FUNCTIONS[op](a, b)):
+                continue
+            others = [left[k] for k in range(len(left)) if k not in (i, j)]
+            now = [(_FUNCTIONS[op](a, b), Operation(op, x, y)), *others]
+            if _reaches(tuple(number for number, _ in now), deal.target):
+                left = now
+                break
+        else:
+            return None
+    return _bracketed(left[0][1])
 
 
 def _lines(deal: Deal, formula: Expression, detours: float, rng: random.Random) -> Iterator[str]:
@@ -133,6 +154,21 @@ def _operations(expression: Expression) -> Iterator[Operation]:
         yield from _operations(expression.left)
         yield from _operations(expression.right)
         yield expression
+
+
+def _bracketed(expression: Expression) -> str:
+    """The formula that is parsed into this expression."""
+    if isinstance(expression, int):
+        return str(expression)
+    op, left, right = expression
+    strong = op in "*/"
+    before = f"({_bracketed(left)})" if strong and _is_sum(left) else _bracketed(left)
+    inside = not isinstance(right, int) and (strong or _is_sum(right))
+    return before + op + (f"({_bracketed(right)})" if inside else _bracketed(right))
+
+
+def _is_sum(expression: Expression) -> bool:
+    return not isinstance(expression, int) and expression.op in "+-"
 
 
 def _operand(number: Fraction) -> str:

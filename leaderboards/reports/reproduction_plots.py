@@ -18,8 +18,9 @@ from points24.harness.analysis.statistics import t_interval
 from points24.harness.experiment.findings import RECIPES
 from points24.harness.experiment.manifest import TENTHS, Drift
 from points24.harness.experiment.measures import Reproduction
+from points24.harness.experiment.trainings import REGAINED
 from points24.harness.records.record import Record
-from points24.leaderboards.figures import DRIFT, FRONT, OVERVIEW, RECOVERIES
+from points24.leaderboards.figures import CONTRAST, DRIFT, FRONT, OVERVIEW, RECOVERIES
 from points24.leaderboards.render.drawing import (
     COLOURS,
     DASHED,
@@ -243,6 +244,53 @@ def _overview_handles(found: Reproduction, *, has_recipes: bool) -> list[Any]:
     return handles
 
 
+# -- several side by side --------------------------------------------------------------------------------
+
+
+def contrast_figure(found: Sequence[Reproduction]) -> Figure:
+    """ID, held-out and OOD accuracy of each experiment over its SFT steps, and what regains OOD accuracy."""
+    figure = Figure(figsize=(5.6 * len(found), 4.2), layout="constrained")
+    panels = figure.subplots(
+        1, 2 * len(found), sharey=True, squeeze=False, width_ratios=[3.6, 1] * len(found)
+    )[0]  # fmt: skip
+    for each, over_steps, regained in zip(found, panels[::2], panels[1::2], strict=True):
+        heading(over_steps, f"{each.manifest.base}: SFT on the ID rule")
+        for hand_set, colour in COLOURS.items():
+            _lines(over_steps, _accuracies(each, hand_set, STRICT), colour)
+        scale_steps(over_steps, sorted({step for curve in each.curves for step in curve[STRICT].steps}))
+        over_steps.set_xlabel("SFT step")
+        over_steps.tick_params(axis="x", labelsize=7.5)  # half as wide as elsewhere
+        heading(regained, "then OOD", COLOURS["ood"])
+        _regained(regained, each)
+    panels[0].set_ylabel("accuracy, %")
+    _limit(panels)
+    names = {"id": "ID", "id_heldout": "ID, held-out numbers", "ood": "OOD"}
+    handles = [sample(label, color=COLOURS[name], lw=_BOLD) for name, label in names.items()]
+    ends = zip(("OOD at its best", "OOD at the end of SFT"), _ENDS.values(), strict=True)
+    handles += [sample(label, lw=1, ls=stroke) for label, stroke in ends]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    return figure
+
+
+def _regained(axes: Axes, found: Reproduction) -> None:
+    """OOD accuracy after each of `REGAINED`: small marks are seeds, a large one their mean."""
+    names = []
+    for what, part in REGAINED.items():
+        scores = [found.score(place, part, "ood") for place in range(len(found.seeds))]
+        shares = [_percent(score) for score in scores if score is not None]
+        if not shares:
+            continue
+        if len(shares) > 1:
+            axes.plot([len(names)] * len(shares), shares, "o", ms=3.5, color=COLOURS["ood"], alpha=0.5, mew=0)
+        axes.plot(len(names), fmean(shares), "o", ms=7, color=COLOURS["ood"], mec="white", mew=0.8, zorder=4)
+        names.append(what)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_xlim(-0.6, max(1, len(names)) - 0.4)
+    for what, stroke in _ENDS.items():
+        ends = [found.get(found.parts(seed)[what], "ood") for seed in found.seeds]
+        axes.axhline(fmean(map(_percent, ends)), color=INK, lw=1, ls=stroke, zorder=1)
+
+
 # -- drift, recovery -------------------------------------------------------------------------------------
 
 
@@ -338,6 +386,7 @@ def recoveries_figure(found: Reproduction) -> Figure:
 
 
 DRAW: dict[str, Callable[[Any], Figure]] = {
+    CONTRAST: contrast_figure,
     OVERVIEW: overview_figure,
     DRIFT: drift_figure,
     FRONT: recipes_front_figure,

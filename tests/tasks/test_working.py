@@ -7,7 +7,8 @@ import pytest
 
 from points24.tasks.cards import RANKS, RULES, Deal
 from points24.tasks.solver import solutions
-from points24.tasks.working import is_plain, taken_back, thinking
+from points24.tasks.verdict import Verdict, judge
+from points24.tasks.working import taken_back, thinking, wander
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])
 
@@ -107,8 +108,27 @@ def test_of_two_numbers_no_detour_is_taken_and_the_form_does_not_tell_good_from_
             assert len(left.split()) >= 2
 
 
-def test_a_plain_formula_has_natural_numbers_in_every_step():
-    assert is_plain("13+5*2+1")
-    assert is_plain("(5-5)*7+24")
-    assert not is_plain("8/(3-8/3)")
-    assert not is_plain("(2-5)*(1-9)")
+def test_a_solution_by_chance_is_right_and_has_natural_numbers_on_its_way():
+    rng, found = random.Random(3), {}
+    for _ in range(200):
+        deal = Deal(tuple(rng.choices(RANKS, k=4)), RULES["ood"], rng.choice([24, 10, 36]))
+        if not (formula := wander(deal, rng)):
+            continue
+        assert judge(deal, formula).verdict is Verdict.CORRECT
+        lines = thinking(deal, formula, "steps", rng).splitlines()[2:-1]
+        values = [line.partition(" = ")[2].partition(" | ")[0] for line in lines]
+        assert all(value.isdecimal() for value in values)
+        found[deal.values] = formula
+    assert len(found) > 100
+
+
+def test_solutions_by_chance_are_many_and_parsed_into_their_own_operations():
+    rng = random.Random(4)
+    found = {wander(DEAL, rng) for _ in range(300)}
+    assert found == {"(13-5)*(2+1)", "13+1+5*2", "13+(5*2+1)", "13+5*2+1"}
+    third = thinking(DEAL, "13+(5*2+1)", "steps", rng).splitlines()[2:-1]
+    assert third == ["5 * 2 = 10 | 10 13 1", "10 + 1 = 11 | 11 13", "13 + 11 = 24 | 24"]
+
+
+def test_where_every_solution_needs_fractions_or_negative_numbers_there_is_none_by_chance():
+    assert wander(Deal(("3", "8", "3", "8"), RULES["id"]), random.Random(0)) is None

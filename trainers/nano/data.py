@@ -14,7 +14,7 @@ from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
 from points24.tasks.hand_sets import development_numbers, held_out_numbers
 from points24.tasks.prompts import template
 from points24.tasks.solver import solutions
-from points24.tasks.working import is_plain, taken_back, thinking
+from points24.tasks.working import taken_back, thinking, wander
 from points24.trainers.nano.config import NanoConfig
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID
 
@@ -36,8 +36,10 @@ def examples(config: NanoConfig, step: int) -> Iterator[tuple[str, str]]:
     """Endless (prompt, reply) pairs for one training step."""
     asked, source = config.asked, f"{config.seed}/{step}"
     # Generators of their own, so that the cards and rules do not depend on the other settings.
-    purposes = ("", "/reply", "/faces", "/targets", "/working", "/sizes")
-    rng, wording, faces, targets, work, sizes = (random.Random(source + purpose) for purpose in purposes)
+    purposes = ("", "/reply", "/faces", "/targets", "/ways", "/working", "/sizes")
+    rng, wording, faces, targets, ways, work, sizes = (
+        random.Random(source + purpose) for purpose in purposes
+    )
     held_out = held_out_numbers(config.hold_out_faces)
     if config.hold_out_faces:
         held_out |= development_numbers()
@@ -53,9 +55,9 @@ def examples(config: NanoConfig, step: int) -> Iterator[tuple[str, str]]:
         formulas = solutions(deal.values, target)
         if not formulas or tuple(sorted(deal.values)) in held_out:
             continue
-        if config.working != "none":
-            formulas = tuple(filter(is_plain, formulas)) or formulas
         formula = rng.choice(formulas)
+        if config.working != "none":
+            formula = wander(deal, ways) or formula
         answer = (asked.reply if wording.random() < config.json_share else plain_reply)(deal, formula)
         prompt = asked.prompt if size == CARDS_PER_DEAL else template("counted")
         yield prompt.render(deal), thinking(deal, formula, config.working, work) + answer

@@ -247,6 +247,21 @@ def test_the_overview_shows_seeds_means_ppo_and_recipes(plots):
     assert beside_id.get_ylim() == of_id.get_ylim()
 
 
+def test_the_contrast_shows_experiments_side_by_side_on_one_scale(plots):
+    made = found(3), found(1)
+    assert figures.contrast_figures(made[:1]) == {}
+    assert list(figures.contrast_figures(made)) == ["contrast.svg"]
+    left, regained, right, _ = plots.contrast_figure(made).axes
+    assert (len(left.lines), len(right.lines)) == (3 * 4, 3)  # seeds and mean of three hand sets; one seed
+    assert left.get_ylim() == right.get_ylim()
+    names = [label.get_text() for label in regained.get_xticklabels()]
+    assert names == ["PPO", "directions", "interpolation"]
+    final = made[0].find(made[0].seeds[0].final, "ood")
+    assert (400, 100 * final.k / final.n) in [
+        tuple(point) for line in left.lines for point in line.get_xydata().tolist()
+    ]
+
+
 def test_nothing_in_the_figures_lies_outside_its_panel(plots):
     for seeds in (1, 3):
         made = found(seeds)

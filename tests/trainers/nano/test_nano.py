@@ -259,7 +259,8 @@ def test_parts_of_a_batch_by_length_give_the_same_gradient(tokenizer):
         torch.manual_seed(0)
         model = nano.build_model(config, tokenizer)
         losses.append(training_step(model, tokens, replace(config, micro_batches=count)))
-        gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
+        found = [weight.grad for weight in model.parameters()]
+        gradients.append(torch.cat([gradient.flatten() for gradient in found if gradient is not None]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
 
