@@ -38,15 +38,11 @@ class Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
-    # argparse accepts positional arguments in one place only; key=value may also stand between options.
-    if any(word.startswith("-") for word in rest) or (rest and not hasattr(args, "overrides")):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        args.overrides = [*args.overrides, *rest]
+    goes_on = False
     try:
         with terminable():
+            args = _arguments(argv)
+            goes_on = args.command.goes_on
             status = args.command.run(args)
             sys.stdout.flush()
             return status
@@ -55,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as e:
         end, status = ("terminated", 143) if isinstance(e, Terminated) else ("interrupted", 130)
-        then = "; the same command goes on from here" if args.command.goes_on else ""
+        then = "; the same command goes on from here" if goes_on else ""
         print(f"points24: {end}{then}", file=sys.stderr)
         return status
     except BrokenPipeError:
@@ -67,6 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"points24: error: {why}", file=sys.stderr)
         return 2
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    # argparse accepts positional arguments in one place only; key=value may also stand between options.
+    if any(word.startswith("-") for word in rest) or (rest and not hasattr(args, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -256,7 +256,7 @@ def test_the_contrast_shows_experiments_side_by_side_on_one_scale(plots):
     assert left.get_ylim() == right.get_ylim()
     names = [label.get_text() for label in regained.get_xticklabels()]
     assert names == ["PPO", "directions", "interpolation"]
-    final = made[0].find(made[0].seeds[0].final, "ood")
+    final = made[0].get(made[0].seeds[0].final, "ood")
     assert (400, 100 * final.k / final.n) in [
         tuple(point) for line in left.lines for point in line.get_xydata().tolist()
     ]
