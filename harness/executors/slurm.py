@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def run(workers: Workers, work: Work[C, T], common: C, shares: Sequence[Sequence[T]], folder: Path) -> None:
     try:
         import submitit
+        from submitit.core.utils import FailedJobError
     except ModuleNotFoundError as e:
         raise InputError("executor slurm: submitit is not installed: pip install 'points24[slurm]'") from e
     executor = _executor(workers, folder)
@@ -29,7 +30,7 @@ def run(workers: Workers, work: Work[C, T], common: C, shares: Sequence[Sequence
         _cancel_leftovers(folder)
     try:
         jobs = executor.map_array(_Resumable(work), [common] * len(shares), shares)
-    except submitit.core.utils.FailedJobError as e:  # what sbatch says
+    except FailedJobError as e:  # what sbatch says
         raise InputError(f"executor_args: {' '.join(str(e).split())}") from e
     waiting = jobs
     try:
@@ -100,7 +101,7 @@ def _queue() -> Any:
 
 def _cancel_leftovers(folder: Path) -> None:
     """Cancel the jobs of an earlier command that was killed, since no two may do the same work, and wait."""
-    command = ["squeue", "--noheader", "--me", "--format=%A %o"]
+    command = ["squeue", "--noheader", "--me", "--format=%F %o"]
     while True:
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = [line.split(maxsplit=1) for line in run.stdout.splitlines()]

@@ -55,7 +55,7 @@ def missing() -> list[str]:
 
 
 @contextmanager
-def running(kill_wait: int = 5) -> Iterator[dict[str, str]]:
+def running(kill_wait: int = 2) -> Iterator[dict[str, str]]:
     """The environment in which SLURM's commands find this SLURM; it stops with the block, and its jobs with it."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="points24-slurm-")))

@@ -1,9 +1,11 @@
-"""Ray with two nodes on one machine runs sweeps and loses a node; the records are those of one process."""
+"""Ray with two nodes on one machine runs work and loses a node."""
+
+import os
 
 import pytest
 
-from tests.beyond.conftest import Sweep
 from tests.beyond.slurm import until
+from tests.beyond.work import EXPECTED, Command
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray")
@@ -23,13 +25,12 @@ def cluster():
 
 
 @pytest.fixture
-def sweep(recipe, tmp_path, cluster):
-    """Starts the sweep on the cluster, as a task on either node."""
+def start(tmp_path):
+    """Starts the command on the cluster, as a task on either node."""
     started = []
 
-    def start(**others: object) -> Sweep:
-        arguments = {"address": cluster.address} | others
-        started.append(Sweep(recipe, tmp_path / "out", executor="ray", workers=2, executor_args=arguments))
+    def start(**arguments: object) -> Command:
+        started.append(Command(tmp_path, "ray", os.environ, **arguments))
         return started[-1]
 
     yield start
@@ -42,37 +43,36 @@ def lose_a_node(cluster) -> None:
     cluster.remove_node(node, allow_graceful=False)  # kill -9
 
 
-def test_after_a_node_is_lost_the_records_are_those_of_one_process(sweep, cluster, expected):
-    running = sweep()
-    until(running.is_in_the_middle, 300)
+def test_what_a_lost_node_had_is_reported(start, cluster):
+    command = start(address=cluster.address)
+    until(command.is_in_the_middle, 200)
     lose_a_node(cluster)
-    status, said = running.ended()
-    assert status == 0, said
-    assert " failed: " in said[0]
-    assert running.records() == expected
+    status, (said,) = command.ended()
+    assert status == 0
+    assert " failed: " in said
+    assert set(command.done()) < set(EXPECTED)
+    again = start(address=cluster.address)
+    assert again.ended() == (0, [])
+    assert again.done() == EXPECTED
 
 
-def test_with_max_retries_ray_itself_takes_the_work_elsewhere(sweep, cluster, expected):
-    running = sweep(max_retries=1)
-    until(running.is_in_the_middle, 300)
+def test_with_max_retries_ray_takes_the_work_elsewhere(start, cluster):
+    command = start(address=cluster.address, max_retries=1)
+    until(command.is_in_the_middle, 200)
     lose_a_node(cluster)
-    assert running.ended() == (0, [])
-    assert running.records() == expected
+    assert command.ended() == (0, [])
+    assert command.done() == EXPECTED
 
 
-def test_terminated_it_goes_on_when_it_is_called_again(sweep, expected):
-    """Ray would end the command by a handler of its own."""
-    running = sweep()
-    until(running.is_in_the_middle, 300)
-    running.process.terminate()
-    assert running.ended() == (143, ["points24: terminated; the same command goes on from here"])
-    again = sweep()
-    assert again.ended()[0] == 0
-    assert again.records() == expected
+def test_a_command_that_is_terminated_says_so(start, cluster):
+    """Ray would end it by a handler of its own."""
+    command = start(address=cluster.address)
+    until(command.is_in_the_middle, 200)
+    command.process.terminate()
+    assert command.ended() == (143, [])
 
 
-def test_a_cluster_that_is_not_there_is_one_line(recipe, tmp_path):
-    sweep = Sweep(recipe, tmp_path / "out", executor="ray", executor_args={"address": "127.0.0.1:1"})
-    status, said = sweep.ended()
+def test_a_cluster_that_is_not_there_is_one_line(start):
+    status, said = start(address="auto").ended()
     assert status == 2
-    assert said[-1].startswith("points24: error: executor_args: ")
+    assert said[-1].startswith("points24: error: executor_args: Could not find any running Ray instance")

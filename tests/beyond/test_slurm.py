@@ -1,16 +1,20 @@
-"""A real SLURM runs sweeps, loses jobs and gets them back; the records are those of one process."""
+"""A real SLURM runs work, loses jobs and gets them back."""
 
 import subprocess
+import sys
 
 import pytest
 
 from tests.beyond import slurm
-from tests.beyond.conftest import Sweep
+from tests.beyond.work import EXPECTED, Command
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(slurm.missing()), reason=f"SLURM: not installed: {', '.join(slurm.missing())}"),
+    pytest.mark.skipif(
+        bool(slurm.missing()), reason=f"needs slurm-wlm and munge: no {', '.join(slurm.missing())}"
+    ),
 ]
+pytest.importorskip("submitit")
 
 
 @pytest.fixture(scope="module")
@@ -20,21 +24,20 @@ def environment():
 
 
 @pytest.fixture
-def sweep(recipe, tmp_path, environment):
-    """Starts the sweep on SLURM, as two jobs of one array."""
+def start(tmp_path, environment):
+    """Starts the command on SLURM, as an array of two jobs."""
     started = []
 
-    def start(**others: object) -> Sweep:
+    def start(**others: object) -> Command:
         arguments = {"timeout_min": 10, "cpus_per_task": 1} | others
-        settings = {"executor": "slurm", "workers": 2, "executor_args": arguments}
-        started.append(Sweep(recipe, tmp_path / "out", environment, **settings))
+        started.append(Command(tmp_path, "slurm", environment, **arguments))
         return started[-1]
 
     yield start
     for each in started:
         each.process.kill()
     slurm.said(["scancel", "--me"], environment)
-    slurm.until(lambda: not queue(environment), 30)
+    slurm.until(lambda: not queue(environment), 60)
 
 
 def queue(environment) -> dict[str, str]:
@@ -43,72 +46,85 @@ def queue(environment) -> dict[str, str]:
     return dict(line.split() for line in lines)
 
 
-def in_the_middle(sweep: Sweep, environment) -> list[str]:
-    """The jobs that are running once the first part is done."""
-    slurm.until(sweep.is_in_the_middle, 120)
-    return [job for job, state in queue(environment).items() if state == "RUNNING"]
+def in_the_middle(command: Command, environment) -> list[str]:
+    """The jobs, once both are at work."""
+    slurm.until(command.is_in_the_middle, 200)
+    return sorted(queue(environment))
 
 
 def order(environment, *command: str) -> None:
     subprocess.run(command, env=environment, check=True)
 
 
-def test_the_records_are_those_of_one_process(sweep, expected):
-    running = sweep()
-    assert running.ended() == (0, [])
-    assert running.records() == expected
+def test_it_ends_when_its_jobs_have_ended(start):
+    command = start()
+    assert command.ended() == (0, [])
+    assert command.done() == EXPECTED
 
 
-def test_requeued_in_the_middle_it_goes_on(sweep, expected, environment):
-    running = sweep()
-    for job in in_the_middle(running, environment):
-        order(environment, "scontrol", "requeue", job)
-    assert running.ended() == (0, [])
-    assert running.records() == expected
+@pytest.mark.parametrize(
+    "how", [("scontrol", "requeue"), ("scancel", "--signal=USR2")], ids=["requeued", "out of time"]
+)
+def test_a_job_that_goes_back_into_the_queue_goes_on(start, environment, how):
+    """submitit lets SLURM send SIGUSR2 a while before a job's time is up."""
+    command = start()
+    for job in in_the_middle(command, environment):
+        order(environment, *how, job)
+    assert command.ended() == (0, [])
+    assert command.done() == EXPECTED
 
 
-def test_cancelled_in_the_middle_it_is_tried_again(sweep, expected, environment):
-    running = sweep()
-    order(environment, "scancel", in_the_middle(running, environment)[0])
-    status, said = running.ended()
-    assert status == 0, said
-    assert " failed: " in said[0]
-    assert running.records() == expected
+def test_a_cancelled_job_is_reported(start, environment):
+    """Without SLURM's database, too: sacct knows nothing here."""
+    command = start()
+    order(environment, "scancel", in_the_middle(command, environment)[0])
+    status, (said,) = command.ended()
+    assert status == 0
+    assert " failed: " in said
+    assert {name for name in EXPECTED if name.startswith("b")} <= set(command.done()) < set(EXPECTED)
 
 
-def test_at_the_end_of_its_time_it_goes_back_into_the_queue(sweep, expected, environment):
-    """submitit lets SLURM send SIGUSR2 a while before it."""
-    running = sweep()
-    for job in in_the_middle(running, environment):
-        order(environment, "scancel", "--signal=USR2", job)
-    assert running.ended() == (0, [])
-    assert running.records() == expected
+def test_a_command_that_is_terminated_ends_its_jobs(start, environment):
+    command = start()
+    in_the_middle(command, environment)
+    command.process.terminate()
+    assert command.ended() == (143, [])
+    slurm.until(lambda: not queue(environment), 60)
+    assert set(command.done()) < set(EXPECTED)
 
 
-def test_terminated_it_ends_its_jobs_and_goes_on_when_it_is_called_again(sweep, expected, environment):
-    running = sweep()
-    in_the_middle(running, environment)
-    running.process.terminate()
-    assert running.ended() == (143, ["points24: terminated; the same command goes on from here"])
-    slurm.until(lambda: not queue(environment), 30)
-    again = sweep()
-    assert again.ended()[0] == 0
-    assert again.records() == expected
-
-
-def test_killed_its_jobs_are_ended_by_the_next_command(sweep, expected, environment):
-    running = sweep()
-    left = {job.split("_")[0] for job in in_the_middle(running, environment)}
-    running.process.kill()
-    running.process.wait()
-    again = sweep()
-    status, said = again.ended()
+def test_jobs_of_a_command_that_was_killed_are_ended_by_the_next(start, environment):
+    command = start()
+    left = {job.split("_")[0] for job in in_the_middle(command, environment)}
+    command.process.kill()
+    command.process.wait()
+    status, said = (again := start()).ended()
     assert status == 0
     assert said[0] == f"points24: ending SLURM jobs of an earlier command: {', '.join(sorted(left))}"
-    assert again.records() == expected
+    assert again.done() == EXPECTED
 
 
-def test_a_partition_that_is_not_there_is_one_line(sweep):
-    status, said = sweep(slurm_partition="nowhere").ended()
+def test_a_partition_that_is_not_there_is_one_line(start):
+    status, (said,) = start(slurm_partition="nowhere").ended()
     assert status == 2
-    assert "invalid partition specified: nowhere" in " ".join(said)
+    assert "invalid partition specified: nowhere" in said
+
+
+def test_sigterm_from_the_scheduler_ends_a_batch_job_that_goes_on_when_it_is_requeued(tmp_path, environment):
+    """A script of a user's, with a command that has processes of its own."""
+    script = tmp_path / "script.sh"
+    script.write_text(
+        f"#!/bin/bash\n#SBATCH --open-mode=append --output={tmp_path}/log\ntrap : TERM\n"
+        f"{sys.executable} -m tests.beyond.work {tmp_path} local '{{}}'\necho status $?\n"
+    )
+    job = slurm.said(["sbatch", "--parsable", str(script)], environment)
+    command = Command.__new__(Command)
+    command.folder = tmp_path
+    in_the_middle(command, environment)
+    order(environment, "scontrol", "requeue", job)
+    slurm.until(lambda: not queue(environment), 200)
+    assert [line for line in (tmp_path / "log").read_text().splitlines() if "status" in line] == [
+        "status 143",
+        "status 0",
+    ]
+    assert command.done() == EXPECTED

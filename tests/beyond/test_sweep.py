@@ -1,4 +1,4 @@
-"""A sweep of four jobs, each of a second or two, and what one process gives."""
+"""Sweeps on a real SLURM and on two nodes of Ray that lose jobs give the records of one process."""
 
 import json
 import subprocess
@@ -12,7 +12,13 @@ import yaml
 
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.records.store import read_records
+from tests.beyond import slurm
+from tests.beyond.test_ray import cluster, lose_a_node
+from tests.beyond.test_slurm import environment, order, queue
 from tests.harness.sweep.conftest import perturbed, undated
+
+__all__ = ["cluster", "environment"]
+pytestmark = pytest.mark.slow
 
 
 class Sweep:
@@ -35,7 +41,7 @@ class Sweep:
         """Whether the first job is done and others are under way."""
         return len([job for job in self.out.glob("jobs/*") if job.is_dir()]) > 1
 
-    def ended(self, seconds: float = 500) -> tuple[int, list[str]]:
+    def ended(self, seconds: float = 900) -> tuple[int, list[str]]:
         """Its exit status, and what it said of its jobs."""
         try:
             _, said = self.process.communicate(timeout=seconds)
@@ -51,7 +57,7 @@ class Sweep:
 COMMAND = [sys.executable, "-m", "points24.harness.cli", "sweep"]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     target = perturbed(folder / "target", 0.2)
@@ -69,9 +75,34 @@ def recipe(tmp_path_factory) -> Path:
     return folder / "recipe.yaml"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def expected(recipe, tmp_path_factory) -> list[dict[str, Any]]:
     """The records of an undisturbed sweep in one process."""
     alone = Sweep(recipe, tmp_path_factory.mktemp("alone") / "out")
     assert alone.ended() == (0, [])
     return alone.records()
+
+
+@pytest.mark.skipif(bool(slurm.missing()), reason="needs slurm-wlm and munge")
+def test_on_slurm_with_a_job_requeued_and_another_cancelled(recipe, expected, tmp_path, environment):
+    arguments = {"timeout_min": 60, "cpus_per_task": 1}
+    settings = {"executor": "slurm", "workers": 2, "executor_args": arguments}
+    sweep = Sweep(recipe, tmp_path / "out", environment, **settings)
+    slurm.until(sweep.is_in_the_middle, 600)
+    jobs = sorted(queue(environment))
+    order(environment, "scontrol", "requeue", jobs[-1])
+    order(environment, "scancel", jobs[0])
+    status, said = sweep.ended()
+    assert status == 0, said
+    assert sweep.records() == expected
+
+
+def test_on_ray_with_a_node_lost(recipe, expected, tmp_path, cluster):
+    settings = {"executor": "ray", "workers": 2, "executor_args": {"address": cluster.address}}
+    sweep = Sweep(recipe, tmp_path / "out", **settings)
+    slurm.until(sweep.is_in_the_middle, 600)
+    lose_a_node(cluster)
+    status, said = sweep.ended()
+    assert status == 0, said
+    assert " failed: " in said[0]
+    assert sweep.records() == expected
