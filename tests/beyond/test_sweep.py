@@ -86,7 +86,7 @@ def expected(recipe, tmp_path_factory) -> list[dict[str, Any]]:
 @pytest.mark.skipif(bool(slurm.missing()), reason="needs slurm-wlm and munge")
 def test_on_slurm_with_a_job_requeued_and_another_cancelled(recipe, expected, tmp_path, environment):
     arguments = {"timeout_min": 60, "cpus_per_task": 1}
-    settings = {"executor": "slurm", "workers": 2, "executor_args": arguments}
+    settings: dict[str, Any] = {"executor": "slurm", "workers": 2, "executor_args": arguments}
     sweep = Sweep(recipe, tmp_path / "out", environment, **settings)
     slurm.until(sweep.is_in_the_middle, 600)
     jobs = sorted(queue(environment))
@@ -98,7 +98,11 @@ def test_on_slurm_with_a_job_requeued_and_another_cancelled(recipe, expected, tm
 
 
 def test_on_ray_with_a_node_lost(recipe, expected, tmp_path, cluster):
-    settings = {"executor": "ray", "workers": 2, "executor_args": {"address": cluster.address}}
+    settings: dict[str, Any] = {
+        "executor": "ray",
+        "workers": 2,
+        "executor_args": {"address": cluster.address},
+    }
     sweep = Sweep(recipe, tmp_path / "out", **settings)
     slurm.until(sweep.is_in_the_middle, 600)
     lose_a_node(cluster)
