@@ -37,6 +37,15 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def keeping_sigterm() -> Iterator[None]:
+    """What SIGTERM does stays as it is, whatever a library within the block sets."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
 def run(command: Sequence[str], **settings: Any) -> int:
     """Run a child process in any thread; returns its exit status. Settings are `subprocess.Popen`'s."""
     with subprocess.Popen(command, **settings) as child:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from points24.harness.executors.ending import keeping_sigterm
 from points24.harness.executors.workers import C, T, Work, Workers, tell
 from points24.tasks.errors import InputError
 
@@ -18,9 +19,10 @@ def run(workers: Workers, work: Work[C, T], common: C, shares: Sequence[Sequence
     arguments = dict(workers.arguments)
     address = arguments.pop("address", None)
     started = not ray.is_initialized()
-    if started:
-        ray.init(address=address, num_cpus=None if address else workers.count, log_to_driver=True)
     try:
+        if started:
+            with keeping_sigterm():
+                ray.init(address=address, num_cpus=None if address else workers.count, log_to_driver=True)
         task = ray.remote(work).options(**({"max_retries": 0} | arguments))
         waiting = {task.remote(common, share): number for number, share in enumerate(shares)}
         while waiting:
@@ -30,8 +32,8 @@ def run(workers: Workers, work: Work[C, T], common: C, shares: Sequence[Sequence
                 except RayError as e:
                     error = e
                 tell(f"Ray task {waiting.pop(done)}", error, "")
-    except (ValueError, TypeError) as e:
-        raise InputError(f"executor_args: {e}") from e
+    except (ValueError, TypeError, ConnectionError) as e:
+        raise InputError(f"executor_args: {' '.join(str(e).split())}") from e
     finally:
         if started:
             ray.shutdown()

@@ -1,6 +1,7 @@
 """Children end with their parent, whatever thread waits for them."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -43,3 +44,12 @@ def test_sigterm_to_the_parent_alone_ends_its_child(tmp_path):
     assert parent.wait(30) == 143
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_librarys_own_handler_of_sigterm_does_not_stay():
+    """As ray.init sets one, which would end a command without a word."""
+    with ending.terminable():
+        with ending.keeping_sigterm():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with pytest.raises(ending.Terminated):
+            signal.raise_signal(signal.SIGTERM)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from points24.harness.executors import slurm
 from points24.harness.sweep import campaign
 from points24.harness.sweep.campaign import conduct
 from points24.harness.sweep.run import run_jobs
@@ -97,6 +98,22 @@ def test_a_missing_package_is_named_with_its_extra(config, monkeypatch, executor
 def test_bad_arguments_of_submitit_are_named(config, arguments, message):
     with pytest.raises(InputError, match=message):
         conduct(config(executor="slurm", executor_args=arguments))
+
+
+def test_without_slurm_nothing_runs_elsewhere(config, monkeypatch):
+    """submitit would run it here, and say nothing."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match='Could not detect "srun"'):
+        conduct(config(executor="slurm"))
+
+
+def test_a_job_has_ended_once_it_left_slurms_queue():
+    """sacct would say so, too, where SLURM has a database."""
+    queue = slurm._queue()
+    for job in ("7_0", "7_1", "8"):
+        queue.register_job(job)
+    queue._info_dict = queue.read_info(b"7_0 CONFIGURING\n8 REQUEUED\n99 RUNNING\n")
+    assert [queue.is_done(job, mode="cache") for job in ("7_0", "7_1", "8")] == [False, True, False]
 
 
 @pytest.mark.slow
