@@ -122,6 +122,10 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+_TORCH_WROTE_LESS = "unexpected pos "
+"""What torch.save says where a write has failed, and nothing of the reason."""
+
+
 def disk_error(error: BaseException | None) -> str | None:
     """In one line, why a place could not be read or written; None for any other error.
 
@@ -131,7 +135,7 @@ def disk_error(error: BaseException | None) -> str | None:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
         text = str(error)
-        if any(os.strerror(number) in text for number in _OF_THE_DISK):
+        if any(says in text for says in (*map(os.strerror, _OF_THE_DISK), _TORCH_WROTE_LESS)):
             return " ".join(text.split())
         error = error.__cause__ or error.__context__
     return None

@@ -5,6 +5,7 @@ import pytest
 
 from points24.harness.files import (
     discard_partial,
+    disk_error,
     new_folder,
     partial_of,
     replacing,
@@ -98,3 +99,9 @@ def test_a_folder_is_replaced_with_what_a_killed_run_left_of_it(tmp_path):
             (partial / name).touch()
     assert names(out) == ["new"]
     assert names(tmp_path) == ["checkpoint-1"]
+
+
+def test_torchs_words_for_a_failed_write_are_an_error_of_the_disk():
+    said = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 136128 vs 136020")
+    assert disk_error(said) == str(said)
+    assert disk_error(RuntimeError("something else")) is None
