@@ -49,7 +49,8 @@ def print_records(records: list[Record], as_json: bool) -> None:
     """A summary, or one line of JSON per record."""
     from points24.harness.analysis.score_table import summary
 
-    print("\n".join(record.line() for record in records) if as_json else summary(records))
+    if records:
+        print("\n".join(record.line() for record in records) if as_json else summary(records))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -129,11 +129,7 @@ class RunFolder:
     def publish(self, step: int) -> Path:
         """Turn the state saved at a step into a model folder, which appears complete or not at all."""
         state, target = self.state_of(step), self.checkpoint(step)
-        try:
-            check_tokenizer(state)
-        except OSError:
-            shutil.rmtree(state)  # the run goes on from the state before
-            raise
+        check_tokenizer(state)  # else the state stays incomplete, and the run goes on from the one before
         with replacing_folder(target) as partial:
             self._fill(partial, state, step)
         return target

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from points24.harness.analysis.formats import WIDTH
 from points24.harness.analysis.recovery import recoveries
 from points24.harness.cli import main
 from points24.harness.records.store import add_records
@@ -275,8 +276,10 @@ def test_the_command_takes_folders_of_runs_or_records_and_says_what_it_found(fig
     add_records(tmp_path / "sweep" / "records" / "a.jsonl", records[2:])
     add_records(tmp_path / "run" / "records" / "a.jsonl", records[:4])
     assert main(["plot", "recovery", str(tmp_path / "sweep"), str(tmp_path / "run" / "records")]) == 0
-    said, *paths = capsys.readouterr().out.splitlines()
-    assert said.startswith("late recovered from early, strict-match. Best of 9 recipes")
+    lines = capsys.readouterr().out.splitlines()
+    paths = [line for line in lines if line.startswith(str(tmp_path))]
+    assert " ".join(lines).startswith("late recovered from early, strict-match. Best of 9 recipes")
+    assert all(len(line) <= WIDTH for line in lines if line not in paths)
     assert paths[0] == str(tmp_path / "sweep" / "recovery" / "recovery.md")
     assert len(paths) == 4
     lost = recovered("m", 9, pair=("gone", "late"))

@@ -65,7 +65,7 @@ def save_state(run: RunFolder, step: int, fill: float = 1.0) -> Path:
     state = run.state_of(step)
     state.mkdir(parents=True)
     for name in (MODEL | TRAINER) - {"model.safetensors"}:
-        (state / name).write_text(f"{name} of step {step}")
+        (state / name).write_text(json.dumps(f"{name} of step {step}"))
     save_file({"w": torch.full((2,), fill)}, state / "model.safetensors")
     (state / "model.safetensors").chmod(0o600)
     (state / "config.json").chmod(0o644)
@@ -252,7 +252,7 @@ def test_checkpoints_share_the_states_files_and_outlive_them(run):
     assert weights.samefile(state / "model.safetensors")
     shutil.rmtree(run.state)
     assert load_file(weights)["w"].tolist() == [3.0, 3.0]
-    assert (run.checkpoint(10) / "config.json").read_text() == "config.json of step 10"
+    assert (run.checkpoint(10) / "config.json").read_text() == json.dumps("config.json of step 10")
 
 
 def test_without_hard_links_files_are_copied(run, monkeypatch):
@@ -411,3 +411,13 @@ def test_a_run_that_is_killed_while_it_tidies_up_is_finished(run, monkeypatch):
     assert run.state.exists()
     run.tidy()
     assert not run.state.exists()
+
+
+def test_a_state_with_half_a_tokenizer_becomes_no_checkpoint_and_goes(run):
+    half = save_state(run, 10)
+    (half / "tokenizer.json").write_text('{"model": ')
+    with pytest.raises(OSError, match="was not written to its end"):
+        run.publish(10)
+    assert not run.checkpoint(10).exists()
+    assert run.last_state() is None
+    assert not half.exists()
