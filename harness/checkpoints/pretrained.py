@@ -6,8 +6,6 @@ given, transformers asks on standard input, and ``yes | points24 eval FOLDER`` w
 
 from __future__ import annotations
 
-import errno
-import json
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -62,26 +60,6 @@ def check_finite(model: torch.nn.Module, name: str | Path) -> None:
         # Of the extremes, since a mask of every weight would take memory. NaN passes through both.
         if not all(end.isfinite() for end in weight.detach().aminmax()):
             raise InputError(f"{name}: {each} holds NaN or an infinity")
-
-
-def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """`tokenizer.save_pretrained(folder)`.
-
-    Raises:
-        OSError: it is not whole; see `check_tokenizer`.
-    """
-    tokenizer.save_pretrained(folder)
-    check_tokenizer(folder)
-
-
-def check_tokenizer(folder: Path) -> None:
-    """Raises: OSError: tokenizer.json is not whole. Its library says nothing of a write that has failed."""
-    path = folder / "tokenizer.json"
-    try:
-        if path.exists():
-            json.loads(path.read_bytes())
-    except ValueError as e:
-        raise OSError(errno.EIO, "was not written to its end", str(path)) from e
 
 
 def from_config(kind: Any, config: Any) -> Any:

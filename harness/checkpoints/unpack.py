@@ -20,7 +20,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from points24.harness.checkpoints.packaged import PackagedModel
-from points24.harness.checkpoints.pretrained import from_config, from_pretrained, save_tokenizer
+from points24.harness.checkpoints.pretrained import from_config, from_pretrained
 from points24.harness.files import new_folder
 from points24.tasks.errors import InputError
 
@@ -104,7 +104,7 @@ def _save_tokenizer(model: PackagedModel, tokenizer: Any, folder: Path) -> None:
     tokenizer.chat_template = model.chat_template
     for trace in ("is_local", "local_files_only"):  # of how it was loaded
         tokenizer.init_kwargs.pop(trace, None)
-    save_tokenizer(tokenizer, folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _check_disk(out: Path, needed: int) -> None:

@@ -35,7 +35,7 @@ from transformers import (
 )
 
 from points24.harness.checkpoints.locate import local
-from points24.harness.checkpoints.pretrained import from_pretrained, save_tokenizer
+from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.harness.files import replacing
 from points24.tasks.cards import Deal
 from points24.tasks.errors import InputError
@@ -116,7 +116,7 @@ def _train(config: NanoConfig, run: RunFolder, state_file: Path) -> None:
     tokenizer(
         [""], padding=True
     )  # its file says how it was last called, which a resumed run may not have done
-    save_tokenizer(tokenizer, run.path)
+    tokenizer.save_pretrained(run.path)
     shutil.copymode(run.path / "config.json", run.path / "model.safetensors")  # safetensors writes mode 0600
     state_file.unlink(missing_ok=True)
 

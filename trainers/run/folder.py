@@ -25,7 +25,7 @@ from typing import Any
 from points24.harness.analysis.curve import Curve, best_ood, curve
 from points24.harness.analysis.summaries import curve_summary
 from points24.harness.checkpoints.digest import weights_digest
-from points24.harness.checkpoints.pretrained import check_tokenizer, from_pretrained, save_tokenizer
+from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.harness.files import (
     LOCK,
     locked,
@@ -129,7 +129,6 @@ class RunFolder:
     def publish(self, step: int) -> Path:
         """Turn the state saved at a step into a model folder, which appears complete or not at all."""
         state, target = self.state_of(step), self.checkpoint(step)
-        check_tokenizer(state)  # else the state stays incomplete, and the run goes on from the one before
         with replacing_folder(target) as partial:
             self._fill(partial, state, step)
         return target
@@ -245,7 +244,7 @@ def _save_merged(state: Path, folder: Path) -> None:
 
     model: Any = from_pretrained(AutoPeftModelForCausalLM, state, dtype="auto")
     model.merge_and_unload().save_pretrained(folder)
-    save_tokenizer(from_pretrained(AutoTokenizer, state), folder)
+    from_pretrained(AutoTokenizer, state).save_pretrained(folder)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from points24 import harness, leaderboards, tasks, trainers
 from points24.harness.checkpoints.locate import locate
-from points24.harness.checkpoints.pretrained import check_tokenizer, from_pretrained, save_tokenizer
+from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.harness.checkpoints.shipped import model_folder
 from points24.tasks.errors import InputError
 
@@ -112,13 +112,3 @@ def test_a_path_that_is_not_there_is_not_asked_of_the_hub(name, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked"))
     with pytest.raises(InputError, match="expected a folder"):
         locate(name)
-
-
-def test_a_tokenizer_that_was_not_written_to_its_end_is_an_error(folder, tmp_path):
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    (tmp_path / "out").mkdir()
-    save_tokenizer(tokenizer, tmp_path / "out")
-    path = tmp_path / "out" / "tokenizer.json"
-    path.write_bytes(path.read_bytes()[:-8192])
-    with pytest.raises(OSError, match="was not written to its end"):
-        check_tokenizer(tmp_path / "out")

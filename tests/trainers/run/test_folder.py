@@ -411,13 +411,3 @@ def test_a_run_that_is_killed_while_it_tidies_up_is_finished(run, monkeypatch):
     assert run.state.exists()
     run.tidy()
     assert not run.state.exists()
-
-
-def test_a_state_with_half_a_tokenizer_becomes_no_checkpoint_and_goes(run):
-    half = save_state(run, 10)
-    (half / "tokenizer.json").write_text('{"model": ')
-    with pytest.raises(OSError, match="was not written to its end"):
-        run.publish(10)
-    assert not run.checkpoint(10).exists()
-    assert run.last_state() is None
-    assert not half.exists()
