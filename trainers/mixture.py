@@ -10,7 +10,7 @@ from points24.tasks.cards import FACES, RULES, Deal, Rule, parse_rule
 from points24.tasks.errors import InputError
 from points24.tasks.prompts import Template
 from points24.tasks.protocols.protocol import Protocol
-from points24.tasks.working import WORKINGS, thinking
+from points24.tasks.working import WORKINGS, worked
 from points24.trainers.deals import completion_row, examples, prompt_row
 
 _WEIGHT, _RULE = "weight", "rule"
@@ -65,8 +65,8 @@ def check_working(working: str, asked: Protocol) -> None:
     """Raise `InputError` if there is no such working, or if the protocol does not leave it out."""
     if working not in WORKINGS:
         raise InputError(f"working: expected {' or '.join(WORKINGS)}, found {working!r}")
-    reply = thinking(_PROBE, _PROBE_FORMULA, working, random.Random(0)) + asked.reply(_PROBE, _PROBE_FORMULA)
-    if not asked.verify(_PROBE, reply).success:
+    thought, formula = worked(_PROBE, _PROBE_FORMULA, working, random.Random(0))
+    if not asked.verify(_PROBE, thought + asked.reply(_PROBE, formula)).success:
         raise InputError(
             f"working: protocol {asked.name} allows none: it reads {working!r} as part of the formula"
         )
@@ -98,7 +98,7 @@ def solved_deals(shows: Shows) -> Iterator[tuple[Deal, str]]:
 def rows(shows: Shows, asked: Protocol, *, chat: bool) -> Iterator[dict[str, Any]]:
     """Endless rows with TRL's columns ``prompt`` and ``completion``."""
     wording, work = (random.Random(f"{shows.seed}/{purpose}") for purpose in ("wordings", "working"))
-    for deal, formula in solved_deals(shows):
-        thought = thinking(deal, formula, shows.working, work)
+    for deal, solution in solved_deals(shows):
+        thought, formula = worked(deal, solution, shows.working, work)
         prompt = prompt_row(deal, wording.choice(shows.wordings), chat)
         yield prompt | completion_row(deal, formula, asked, chat, thought)

@@ -38,7 +38,7 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
     templates: list[str] = field(default_factory=list)
     """Paths of several prompt templates instead of `template`, which scoring keeps using."""
     working: str = "none"
-    """What replies show before the answer: ``none``, ``steps``, or ``search`` with detours; see
+    """What replies show before the answer: ``none``, ``steps``, or a ``search``; see
     `points24.tasks.working`."""
     objective: str = "nll"
     """What is minimised: one of `points24.trainers.objectives.OBJECTIVES`."""

@@ -14,7 +14,7 @@ from points24.tasks.cards import CARDS_PER_DEAL, RANKS, TARGET, Deal, Rule
 from points24.tasks.hand_sets import development_numbers, held_out_numbers
 from points24.tasks.prompts import template
 from points24.tasks.solver import solutions
-from points24.tasks.working import taken_back, thinking, wander
+from points24.tasks.working import wander, worked
 from points24.trainers.nano.config import NanoConfig
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID
 
@@ -58,34 +58,24 @@ def examples(config: NanoConfig, step: int) -> Iterator[tuple[str, str]]:
         formula = rng.choice(formulas)
         if config.working != "none":
             formula = wander(deal, ways) or formula
+        thought, formula = worked(deal, formula, config.working, work)
         answer = (asked.reply if wording.random() < config.json_share else plain_reply)(deal, formula)
         prompt = asked.prompt if size == CARDS_PER_DEAL else template("counted")
-        yield prompt.render(deal), thinking(deal, formula, config.working, work) + answer
+        yield prompt.render(deal), thought + answer
         size = None
 
 
 def batch(
     config: NanoConfig, step: int, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and labels, each (batch, longest), padded on the right.
-
-    Labelled is the reply, without the operations that its working takes back: the model learns to take them
-    back, and not to choose them.
-    """
+    """Token ids and labels, each (batch, longest), padded on the right. Labelled is the reply."""
     pairs = list(islice(examples(config, step), config.per_device_train_batch_size))
     prompts = tokenizer([prompt for prompt, _ in pairs]).input_ids
-    replies = tokenizer([reply for _, reply in pairs], return_offsets_mapping=True)
-    rows, targets = [], []
-    for (_, text), prompt, reply, places in zip(
-        pairs, prompts, replies.input_ids, replies.offset_mapping, strict=True
-    ):
-        lost = list(taken_back(text))
-        labels = [
-            IGNORED if any(start <= at < end for start, end in lost) else token
-            for token, (at, _) in zip(reply, places, strict=True)
-        ]
-        rows.append(prompt + reply + [EOS_ID])
-        targets.append([IGNORED] * len(prompt) + labels + [EOS_ID])
+    replies = tokenizer([reply for _, reply in pairs]).input_ids
+    rows = [prompt + reply + [EOS_ID] for prompt, reply in zip(prompts, replies, strict=True)]
+    targets = [
+        [IGNORED] * len(prompt) + reply + [EOS_ID] for prompt, reply in zip(prompts, replies, strict=True)
+    ]
     return _padded(rows, PAD_ID), _padded(targets, IGNORED)
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from points24.tasks.cards import RANKS, RULES, Deal
 from points24.tasks.prompts import COUNTS
 from points24.tasks.protocols.protocol import DEFAULT, Protocol, read_protocol
-from points24.tasks.working import thinking
+from points24.tasks.working import worked
 
 SPECIAL = ("<pad>", "</s>", "<unk>")
 PAD_ID, EOS_ID, UNKNOWN_ID = range(len(SPECIAL))
@@ -53,12 +53,13 @@ def wording(asked: Protocol, working: str = "none") -> list[str]:
     replies = [asked.reply(_DEAL, formula) for formula in ("13+5*2+1", *_MISSES)]
     said = [] if asked.name == DEFAULT else [asked.verify(_DEAL, text).message for text in (*replies, "")]
     prompts = [asked.prompt.render(_DEAL.under(rule)) for rule in RULES.values()]
-    worked = [
-        thinking(_DEAL, formula, working, random.Random(seed)) + replies[0]
-        for formula in _WORKED
+    thoughts = [
+        worked(_DEAL, formula, "steps", random.Random(seed))[0] + replies[0]
+        for formula in (() if working == "none" else _WORKED)
         for seed in range(9)
     ]
-    return [*prompts, replies[0], *filter(None, said), *worked]
+    thoughts.append(worked(_DEAL, _WORKED[0], working, random.Random(0))[0])
+    return [*prompts, replies[0], *filter(None, said), *thoughts]
 
 
 def build_tokenizer(asked: Protocol | None = None, working: str = "none") -> PreTrainedTokenizerFast:

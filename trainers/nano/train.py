@@ -46,7 +46,7 @@ from points24.trainers.nano.data import IGNORED, batch, by_length
 from points24.trainers.nano.tokenizer import EOS_ID, PAD_ID, build_tokenizer
 from points24.trainers.run.folder import RunFolder
 
-MAX_REPLY_TOKENS = {"none": 48, "steps": 112, "search": 192}
+MAX_REPLY_TOKENS = {"none": 48, "steps": 112, "search": 320}
 """Per working."""
 
 

@@ -221,30 +221,6 @@ def test_the_loss_is_on_the_reply_and_its_end_alone(tokenizer):
         assert tokenizer.decode(kept) == reply + "</s>"
 
 
-def test_what_the_working_takes_back_is_shown_and_not_taught():
-    config = replace(TINY, working="search", per_device_train_batch_size=60)
-    tokenizer = build_tokenizer(working="search")
-    inputs, labels = batch(config, 0, tokenizer)
-    source, detours = examples(config, 0), 0
-    for row, label in zip(inputs, labels, strict=True):
-        prompt, reply = next(source)
-        assert tokenizer.decode(row[row != PAD_ID]) == prompt + reply + "</s>"
-        taught = tokenizer.decode(label[label != IGNORED])
-        operations, values = [], []  # by hand: a line that a later "back" to as many numbers undoes
-        lines = reply.partition("</think>")[0].splitlines()
-        for line in lines:
-            if line.startswith("back"):
-                detours += 1
-                operations.append(values.pop())
-            elif " = " in line:
-                values.append(line.partition(" = ")[0])
-        for operation in operations:
-            assert f"{operation} = " not in taught or operation in values
-        shorter = len(prompt + reply + "</s>") - sum(len(f"{operation} = ") for operation in operations)
-        assert len(prompt) + len(taught) == shorter
-    assert detours > 20
-
-
 def test_parts_of_a_batch_by_length_give_the_same_gradient(tokenizer):
     config = replace(TINY, per_device_train_batch_size=7, working="search", bf16=False)
     tokenizer = build_tokenizer(working="search")
