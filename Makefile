@@ -1,7 +1,7 @@
 # make demo   fine-tune a small model until it forgets, then recover it (2 to 5 minutes on 2 cores)
 # make test   the tests
 # make check  formatting, types, layering, generated tables
-# make bench  the speed figures
+# make bench  what it costs beside the alternatives: one table, and bench.json (20 minutes)
 # make fuzz   ten million random answers against the oracle (half an hour)
 # make faults  five hundred kills, every failing write, a jumping clock, two processes at once
 # make leaderboard  the tables, reports and figures, from the records
@@ -42,13 +42,7 @@ leaderboard: $(VENV)/.installed-dev
 	$(BIN)/points24 leaderboard build --dir leaderboards
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python tests/benchmarks/game.py
-	$(BIN)/python tests/benchmarks/rewards.py
-	$(BIN)/python tests/benchmarks/leaderboards.py
-	$(BIN)/python tests/benchmarks/spectral.py
-	$(BIN)/python tests/benchmarks/drift.py
-	$(BIN)/python tests/benchmarks/trainers.py
-	$(BIN)/python tests/benchmarks/engines.py
+	$(BIN)/python -m tests.benchmarks
 
 fuzz: $(VENV)/.installed-dev
 	$(ONE_THREAD) $(BIN)/python -m tests.fuzz answers --count 10000000

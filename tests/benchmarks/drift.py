@@ -1,6 +1,6 @@
 """What drift costs beyond the factorisations that it cannot do without.
 
-    python tests/benchmarks/drift.py        about a minute
+    python -m tests.benchmarks.drift        about a minute
 
 Five checkpoints of a Llama-shaped model against a first one, by the command, in CPU seconds of one thread; then
 all six checkpoints read and every matrix factorised, and nothing else. Drift also factorises a seventh matrix,
@@ -15,6 +15,7 @@ import ctypes
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from points24.harness.checkpoints.opening import open_checkpoint
 from points24.harness.cli import main as points24
 from points24.harness.drift.matrices import First
 from points24.harness.recovery.spectral.factors import factorise
+from tests.benchmarks.table import Row, exponent
 
 OTHERS = 5
 SHAPE: dict[str, Any] = {
@@ -87,13 +89,28 @@ def _memory(key: str) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
 
 
-def main() -> None:
+def seconds(others: tuple[int, ...]) -> tuple[dict[int, float], float]:
+    """CPU seconds of drift over so many checkpoints after the first, and of all factorisations alone."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folders = make(Path(name))
         First.of(torch.randn(64, 64)).to(torch.randn(64, 64))
-        drift = seconds_of_drift(folders, Path(name) / "drift")
-        alone = seconds_of_factorisations(folders)
+        drift = {
+            count: seconds_of_drift(folders[: 1 + count], Path(name) / f"drift-{count}") for count in others
+        }
+        return drift, seconds_of_factorisations(folders)
+
+
+def rows() -> Iterator[Row]:
+    drift, alone = seconds((1, 2, OTHERS))
+    growth = exponent([1 + count for count in drift], lambda size: drift[size - 1])
+    what = f"drift, {OTHERS} checkpoints"
+    yield Row(what, drift[OTHERS], "the factorisations alone", alone, "CPU s", "checkpoints", growth)
+
+
+def main() -> None:
+    by_count, alone = seconds((OTHERS,))
+    drift = by_count[OTHERS]
     headers = ["checkpoints", "drift, CPU s", "factorisations alone", "ratio"]
     print(
         tabulate(

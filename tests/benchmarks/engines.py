@@ -1,10 +1,10 @@
 """vLLM and the engine that keeps it alive, against transformers and against one process per checkpoint.
 
-    python tests/benchmarks/engines.py              every table below, each in a process of its own
-    python tests/benchmarks/engines.py speed        tokens per second: transformers, vLLM, prefix caching
-    python tests/benchmarks/engines.py overhead     lm-eval's model as we hold it, over the bare LLM.generate
-    python tests/benchmarks/engines.py sweep        24 jobs by one engine, against 24 processes of lm_eval
-    python tests/benchmarks/engines.py agreement    the same checkpoint by both engines: which deals differ, and why
+    python -m tests.benchmarks.engines              every table below, each in a process of its own
+    python -m tests.benchmarks.engines speed        tokens per second: transformers, vLLM, prefix caching
+    python -m tests.benchmarks.engines overhead     lm-eval's model as we hold it, over the bare LLM.generate
+    python -m tests.benchmarks.engines sweep        24 jobs by one engine, against 24 processes of lm_eval
+    python -m tests.benchmarks.engines agreement    the same checkpoint by both engines: which deals differ, and why
 
 All on the nano base, on one thread. `speed` and `overhead` count CPU seconds, since other work on the machine
 stretches the clock; `sweep` counts seconds of the clock, waiting being part of what it compares. Without vLLM
@@ -25,9 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 
@@ -42,6 +42,7 @@ from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.evaluation.engines import open_engine
 from points24.harness.evaluation.engines.engine import EngineConfig, FolderWeights
 from points24.tasks.lm_eval.files import TASK_FILES
+from tests.benchmarks.table import Row
 
 TABLES = ("speed", "overhead", "sweep", "agreement")
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
@@ -173,12 +174,60 @@ def perturbed(out: Path) -> Path:
     return out
 
 
+class Swept(NamedTuple):
+    jobs: int
+    ours: float
+    """Seconds of the clock."""
+    theirs: list[float]
+    """The same of some processes of lm_eval, each for one job."""
+    starts: int
+    """Of the engine, in our process."""
+    beside: list[float]
+    """Seconds of a job beside generation and scoring, longest first."""
+    same: int
+    compared: int
+    """Records with the outcomes of lm_eval's, and all that were compared."""
+
+    @property
+    def every(self) -> float:
+        """What lm_eval would take for every job."""
+        return statistics.mean(self.theirs) * self.jobs
+
+
+def rows() -> Iterator[Row]:
+    if HAS_VLLM:
+        swept = swept_both_ways()
+        what = f"sweep, {swept.jobs} cells"
+        yield Row(what, swept.ours, "a process of lm_eval a cell", swept.every, "s")
+
+
 def sweep() -> None:
+    swept = swept_both_ways()
+    rows = [
+        ["points24 sweep, one process", swept.ours, 1.0],
+        [
+            f"lm_eval, {swept.jobs} processes (from the mean of {len(swept.theirs)})",
+            swept.every,
+            swept.every / swept.ours,
+        ],
+    ]
+    headers = [f"{swept.jobs} jobs of 2 x {LIMIT} deals, start included", "s", "times the sweep's"]
+    print(tabulate(rows, headers, tablefmt="github", floatfmt=("", ".1f", ".1f")))
+    print(f"\nengine starts: {swept.starts}; lm_eval took {', '.join(f'{s:.1f}' for s in swept.theirs)} s")
+    start, *others = swept.beside
+    print(
+        f"seconds beside generation and scoring: {start:.1f} for the job that starts the engine; of the others "
+        f"median {statistics.median(others):.2f}, longest {max(others):.2f}"
+    )
+    print(f"records with the outcomes of lm_eval's: {swept.same} of {swept.compared}")
+
+
+def swept_both_ways() -> Swept:
     with tempfile.TemporaryDirectory() as name:
-        _sweep(Path(name))
+        return _swept_in(Path(name))
 
 
-def _sweep(root: Path) -> None:
+def _swept_in(root: Path) -> Swept:
     from points24.harness.records.ingest import About, records_of
     from points24.harness.records.lm_eval_output import runs
 
@@ -193,10 +242,12 @@ def _sweep(root: Path) -> None:
     }
     (root / "sweep.json").write_text(json.dumps(recipe))  # which is YAML, too
     began = time.perf_counter()
-    starts = _run([sys.executable, __file__, "the-sweep", str(root / "sweep.json")]).rsplit("STARTS", 1)[1]
+    starts = _run(
+        [sys.executable, "-m", "tests.benchmarks.engines", "the-sweep", str(root / "sweep.json")]
+    ).rsplit("STARTS", 1)[1]
     ours = time.perf_counter() - began
     jobs = [json.loads(path.read_text()) for path in (root / "sweep/jobs").glob("*/job.json")]
-    start, *beside = sorted((c["seconds"]["load"] + c["seconds"]["record"] for c in jobs), reverse=True)
+    beside = sorted((c["seconds"]["load"] + c["seconds"]["record"] for c in jobs), reverse=True)
     stored = [json.loads(line) for line in (root / "sweep/records/records.jsonl").read_text().splitlines()]
     outcomes = {(row["model"], row["task"], row["filter"]): row["outcomes"] for row in stored}
 
@@ -214,19 +265,7 @@ def _sweep(root: Path) -> None:
             for record in records_of(read(), About()):
                 compared += 1
                 same += record.outcomes == outcomes[folder.name, record.task, record.filter]
-    every = statistics.mean(theirs) * len(jobs)
-    rows = [
-        ["points24 sweep, one process", ours, 1.0],
-        [f"lm_eval, {len(jobs)} processes (from the mean of {len(theirs)})", every, every / ours],
-    ]
-    headers = [f"{len(jobs)} jobs of 2 x {LIMIT} deals, start included", "s", "times the sweep's"]
-    print(tabulate(rows, headers, tablefmt="github", floatfmt=("", ".1f", ".1f")))
-    print(f"\nengine starts: {int(starts)}; lm_eval took {', '.join(f'{s:.1f}' for s in theirs)} s")
-    print(
-        f"seconds beside generation and scoring: {start:.1f} for the job that starts the engine; of the others "
-        f"median {statistics.median(beside):.2f}, longest {max(beside):.2f}"
-    )
-    print(f"records with the outcomes of lm_eval's: {same} of {compared}")
+    return Swept(len(jobs), ours, theirs, int(starts), beside, same, compared)
 
 
 def the_sweep(recipe: str) -> None:
@@ -344,7 +383,8 @@ def main() -> None:
     else:
         for table in TABLES:
             print(
-                f"\n## {table}, load {os.getloadavg()[0]:.1f}\n\n" + _run([sys.executable, __file__, table]),
+                f"\n## {table}, load {os.getloadavg()[0]:.1f}\n\n"
+                + _run([sys.executable, "-m", "tests.benchmarks.engines", table]),
                 flush=True,
             )
 

@@ -1,6 +1,6 @@
 """How fast the game is: solving, judging, and hostile replies.
 
-    python tests/benchmarks/game.py
+    python -m tests.benchmarks.game
 
 Prints Markdown tables. Everything is measured in this process, without a warm cache for the solver.
 """
@@ -8,7 +8,8 @@ Prints Markdown tables. Everything is measured in this process, without a warm c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import partial
 from statistics import median
 
@@ -19,6 +20,7 @@ from points24.tasks.cards import RULES, Deal, all_hands
 from points24.tasks.prompts import json_reply
 from points24.tasks.replies import is_truncated
 from points24.tasks.verdict import FILTERS, judge_reply
+from tests.benchmarks.table import Row, exponent
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])
 HOSTILE = {
@@ -52,6 +54,41 @@ def solve_everything() -> None:
     for rule in RULES.values():
         for hand in all_hands():
             solver.solvable(Deal(hand, rule).values, 24)
+
+
+def by_brute_force(numbers: tuple[Fraction, ...], target: int) -> bool:
+    """Every order of every operation on every pair, in exact fractions."""
+    if len(numbers) == 1:
+        return numbers[0] == target
+    for i, a in enumerate(numbers):
+        for j, b in enumerate(numbers):
+            if i != j:
+                rest = tuple(number for k, number in enumerate(numbers) if k not in (i, j))
+                for value in (a + b, a - b, a * b, *([a / b] if b else [])):
+                    if by_brute_force((value, *rest), target):
+                        return True
+    return False
+
+
+def rows() -> Iterator[Row]:
+    hands = [Deal(hand, RULES["ood"]).values for hand in all_hands()]
+
+    def ours(count: int) -> float:
+        solver._reachable.cache_clear()
+        return seconds(lambda: [solver.solvable(hand, 24) for hand in hands[:: len(hands) // count]])
+
+    sample = hands[::20]
+    theirs = seconds(lambda: [by_brute_force(tuple(map(Fraction, hand)), 24) for hand in sample])
+    growth = exponent([len(hands) // 8, len(hands) // 4, len(hands) // 2, len(hands)], ours)
+    yield Row(
+        f"which of {len(sample)} hands are solvable",
+        ours(len(sample)),
+        "brute force",
+        theirs,
+        "s",
+        "hands",
+        growth,
+    )
 
 
 def list_every_solution() -> None:

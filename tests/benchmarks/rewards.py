@@ -1,18 +1,21 @@
 """How long a reward takes, through each adapter and beside what others do.
 
-    python tests/benchmarks/rewards.py
+    python -m tests.benchmarks.rewards
 
 Prints a Markdown table: microseconds per reply, each the median of many calls in this process. The two
 alternatives find a formula by one regular expression and check neither cards nor grammar: `eval` in floats, as
-the paper's verifier and TinyZero's countdown do, and sympy, as reasoning-gym's puzzle24 does.
+the paper's verifier and TinyZero's countdown do, and sympy, as reasoning-gym's puzzle24 does. Its own scorer is
+a row of the table of all benchmarks, where reasoning-gym is installed.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -25,6 +28,8 @@ from points24.rewards import openrlhf_reward, trl_reward, verl_compute_score
 from points24.tasks.cards import RULES, Deal
 from points24.tasks.prompts import json_reply
 from points24.tasks.rewards.reward import columns_of, label_of
+from points24.tasks.verdict import FLEXIBLE, judge_reply
+from tests.benchmarks.table import Row, exponent
 
 CASES = Path(__file__).parent.parent / "cases" / "reply_styles.jsonl"
 ROUNDS = 400
@@ -90,6 +95,35 @@ def timed(reply: str, rounds: int) -> dict[str, float]:
     found["eval in floats"] = microseconds(lambda: by_eval(reply), rounds)
     found["sympy"] = microseconds(lambda: by_sympy(reply), max(rounds // 10, 1))
     return found
+
+
+def by_reasoning_gym() -> Callable[[str], object] | None:
+    """Its scorer of formulas, which takes nothing but the formula; None where it is not installed."""
+    if importlib.util.find_spec("reasoning_gym") is None:
+        return None
+    dataset = importlib.import_module("reasoning_gym").create_dataset("puzzle24", size=1, seed=0)
+    entry = {"metadata": {"numbers": list(DEAL.values)}}
+    return lambda formula: dataset.score_answer(formula, entry)
+
+
+def rows() -> Iterator[Row]:
+    reply = json_reply(DEAL, "13+5*2+1")
+
+    def of_words(count: int) -> float:
+        text = "13 + 5 is 18, hm. " * (count // 18) + reply
+        return microseconds(lambda: judge_reply(DEAL, text, FLEXIBLE), 5)
+
+    growth = exponent([10**3, 10**4, 10**5, 10**6], of_words)
+    ours = microseconds(lambda: judge_reply(DEAL, reply, FLEXIBLE), ROUNDS)
+    others: dict[str, Callable[[], object]] = {
+        "eval in floats": lambda: by_eval(reply),
+        "sympy": lambda: by_sympy(reply),
+    }
+    if score := by_reasoning_gym():
+        others["reasoning-gym's scorer"] = lambda: score("13+5*2+1")
+    for name, work in others.items():
+        theirs = microseconds(work, ROUNDS // 10)
+        yield Row("judge a reply", ours, name, theirs, "µs", "characters", growth)
 
 
 def main() -> None:

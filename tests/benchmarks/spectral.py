@@ -1,9 +1,9 @@
 """Spectral recovery against the usual way, on Llama-shaped pairs of about 50 million parameters.
 
-    python tests/benchmarks/spectral.py             a few minutes: three layers of 1024 x 1024 and 3584 x 1024
-    python tests/benchmarks/spectral.py large       the same of one layer of 2048 x 2048 and 4096 x 2048
-    python tests/benchmarks/spectral.py factors     the steps of a factorisation beside what torch offers
-    python tests/benchmarks/spectral.py splice      the top 20 % and all ranks, beside the machine's peak
+    python -m tests.benchmarks.spectral             a few minutes: three layers of 1024 x 1024 and 3584 x 1024
+    python -m tests.benchmarks.spectral large       the same of one layer of 2048 x 2048 and 4096 x 2048
+    python -m tests.benchmarks.spectral factors     the steps of a factorisation beside what torch offers
+    python -m tests.benchmarks.spectral splice      the top 20 % and all ranks, beside the machine's peak
 
 The yardstick loads both models whole. For every recipe it takes two full fp32 SVDs of every matrix inside the
 layers, replaces the target's leading singular vectors by the source's, multiplies out and saves. Each row is
@@ -20,11 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
+
+from tests.benchmarks.table import Row, exponent
 
 SHARES = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80)
 HEADS = {"vocab_size": 4096, "num_attention_heads": 16, "num_key_value_heads": 4}
@@ -184,27 +186,58 @@ def time_splice() -> None:
 def in_a_process(*args: str) -> str:
     """What this script prints when it is run with these arguments."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, *args]
+    command = [sys.executable, "-m", "tests.benchmarks.spectral", *args]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
         sys.exit(run.stderr)
     return run.stdout
 
 
+def compared(folder: str, count: int) -> tuple[list[float], list[float]]:
+    """CPU seconds and MiB of so many recipes, ours and the yardstick's."""
+    ours, theirs = (
+        in_a_process("measure", folder, method, str(count)).split("RESULT")[1].split()
+        for method in ("ours", "yardstick")
+    )
+    return list(map(float, ours)), list(map(float, theirs))
+
+
+def rows() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        in_a_process("make", name, "")
+        measured = {count: compared(name, count) for count in (1, len(SHARES))}
+
+    def by_width(width: int) -> float:
+        import torch
+
+        from points24.harness.recovery.spectral.factors import factorise
+
+        matrix = torch.randn(2 * width, width).bfloat16()
+        factorise(matrix)
+        began = time.process_time()
+        factorise(matrix)
+        return time.process_time() - began
+
+    growth = exponent([256, 512, 1024, 2048], by_width)
+    for count, (ours, theirs) in measured.items():
+        what = "recover, one recipe" if count == 1 else f"recover, {count} recipes"
+        yield Row(
+            what, ours[0], "two SVDs a matrix and recipe", theirs[0], "CPU s", "width, a matrix", growth
+        )
+        yield Row(f"{what}: memory", ours[1], "two models in memory", theirs[1], "MiB")
+
+
 def main(size: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         print(in_a_process("make", name, size) + f"shares of ranks: {', '.join(map(str, SHARES))} %\n")
-        rows = []
+        lines = []
         for count in (1, len(SHARES)):
-            printed = [in_a_process("measure", name, method, str(count)) for method in ("ours", "yardstick")]
-            (seconds, memory), (their_seconds, their_memory) = (
-                map(float, text.split("RESULT")[1].split()) for text in printed
-            )
+            (seconds, memory), (their_seconds, their_memory) = compared(name, count)
             times, share = their_seconds / seconds, memory / their_memory
-            rows.append([count, seconds, their_seconds, times, memory, their_memory, share])
+            lines.append([count, seconds, their_seconds, times, memory, their_memory, share])
         headers = ["recipes", "CPU s", "yardstick", "times faster", "MiB", "yardstick", "share"]
         formats = ("d", ".1f", ".1f", ".1f", ".0f", ".0f", ".2f")
-        print(tabulate(rows, headers, tablefmt="github", floatfmt=formats))
+        print(tabulate(lines, headers, tablefmt="github", floatfmt=formats))
 
 
 if __name__ == "__main__":

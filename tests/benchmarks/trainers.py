@@ -1,6 +1,6 @@
 """What the trainers cost: SFT against a bare PyTorch loop on the same batches, and where PPO's time goes.
 
-    python tests/benchmarks/trainers.py
+    python -m tests.benchmarks.trainers
 
 Both run on the nano base with the settings of `nano.yaml`, without saving and scoring. SFT and the bare loop
 alternate, and the fastest run of each counts. Seconds are CPU seconds over all threads, which other work on
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -26,6 +26,7 @@ from points24.harness.config import config_file, configured, read_settings
 from points24.trainers import ppo, sft
 from points24.trainers.run.models import load_model, load_tokenizer
 from points24.trainers.run.run import on_this_machine
+from tests.benchmarks.table import Row, exponent
 
 SFT_STEPS, SFT_ROUNDS, PPO_STEPS = 40, 3, 16
 
@@ -51,9 +52,9 @@ class Clock(TrainerCallback):
         self.began = self.began or self.ended
 
 
-def trl_seconds(folder: str) -> tuple[float, list[dict[str, torch.Tensor]]]:
+def trl_seconds(folder: str, steps: int = SFT_STEPS) -> tuple[float, list[dict[str, torch.Tensor]]]:
     """CPU seconds of SFT as users run it, and its batches."""
-    config = configured(sft.SFTConfig, settings("sft", folder, SFT_STEPS))
+    config = configured(sft.SFTConfig, settings("sft", folder, steps))
     clock, tokenizer = Clock(), load_tokenizer(config.parent, chat=False)
     trainer = sft.build_trainer(config, load_model(config), tokenizer, [clock])
     batches = list(trainer.get_train_dataloader())
@@ -83,16 +84,32 @@ def bare_seconds(folder: str, batches: list[dict[str, torch.Tensor]]) -> float:
     return time.process_time() - began
 
 
-def sft_table(folder: str) -> str:
+def rows() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        ours, bare, _ = sft_seconds(folder)
+        growth = exponent([11, 21, 41, 81], lambda steps: trl_seconds(folder, steps)[0])
+    yield Row(f"train sft, {SFT_STEPS} steps", ours, "a bare PyTorch loop", bare, "CPU s", "steps", growth)
+
+
+def sft_seconds(folder: str) -> tuple[float, float, list[dict[str, torch.Tensor]]]:
+    """CPU seconds of SFT and of the bare loop, the least of several runs, and the batches of both."""
     rounds, batches = [], []
     for _ in range(SFT_ROUNDS):
         ours, batches = trl_seconds(folder)
         rounds.append((ours, bare_seconds(folder, batches)))
     ours, bare = (min(column) for column in zip(*rounds, strict=True))
+    return ours, bare, batches
+
+
+def sft_table(folder: str) -> str:
+    ours, bare, batches = sft_seconds(folder)
     tokens = sum(int(batch["attention_mask"].sum()) for batch in batches[1:])
-    rows = [["points24 train sft", ours, tokens / ours, bare / ours], ["bare loop", bare, tokens / bare, 1.0]]
+    lines = [
+        ["points24 train sft", ours, tokens / ours, bare / ours],
+        ["bare loop", bare, tokens / bare, 1.0],
+    ]
     headers = ["SFT", "CPU s", "tokens per CPU s", "share of the bare loop's"]
-    return tabulate(rows, headers, tablefmt="github", floatfmt=("", ".2f", ",.0f", ".2f"))
+    return tabulate(lines, headers, tablefmt="github", floatfmt=("", ".2f", ",.0f", ".2f"))
 
 
 def ppo_table(folder: str) -> str:
@@ -128,10 +145,10 @@ def ppo_table(folder: str) -> str:
         "backward": spent["backward"],
     }
     parts["optimiser and the rest"] = total - sum(parts.values())
-    rows = [[part, seconds, 100 * seconds / total] for part, seconds in parts.items()]
+    lines = [[part, seconds, 100 * seconds / total] for part, seconds in parts.items()]
     episodes = config.episodes_per_rollout * PPO_STEPS // config.steps_per_rollout
     title = f"PPO, {PPO_STEPS} steps, {episodes} episodes"
-    return tabulate(rows, [title, "CPU s", "%"], tablefmt="github", floatfmt=("", ".2f", ".0f"))
+    return tabulate(lines, [title, "CPU s", "%"], tablefmt="github", floatfmt=("", ".2f", ".0f"))
 
 
 def main() -> None:

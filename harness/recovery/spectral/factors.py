@@ -8,7 +8,7 @@ tail.
 On a CPU, scipy gives access to BLAS and LAPACK routines that torch does not offer: a product known to be
 symmetric (0.07 s for 3584 x 1024 on one thread, 0.16 s as a general product), and all eigenvalues with the
 vectors of some ranks from one reduction to tridiagonal form (0.10 s for a fifth of 1024, 0.14 s for all;
-torch.linalg.eigh: 0.18 s). ``python tests/benchmarks/spectral.py factors`` measures these.
+torch.linalg.eigh: 0.18 s). ``python -m tests.benchmarks.spectral factors`` measures these.
 """
 
 from __future__ import annotations
