@@ -10,6 +10,7 @@ Data goes to standard output; progress and messages go to standard error.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ class Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     goes_on = False
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale of ASCII alone: what it lacks becomes \u2026
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with terminable():
             args = _arguments(argv)

@@ -129,6 +129,19 @@ def test_every_command_explains_itself(capsys):
         assert f"points24 {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [["sweep", "--help"], ["leaderboard", "ingest", "--help"]])
+def test_a_locale_of_ascii_alone_is_no_error(words):
+    program = "from points24.harness.cli import main; raise SystemExit(main())"
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        env=os.environ | ascii_alone, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in run.stderr
+    assert run.stdout.isascii()
+    assert run.returncode == 0
+
+
 def test_a_closed_pipe_is_no_error():
     program = f"{sys.executable} -c 'from points24.harness.cli import main; raise SystemExit(main())'"
     run = subprocess.run(
