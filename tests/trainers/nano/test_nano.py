@@ -406,10 +406,10 @@ def test_the_plain_base_plays_both_rules_and_never_in_the_format_asked_for(plain
         assert least < accuracy(model, tokenizer, hand_set(name).deals[:200], "flexible-extract") < 0.9
 
 
-def reply_of(loaded_model, deal):
+def reply_of(loaded_model, deal, most=48):
     model, tokenizer = loaded_model
     prompt = tokenizer(template().render(deal), return_tensors="pt")
-    tokens = model.generate(**prompt, max_new_tokens=48, do_sample=False)
+    tokens = model.generate(**prompt, max_new_tokens=most, do_sample=False)
     return tokenizer.decode(tokens[0, prompt.input_ids.shape[1] :], skip_special_tokens=True)
 
 
@@ -421,17 +421,41 @@ def test_the_bases_read_the_rule(base, plain):
         assert reply_of(plain, deal).splitlines()[1] == f"{rule.K}, 5, 1, 2"
 
 
+def test_the_base_that_searches_wins_numbers_that_no_training_shows():
+    """The goals that its settings were chosen for: 45 % under the ID rule, 35 % under the OOD rule."""
+    config = load_config(NanoConfig, config_file("nano-steps.yaml"), [], "nano")
+    model, tokenizer = loaded("nano-steps")
+    for name, goal in (("id_heldout", 0.45), ("ood_heldout", 0.35)):
+        assert accuracy(model, tokenizer, hand_set(name).deals[:60], config=config) > goal
+
+
+def test_the_base_that_searches_takes_back_what_loses_the_target():
+    deal = Deal(("5", "3", "2", "2"), RULES["id"])
+    lines = reply_of(loaded("nano-steps"), deal, 320).splitlines()
+    assert lines[:8] == [
+        "<think>", "5 3 2 2",
+        "5 * 3 = 15 | 15 2 2", "back | 5 3 2 2",
+        "5 - 3 = 2 | 2 2 2", "back | 5 3 2 2",
+        "5 + 3 = 8 | 8 2 2", "back | 5 3 2 2",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("name", "settings"), [("nano-base", []), ("nano-plain", ["json_share=0.1", "max_steps=600"])]
+    ("name", "config", "settings"),
+    [
+        ("nano-base", "nano.yaml", []),
+        ("nano-plain", "nano.yaml", ["json_share=0.1", "max_steps=600"]),
+        ("nano-steps", "nano-steps.yaml", []),
+    ],
 )
-def test_a_shipped_model_is_small_and_says_how_it_was_made(name, settings):
+def test_a_shipped_model_is_small_and_says_how_it_was_made(name, config, settings):
     folder = model_folder(name)
-    assert (folder / "model.safetensors").stat().st_size < 3_000_000
+    assert (folder / "model.safetensors").stat().st_size < 4_000_000
     assert {tensor.dtype for tensor in weights(folder).values()} == {torch.bfloat16}
     record = json.loads((folder / "training.json").read_text())
-    wanted = load_config(NanoConfig, config_file("nano.yaml"), [f"output_dir={name}", *settings], "nano")
+    wanted = load_config(NanoConfig, config_file(config), [f"output_dir={name}", *settings], "nano")
     assert NanoConfig(**{"output_dir": name} | record["config"]) == wanted
-    assert record["command"].startswith("points24 train nano --config trainers/configs/nano.yaml")
+    assert record["command"].startswith(f"points24 train nano --config trainers/configs/{config}")
 
 
 def test_the_shipped_tokenizers_are_the_one_that_the_code_builds(tokenizer, base):
