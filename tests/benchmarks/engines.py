@@ -203,7 +203,7 @@ def rows() -> Iterator[Row]:
 
 def sweep() -> None:
     swept = swept_both_ways()
-    rows = [
+    lines = [
         ["points24 sweep, one process", swept.ours, 1.0],
         [
             f"lm_eval, {swept.jobs} processes (from the mean of {len(swept.theirs)})",
@@ -212,7 +212,7 @@ def sweep() -> None:
         ],
     ]
     headers = [f"{swept.jobs} jobs of 2 x {LIMIT} deals, start included", "s", "times the sweep's"]
-    print(tabulate(rows, headers, tablefmt="github", floatfmt=("", ".1f", ".1f")))
+    print(tabulate(lines, headers, tablefmt="github", floatfmt=("", ".1f", ".1f")))
     print(f"\nengine starts: {swept.starts}; lm_eval took {', '.join(f'{s:.1f}' for s in swept.theirs)} s")
     start, *others = swept.beside
     print(
