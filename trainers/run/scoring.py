@@ -150,6 +150,7 @@ class ScoreCheckpoints(TrainerCallback):
             batch_size=engine.batch_size,
             apply_chat_template=self.config.apply_chat_template,
             limit=self.config.score_limit,
+            gen_kwargs=self.config.score_gen_kwargs,
             metadata=self.config.score_metadata,
         )
         self.run.put_records(records)
