@@ -16,4 +16,13 @@ def test_the_exponent_of_a_power_is_found(power):
 
 def test_a_row_without_growth_leaves_its_cells_empty():
     *_, line = table([Row("a", 0.12345, "b", 1234.5, "s")]).splitlines()
-    assert [cell.strip() for cell in line.strip("|").split("|")] == ["a", "0.123", "b", "1.23e+03", "s", "1e+04", "", ""]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == [
+        "a",
+        "0.123",
+        "b",
+        "1.23e+03",
+        "s",
+        "1e+04",
+        "",
+        "",
+    ]

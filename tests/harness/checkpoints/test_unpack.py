@@ -155,7 +155,10 @@ def test_a_model_that_is_not_written_yet_is_not_asked_of_the_hub(cache, monkeypa
 
 def test_unknown_names_come_with_the_known_ones(capsys):
     assert main(["model", "gemma"]) == 2
-    assert "unknown model 'gemma'; allowed: nano-base, nano-plain, nano-steps, gemma-3-270m" in capsys.readouterr().err
+    assert (
+        "unknown model 'gemma'; allowed: nano-base, nano-plain, nano-steps, gemma-3-270m"
+        in capsys.readouterr().err
+    )
     assert main(["model", "nano-base"]) == 0
     assert capsys.readouterr().out == f"{model_folder('nano-base')}\n"
 

@@ -50,7 +50,9 @@ def test_scoring_may_generate_otherwise_and_the_records_say_so(tmp_path):
     given = {"score_limit": 4, "score_tasks": ["points24_id"], "score_gen_kwargs": {"max_gen_toks": 20}}
     sft.train(SETTINGS["sft"] | given | {"output_dir": str(tmp_path / "run"), "max_steps": 1})
     records = [json.loads(line) for line in (tmp_path / "run/records/curve.jsonl").read_text().splitlines()]
-    assert {(record["decoding"]["max_gen_toks"], record["decoding"]["do_sample"]) for record in records} == {(20, False)}
+    assert {(record["decoding"]["max_gen_toks"], record["decoding"]["do_sample"]) for record in records} == {
+        (20, False)
+    }
 
 
 def test_the_run_is_plotted(runs, capsys):
