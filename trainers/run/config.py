@@ -91,8 +91,8 @@ class RunConfig:
     score_limit: int | None = None
     """Score only this many deals of each task, the first ones."""
     score_gen_kwargs: dict[str, Any] = field(default_factory=dict)
-    """lm-eval's ``--gen_kwargs`` for scoring, such as ``{max_gen_toks: 320}`` for a model that works its answers
-    out: of the tasks' 512 tokens, replies that never end would take all."""
+    """lm-eval's ``--gen_kwargs`` for scoring, such as ``{max_gen_toks: 320}`` for a model that works its
+    answers out: of the tasks' 512 tokens, replies that never end would take all."""
     score_shift: bool = False
     """Also measure what each checkpoint believes about the deals of points24_id and points24_ood: the losses
     of the right replies and of the memorised rule's, and the rule preference; see `points24 shift`."""
