@@ -23,7 +23,7 @@ endif
 ONE_THREAD := OMP_NUM_THREADS=1
 
 # A little of all that uses the dependencies.
-ON_LOWEST := tests/tasks/test_lm_eval.py tests/harness/recovery tests/trainers/run
+ON_LOWEST := tests/tasks/test_lm_eval.py tests/harness/recovery/families tests/harness/recovery/test_layers.py
 
 .PHONY: demo test test-slow check leaderboard bench lowest on-lowest fuzz faults vllm-cpu nano nano-steps clean
 
