@@ -23,6 +23,7 @@ from points24.leaderboards.build import build
 from points24.tasks.hand_sets import hand_set
 from points24.tasks.lm_eval.files import task_version
 from points24.tasks.prompts import template
+from points24.tasks.protocols.protocol import DEFAULT, read_protocol
 from tests.benchmarks.table import Row, exponent
 
 CHECKPOINTS = 5000
@@ -44,6 +45,7 @@ def made_up(step: int, name: str, share: float, chance: random.Random) -> Record
         rule=name,
         hand_set_digest=hands.digest,
         template_digest=template().digest,
+        protocol_digest=read_protocol(DEFAULT).digest,
         attempts=1,
         decoding={"do_sample": False, "max_gen_toks": 512},
         engine="hf",
