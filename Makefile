@@ -1,7 +1,7 @@
 # make demo   fine-tune a small model until it forgets, then recover it (2 to 5 minutes on 2 cores)
 # make test   the tests
 # make check  formatting, types, layering, generated tables
-# make bench  what it costs beside the alternatives: one table, and bench.json (20 minutes)
+# make bench  what it costs beside the alternatives: one table, and bench.json
 # make lowest  some tests on the oldest versions that are allowed
 # make fuzz   ten million random answers against the oracle (half an hour)
 # make faults  five hundred kills, every failing write, a jumping clock, two processes at once

@@ -1,10 +1,10 @@
 """A formula worked out step by step, as a reply may show it before its answer.
 
     <think>
-    13 5 1 2                   the numbers of the cards
-    13 * 5 = 65 | 65 1 2       an operation and its value | what is left
-    back | 13 5 1 2            in a search: the target is out of reach, so the operation is taken back
-    13 - 5 = 8 | 8 1 2
+    5 3 2 2                    the numbers of the cards
+    5 * 3 = 15 | 15 2 2        an operation and its value | what is left
+    back | 5 3 2 2             in a search: the target is out of reach, so the operation is taken back
+    5 - 3 = 2 | 2 2 2
     …
     </think>
 

@@ -1,6 +1,6 @@
 """What points24 costs beside the alternatives: one table, and the same as JSON.
 
-    python -m tests.benchmarks                     every row, a quarter of an hour; make bench
+    python -m tests.benchmarks                     every row; make bench
     python -m tests.benchmarks rewards spectral    some
     python -m tests.benchmarks -o FILE             the JSON there instead of bench.json
 
