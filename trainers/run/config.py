@@ -84,7 +84,13 @@ class RunConfig:
     """Steps of checkpoints in addition to those of `save_steps`, such as early ones."""
     score_tasks: list[str] = field(default_factory=lambda: list(CURVE_TASKS))
     """lm-eval tasks on which the parent and every checkpoint are scored; ``[]`` turns scoring off."""
+    score_engine: str = "hf"
+    """``hf`` scores each checkpoint when it is saved. ``vllm``, for one process, scores all of them after the
+    last step, when the trainer's memory is free again: of long replies it generates many times as many."""
+    score_model_args: dict[str, Any] = field(default_factory=dict)
+    """lm-eval's ``--model_args`` for scoring, without the model and its dtype."""
     score_batch_size: int = 256
+    """For hf."""
     score_dtype: str = "auto"
     """``auto`` scores each model in the dtype in which it is stored. If the parent's differs from the
     checkpoints', name one dtype for all: rounding changes some replies."""
@@ -108,6 +114,8 @@ class RunConfig:
             raise InputError(
                 f"score_dtype: expected auto or {' or '.join(DTYPES)}, found {self.score_dtype!r}"
             )
+        if self.score_engine not in ("hf", "vllm"):
+            raise InputError(f"score_engine: expected hf or vllm, found {self.score_engine!r}")
         if unknown := [name for name in self.score_tasks if name not in task_names()]:
             raise InputError(
                 f"score_tasks: unknown task {', '.join(map(repr, unknown))}; "

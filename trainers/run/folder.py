@@ -126,6 +126,10 @@ class RunFolder:
     def checkpoint(self, step: int) -> Path:
         return self.path / f"checkpoint-{step}"
 
+    def steps(self) -> list[int]:
+        """Of the checkpoints so far."""
+        return sorted(map(_step, self.path.glob("checkpoint-*")))
+
     def publish(self, step: int) -> Path:
         """Turn the state saved at a step into a model folder, which appears complete or not at all."""
         state, target = self.state_of(step), self.checkpoint(step)
@@ -189,7 +193,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """Write `curve.json`, mark the best OOD and the final checkpoint, remove the states."""
-        step = max(map(_step, self.path.glob("checkpoint-*")))
+        step = max(self.steps())
         if found := self.curve():
             write_json(self.path / "curve.json", curve_summary(found))
             self.mark("best-ood", best_ood(found))

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -45,6 +46,11 @@ def train_run(stage: str, config_class: type, build: Build, settings: dict[str, 
             f"num_processes: the settings are for {config.num_processes}, found {processes.num_processes}; "
             "--dry-run prints the commands for either"
         )
+    if config.score_engine == "vllm":
+        if processes.num_processes > 1:
+            raise InputError(f"score_engine: vllm scores for one process, found {processes.num_processes}")
+        if find_spec("vllm") is None:  # imported, it would set environment variables for the training
+            raise InputError("score_engine: vllm is not installed: pip install 'points24[vllm]'")
     if config.save_strategy not in ("steps", "epoch"):
         raise InputError(f"save_strategy: expected steps or epoch, found {config.save_strategy.value}")
     tokenizer = load_tokenizer(config.parent, chat=config.apply_chat_template)
@@ -64,10 +70,12 @@ def train_run(stage: str, config_class: type, build: Build, settings: dict[str, 
                 run.tidy()
                 print(f"points24: {run.path}: this run is finished already", file=sys.stderr)
             return run
+        scoring = ScoreCheckpoints(run, config, stage, parent)
         if not run.is_trained():
-            _train(run, config, tokenizer, build, ScoreCheckpoints(run, config, stage, parent))
+            _train(run, config, tokenizer, build, scoring)
         processes.wait_for_everyone()
         if processes.is_main_process:
+            scoring.after_training()
             run.finish()
         processes.wait_for_everyone()
     return run

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils.memory import clear_device_cache
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler, PrinterCallback, ProgressCallback
@@ -16,8 +17,8 @@ from transformers.trainer_callback import CallbackHandler, PrinterCallback, Prog
 from points24.harness.analysis.formats import percent
 from points24.harness.checkpoints.digest import weights_digest
 from points24.harness.checkpoints.locate import locate
-from points24.harness.evaluation.engines.engine import EngineConfig, FolderWeights
-from points24.harness.evaluation.engines.hf import HF
+from points24.harness.evaluation.engines import open_engine
+from points24.harness.evaluation.engines.engine import Engine, EngineConfig, FolderWeights
 from points24.harness.evaluation.random_state import undisturbed_random_state
 from points24.harness.evaluation.score import score
 from points24.harness.files import write_text
@@ -46,6 +47,7 @@ class ScoreCheckpoints(TrainerCallback):
 
     def __init__(self, run: RunFolder, config: RunConfig, stage: str, parent: dict[str, Any]):
         self.run, self.config, self.stage, self.parent = run, config, stage, parent
+        self._engine: Engine | None = None
         self._inquiry: Inquiry | None = None
         self.loggers: CallbackHandler | None = None
         """The trainer's callbacks, which pass scores to tensorboard, trackio or wandb."""
@@ -89,9 +91,21 @@ class ScoreCheckpoints(TrainerCallback):
             self.run.complete(state.global_step)
         PartialState().wait_for_everyone()
 
+    def after_training(self) -> None:
+        """Score what has not been scored: with vLLM, the parent and every checkpoint."""
+        if self.config.score_engine == "hf":
+            return
+        clear_device_cache(garbage_collection=True)  # the trainer's
+        try:
+            for step in [None, *self.run.steps()]:
+                self._score(self.config.parent if step is None else self.run.checkpoint(step), step, None)
+        finally:
+            if self._engine is not None:
+                self._engine.close()
+
     def _scores(self, model: str | Path, step: int | None, device: torch.device) -> dict[str, float]:
         """What is logged of the parent or of a checkpoint."""
-        logs = _logged(self._score(model, step, device))
+        logs = _logged(self._score(model, step, device)) if self.config.score_engine == "hf" else {}
         return logs | self._shift(locate(str(model)), device) if self.config.score_shift else logs
 
     def _shift(self, folder: Path, device: torch.device) -> dict[str, float]:
@@ -121,7 +135,7 @@ class ScoreCheckpoints(TrainerCallback):
             for name, each in record.measures.items()
         }
 
-    def _score(self, model: str | Path, step: int | None, device: torch.device) -> list[Record]:
+    def _score(self, model: str | Path, step: int | None, device: torch.device | None) -> list[Record]:
         """New records of the parent (step None) or of a checkpoint; none if it has been scored already."""
         if not self.config.score_tasks:
             return []
@@ -136,9 +150,14 @@ class ScoreCheckpoints(TrainerCallback):
         folder = self.run.path / "scores" / out
         shutil.rmtree(folder, ignore_errors=True)
         # From the folder, not the model in memory: users load the folder, too.
-        settings = {"dtype": self.config.score_dtype}
-        engine = HF(
-            EngineConfig(model_args=settings, batch_size=self.config.score_batch_size, device=str(device))
+        settings = {"dtype": self.config.score_dtype} | self.config.score_model_args
+        engine = self._engine = self._engine or open_engine(
+            EngineConfig(
+                engine=self.config.score_engine,
+                model_args=settings,
+                batch_size=self.config.score_batch_size if self.config.score_engine == "hf" else "auto",
+                device=str(device) if device else None,
+            )
         )
         records = score(
             engine.load(FolderWeights(locate(str(model)))),
@@ -147,7 +166,7 @@ class ScoreCheckpoints(TrainerCallback):
             about,
             model=engine.name,
             model_args={"pretrained": str(model)} | settings,
-            batch_size=engine.batch_size,
+            batch_size=engine.config.batch_size,
             apply_chat_template=self.config.apply_chat_template,
             limit=self.config.score_limit,
             gen_kwargs=self.config.score_gen_kwargs,

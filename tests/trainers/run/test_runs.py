@@ -328,6 +328,7 @@ def without_tokenizer(tmp_path):
     ("settings", "message"),
     [
         ({"rule": "odd"}, "rule 'odd'"),
+        ({"score_engine": "sglang"}, "score_engine: expected hf or vllm, found 'sglang'"),
         ({"score_tasks": ["points24_odd"]}, "score_tasks: unknown task 'points24_odd'; allowed: points24"),
         ({"template": "/nowhere"}, "template /nowhere"),
         (

