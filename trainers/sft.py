@@ -46,6 +46,9 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
     """Its own settings, such as ``{coef: 0.1}``."""
     num_samples: int | None = None
     """Rows to draw, for `num_train_epochs` epochs. None draws as many as `max_steps` steps take."""
+    sort_batches: bool = False
+    """Sort the rows of each global batch by length. With `gradient_accumulation_steps` the loss stays that of
+    the batch, and its parts hold less padding: worth while where some replies are much longer than others."""
     train_sampling_strategy: str = "sequential"
     packing: bool = False
     max_length: int | None = 512
@@ -100,17 +103,26 @@ class SFTConfig(RunConfig, sft_config.SFTConfig):
 
 def build_trainer(config: SFTConfig, model: Any, tokenizer: Any, callbacks: list[Any]) -> ObjectiveTrainer:
     """TRL's trainer on the rows that the config describes."""
-    drawn = islice(rows(config.shows, config.asked, chat=config.apply_chat_template), config.rows)
     return ObjectiveTrainer(
         model,
         args=config,
-        train_dataset=Dataset.from_list(list(drawn)),
+        train_dataset=Dataset.from_list(_drawn(config)),
         processing_class=tokenizer,
         peft_config=config.peft_config,
         callbacks=callbacks,
         objective=config.minimised,
         parent=lambda: load_model(config),
     )
+
+
+def _drawn(config: SFTConfig) -> list[dict[str, Any]]:
+    """The rows of the whole run, in the order in which they are taken."""
+    drawn = list(islice(rows(config.shows, config.asked, chat=config.apply_chat_template), config.rows))
+    if not config.sort_batches:
+        return drawn
+    size = config.rows_per_step
+    batches = (drawn[start : start + size] for start in range(0, len(drawn), size))
+    return [row for batch in batches for row in sorted(batch, key=lambda row: len(str(row)))]
 
 
 train = partial(train_run, "SFT", SFTConfig, build_trainer)

@@ -48,8 +48,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     from points24.harness.experiment.manifest import write_reproduction
 
-    for each in experiments:
-        conduct(each, args.workers)
+    conduct(experiments, args.workers)
     first = experiments[0].out
     for each in experiments:
         write_reproduction(each, args.dir / REPRODUCTION / first.name / each.out.relative_to(first))
@@ -79,7 +78,7 @@ def _demo(args: argparse.Namespace) -> int:
     from points24.tasks.verdict import STRICT
 
     experiment = read_experiment("nano.yaml", [f"output_dir={args.output}"], "demo")
-    conduct(experiment)
+    conduct([experiment])
     seed = experiment.config.seeds[0]
     of_sft, of_sweep = (
         read_records(experiment.out / f"{kind}-{seed}" / "records") for kind in ("sft", "sweep")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from points24.harness.cli import runnable
@@ -16,31 +18,36 @@ from points24.harness.files import discard_partial, locked, write_json
 from points24.tasks.errors import InputError
 
 
-def conduct(experiment: Experiment, workers: int = 1) -> None:
-    """Run every stage that is not done; `workers` seeds run side by side.
+def conduct(experiments: Sequence[Experiment], workers: int = 1) -> None:
+    """Run every stage that is not done; of all experiments together, `workers` seeds run side by side.
 
     Raises:
         InputError: a stage failed, or was done with other settings. The stages that are done stay.
     """
-    with locked(experiment.out):
-        _conduct(experiment, workers)
+    with ExitStack() as stack:
+        for each in experiments:
+            stack.enter_context(locked(each.out))
+        _conduct(experiments, workers)
 
 
-def _conduct(experiment: Experiment, workers: int) -> None:
-    for folder in ("stages", "logs"):
-        (experiment.out / folder).mkdir(exist_ok=True)
+def _conduct(experiments: Sequence[Experiment], workers: int) -> None:
+    for each in experiments:
+        for folder in ("stages", "logs"):
+            (each.out / folder).mkdir(exist_ok=True)
 
-    seeds = experiment.config.seeds
-    progress = Progress(sum(1 for seed in seeds for _ in experiment.stages(seed)), unseen=workers > 1)
+    runs = [(each, each.stages(seed)) for each in experiments for seed in each.config.seeds]
+    progress = Progress(sum(len(stages) for _, stages in runs), unseen=workers > 1)
 
-    def first_error(seed: int) -> str | None:
+    def first_error(run: tuple[Experiment, list[Stage]]) -> str | None:
         """Run the stages of a seed up to the first that fails."""
-        errors = (_run(experiment, stage, progress) for stage in experiment.stages(seed))
+        experiment, stages = run
+        where = experiment.out.relative_to(experiments[0].out)
+        errors = (_run(experiment, stage, str(where / stage.name), progress) for stage in stages)
         return next(filter(None, errors), None)
 
     with ThreadPoolExecutor(workers) as pool, progress:
         try:
-            failed = [error for error in pool.map(first_error, seeds) if error]
+            failed = [error for error in pool.map(first_error, runs) if error]
         except BaseException:  # the threads wait for the stages, and the pool for the threads
             pool.shutdown(wait=False, cancel_futures=True)
             ending.end_children()
@@ -49,7 +56,7 @@ def _conduct(experiment: Experiment, workers: int) -> None:
         raise InputError(failed[0])
 
 
-def _run(experiment: Experiment, stage: Stage, progress: Progress) -> str | None:
+def _run(experiment: Experiment, stage: Stage, shown: str, progress: Progress) -> str | None:
     """Run a stage unless it is done; its output goes to its log, its progress too where stages are unseen.
 
     Returns:
@@ -59,8 +66,8 @@ def _run(experiment: Experiment, stage: Stage, progress: Progress) -> str | None
     started, given = done.with_suffix(".started"), {"command": command, "environment": experiment.environment}
     if done.exists():
         if not json.loads(done.read_text("utf-8")).items() >= given.items():
-            return f"{done}: {stage.name} was done with other settings; choose another output_dir"
-        progress.ends(stage.name)
+            return f"{done}: {shown} was done with other settings; choose another output_dir"
+        progress.ends(shown)
         return None
     if stage.whole is not None and stage.whole.exists() and _reads(started, given):
         # A kill came just before the stage was noted as done.
@@ -71,7 +78,7 @@ def _run(experiment: Experiment, stage: Stage, progress: Progress) -> str | None
         write_json(started, given)
         log, began = experiment.out / "logs" / f"{stage.name}.log", time.perf_counter()
         with log.open("ab") as output:
-            progress.begins(stage.name, experiment.shown(command), log)
+            progress.begins(shown, experiment.shown(command), log)
             status = ending.run(
                 runnable(command),
                 stdout=output,
@@ -79,11 +86,11 @@ def _run(experiment: Experiment, stage: Stage, progress: Progress) -> str | None
                 env=os.environ | experiment.environment,
             )
         if status:
-            return f"{stage.name} ended with status {status}: see {log}; the same command goes on from here"
+            return f"{shown} ended with status {status}: see {log}; the same command goes on from here"
         seconds = time.perf_counter() - began
     write_json(done, given | {"seconds": seconds}, indent=1)
     started.unlink(missing_ok=True)
-    progress.ends(stage.name, seconds)
+    progress.ends(shown, seconds)
     return None
 
 

@@ -14,11 +14,23 @@ from points24.tasks.protocols.protocol import read_protocol
 from points24.tasks.verdict import EXTRACTIONS, Verdict, judge_reply
 from points24.trainers.deals import examples
 from points24.trainers.mixture import Shown, Shows, rows, shown_rules, solved_deals
-from points24.trainers.sft import SFTConfig
+from points24.trainers.run.models import load_model, load_tokenizer
+from points24.trainers.sft import SFTConfig, build_trainer
 from tests.tasks.oracle import is_correct
 
 ID, NINES = RULES["id"], Rule(9, 9, 9)
 POINTS24 = read_protocol("points24")
+TRAINED = {
+    "model_name_or_path": "nano-steps",
+    "max_steps": 2,
+    "save_strategy": "no",
+    "logging_steps": 1,
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "report_to": "none",
+    "score_tasks": [],
+}
 SETTINGS = {"output_dir": "x", "max_steps": 4, "save_steps": 4, "use_cpu": True, "bf16": False}
 
 
@@ -55,6 +67,28 @@ def test_a_row_states_its_rule_in_one_of_the_wordings(tmp_path):
         found[stated[1] is None, stated[1] or stated[2]] += 1
     assert len(found) == 4
     assert min(found.values()) > 60
+
+
+def test_sorted_batches_hold_the_same_rows_and_have_the_same_loss(tmp_path):
+    losses, shown = [], []
+    for settings in (
+        {"per_device_train_batch_size": 8},
+        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "sort_batches": True},
+    ):
+        given = TRAINED | {"working": "search", "output_dir": str(tmp_path / f"{len(losses)}")} | settings
+        config = configured(SFTConfig, given)
+        trainer = build_trainer(config, load_model(config), load_tokenizer(config.parent, chat=False), [])
+        shown.append([tuple(ids) for ids in trainer.train_dataset["input_ids"]])
+        trainer.train()
+        losses.append([row["loss"] for row in trainer.state.log_history if "loss" in row])
+    plain, in_order = ([each[:8], each[8:]] for each in shown)
+    assert [sorted(batch) for batch in plain] == [sorted(batch) for batch in in_order]
+    padded = [
+        sum(2 * max(len(ids) for ids in each[start : start + 2]) for start in range(0, 16, 2))
+        for each in shown
+    ]
+    assert padded[1] < 0.9 * padded[0]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 @pytest.mark.parametrize("working", ["steps", "search"])

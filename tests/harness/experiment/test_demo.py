@@ -8,7 +8,8 @@ from tests.harness.experiment.test_measures import world
 def test_the_demo_shows_the_fall_and_the_recovery(monkeypatch, capsys, tmp_path):
     _, records = world(1, n=60)
 
-    def conduct(experiment):
+    def conduct(experiments):
+        (experiment,) = experiments
         assert experiment.config.base == "nano-plain"
         assert [stage.name for stage in experiment.stages(0)] == ["sft-0", "sweep-0"]
         assert experiment.settings["sweep"]["limit"]

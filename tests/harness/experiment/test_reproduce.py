@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
@@ -80,7 +81,7 @@ def ran(monkeypatch, experiment):
 
 
 def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
-    conduct(experiment, 1)
+    conduct([experiment], 1)
     assert [words[0] for words in ran.commands] == [
         "train",
         "train",
@@ -125,7 +126,7 @@ def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
 def test_the_reverse_puts_the_end_of_sft_into_the_end_of_each_ppo_run(experiment, ran):
     experiment.config.reverse = REVERSE
     assert [stage.name for stage in experiment.stages(0)][6:8] == ["reverse-early-0", "reverse-late-0"]
-    conduct(experiment, 1)
+    conduct([experiment], 1)
     for words, start in zip(ran.commands[6:8], ("early", "late"), strict=True):
         settings = read_settings(None, words[2:])
         assert settings["output_dir"] == f"{experiment.out}/reverse-{start}-0"
@@ -138,11 +139,11 @@ def test_the_reverse_puts_the_end_of_sft_into_the_end_of_each_ppo_run(experiment
 def test_a_sweep_has_what_its_methods_need(experiment, ran):
     experiment.settings["sweep"]["grid"] = [{"method": "task-arithmetic", "weight": 0.5}, {"method": "soup"}]
     experiment.config.kinds = ["sft"]
-    conduct(experiment)
+    conduct([experiment])
     for step in (30, 50):
         (experiment.out / "sft-0" / f"checkpoint-{step}").mkdir()
     experiment.config.kinds = ["sweep"]
-    conduct(experiment)
+    conduct([experiment])
     (pair,) = read_settings(None, ran.commands[-1][2:])["pairs"]
     assert pair["base"].endswith("nano-plain")
     assert [Path(other).name for other in pair["others"]] == ["checkpoint-30"]  # between 20 and 40
@@ -151,7 +152,7 @@ def test_a_sweep_has_what_its_methods_need(experiment, ran):
 def test_several_processes_are_launched(experiment, ran):
     experiment.settings["ppo"]["num_processes"] = 2
     experiment.config.kinds = ["sft", "ppo"]
-    conduct(experiment)
+    conduct([experiment])
     sft, early, _ = ran.commands
     assert sft[0] == "train"
     launch, words = early[: early.index("-m")], early[early.index("-m") :]
@@ -160,12 +161,12 @@ def test_several_processes_are_launched(experiment, ran):
 
 
 def test_what_is_done_is_not_done_again(experiment, ran):
-    conduct(experiment, 1)
+    conduct([experiment], 1)
     ran.commands.clear()
-    conduct(experiment, 1)
+    conduct([experiment], 1)
     assert ran.commands == []
     (experiment.out / "stages" / "sweep-0.json").unlink()
-    conduct(experiment, 1)
+    conduct([experiment], 1)
     assert [words[0] for words in ran.commands] == ["sweep"]
 
 
@@ -181,11 +182,11 @@ def test_killed_just_before_a_stage_is_noted_as_done_it_goes_on(stage, experimen
     with monkeypatch.context() as patch:
         patch.setattr(runner, "write_json", killed)
         with pytest.raises(KeyboardInterrupt):
-            conduct(experiment, 1)
+            conduct([experiment], 1)
     if stage.startswith("drift"):
         (experiment.out / stage).mkdir()
     ran.commands.clear()
-    conduct(experiment, 1)
+    conduct([experiment], 1)
     drifts = 1 if stage.startswith("drift") else 2 if stage == "sft-0" else 0
     assert [words[0] for words in ran.commands].count("drift") == drifts
     assert not list((experiment.out / "stages").glob("*.started"))
@@ -193,18 +194,18 @@ def test_killed_just_before_a_stage_is_noted_as_done_it_goes_on(stage, experimen
 
 def test_two_commands_do_not_conduct_one_experiment(experiment, ran):
     with locked(experiment.out), pytest.raises(InputError, match="another command is at work there"):
-        conduct(experiment, 1)
+        conduct([experiment], 1)
 
 
 def test_what_was_done_with_other_settings_is_not_taken_for_this(experiment, ran):
-    conduct(experiment, 1)
+    conduct([experiment], 1)
     ran.commands.clear()
     other = Experiment(experiment.config, "nano.yaml", SECTIONS, {"sft": {"max_steps": 20}})
     with pytest.raises(InputError, match="sft-0 was done with other settings; choose another output_dir"):
-        conduct(other, 1)
+        conduct([other], 1)
     experiment.config.num_threads = 3
     with pytest.raises(InputError, match="sft-0 was done with other settings"):
-        conduct(experiment, 1)
+        conduct([experiment], 1)
     assert ran.commands == []
 
 
@@ -213,31 +214,43 @@ def test_a_stage_that_fails_ends_its_seed_and_names_its_log(experiment, ran):
     with pytest.raises(
         InputError, match=r"ppo-late-0 ended with status 1: see .*ppo-late-0.log; the same command"
     ):
-        conduct(experiment, 1)
+        conduct([experiment], 1)
     assert len(ran.commands) == 3
     ran.fails = None
     ran.commands.clear()
-    conduct(experiment, 1)
+    conduct([experiment], 1)
     assert [words[0] for words in ran.commands] == ["train", "drift", "drift", "sweep", "eval", "shift"]
 
 
 def test_the_number_of_threads_is_the_experiments(experiment, ran, monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     experiment.config.num_threads = 2
-    conduct(experiment, 1)
+    conduct([experiment], 1)
     assert ran.threads == {"2"}
     assert "points24: 1 of 8, sft-0: OMP_NUM_THREADS=2 points24 train sft " in capsys.readouterr().err
 
 
 def test_seeds_go_side_by_side_and_only_what_is_asked_for_runs(experiment, ran):
     experiment.config.seeds, experiment.config.kinds = [0, 1, 2], ["sft", "sweep"]
-    conduct(experiment, 3)
+    conduct([experiment], 3)
     assert sorted(words[0] for words in ran.commands) == ["sweep"] * 3 + ["train"] * 3
+
+
+def test_trainings_go_side_by_side_with_the_main_one_under_their_names(file, tmp_path, monkeypatch, capsys):
+    experiments = read_experiments(str(file), ["trainings=[answers]", "kinds=[sft]"])
+    for each in experiments:
+        each.out = tmp_path / "out" / each.out.relative_to(experiments[0].out)
+    at_once = Barrier(4, timeout=60)
+    monkeypatch.setattr(runner.ending, "run", lambda command, **kwargs: int(at_once.wait() < 0))
+    conduct(experiments, 4)
+    took = [line for line in capsys.readouterr().err.splitlines() if line.endswith(" took 0 s")]
+    stages = ["sft-0", "sft-1", "trainings/answers/sft-0", "trainings/answers/sft-1"]
+    assert sorted(took) == [f"points24: {stage} took 0 s" for stage in stages]
 
 
 def test_stages_that_nobody_sees_say_how_far_they_are_and_where_the_log_is(experiment, ran, capsys):
     experiment.config.kinds = ["sft"]
-    conduct(experiment, 2)
+    conduct([experiment], 2)
     begun, took = capsys.readouterr().err.splitlines()
     assert begun.startswith("points24: 1 of 1, sft-0: points24 train sft ")
     assert begun.endswith(f"(log: {experiment.out / 'logs' / 'sft-0.log'})")
@@ -401,7 +414,7 @@ def test_the_plan_adds_up_the_checkpoints_of_all_runs():
 @pytest.fixture
 def measured(experiment, ran):
     """The experiment with every stage done and its drift measured; the checkpoints that drift is measured to."""
-    conduct(experiment)
+    conduct([experiment])
     finals = ["ppo-early-0/checkpoint-40", "ppo-late-0/checkpoint-40"]
     others = {
         "base": ["sft-0/checkpoint-20", "sft-0/checkpoint-40", *finals],
@@ -460,7 +473,9 @@ def test_what_seeds_share_is_written_once(experiment, measured, tmp_path, monkey
 
 def test_the_last_step_is_the_command_of_the_leaderboard(monkeypatch, capsys, tmp_path):
     ran = []
-    monkeypatch.setattr(commands, "conduct", lambda experiment, workers: ran.append(experiment.out))
+    monkeypatch.setattr(
+        commands, "conduct", lambda experiments, workers: ran.extend(each.out for each in experiments)
+    )
     monkeypatch.setattr(manifest, "write_reproduction", lambda _, folder: ran.append(folder))
     monkeypatch.setattr(
         leaderboard.subprocess,
@@ -480,7 +495,7 @@ def test_the_last_step_is_the_command_of_the_leaderboard(monkeypatch, capsys, tm
 def test_seeds_are_a_list(monkeypatch, tmp_path):
     seeds = []
     monkeypatch.setattr(
-        commands, "conduct", lambda experiment, workers: seeds.append(experiment.config.seeds)
+        commands, "conduct", lambda experiments, workers: seeds.append(experiments[0].config.seeds)
     )
     monkeypatch.setattr(manifest, "write_reproduction", lambda *_: None)
     monkeypatch.setattr(commands, "build_leaderboard", lambda _: 0)
