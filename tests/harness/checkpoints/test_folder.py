@@ -96,6 +96,19 @@ def test_a_hostile_folder_is_refused_before_anything_reads_it(name, folder):
     assert set(folder.parent.rglob("*")) == before
 
 
+def test_weights_that_were_cut_off_anywhere_are_refused(folder):
+    """At every byte of the header, and at a thousand behind it."""
+    weights = folder / WEIGHTS
+    header = 8 + int.from_bytes(weights.read_bytes()[:8], "little")
+    size = weights.stat().st_size
+    places = [*range(header), *range(header, size, (size - header) // 1000)]
+    for kept in reversed(places):
+        os.truncate(weights, kept)
+        with pytest.raises(InputError, match=r"truncated|but its header describes") as refused:
+            read_header(weights)
+        assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("command", ["eval", "sft"])
 def test_every_command_looks_before_it_digests(command, folder, tmp_path, capsys):
     pipe(folder / WEIGHTS)

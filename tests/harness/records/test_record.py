@@ -1,6 +1,7 @@
 """What a record may hold, and what reading a folder of them refuses."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -163,16 +164,38 @@ def test_a_last_line_without_its_break_is_completed(tmp_path):
     assert len(read_records(tmp_path)) == 2
 
 
-def test_several_writers_at_once_lose_nothing_and_repeat_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("writers", "own", "at_once"),
+    [(3, 8, 1), pytest.param(8, 10_000, 1000, marks=pytest.mark.slow)],
+    ids=["3 of 8", "8 of 10,000"],
+)
+def test_several_writers_at_once_lose_nothing_and_repeat_nothing(tmp_path, writers, own, at_once):
+    """Each adds records of its own, and some that all of them add."""
     program = (
         "import sys; from pathlib import Path; from points24.harness.records.store import add_records; "
-        "from tests.leaderboards.conftest import record; path = Path(sys.argv[1])\n"
-        "for i in range(8): add_records(path, [record(format(i, '04b')), record(model=sys.argv[2])])"
+        "from tests.leaderboards.conftest import record; path, name = Path(sys.argv[1]), sys.argv[2]\n"
+        f"for i in range(0, {own}, {at_once}):\n"
+        "    shared = record(format(i // 1000 % 16, '04b'), model=f'shared {i}')\n"
+        f"    add_records(path, [shared, *(record(model=f'{{name}} {{n}}') for n in range(i, i + {at_once}))])"
     )
-    writers = [
-        subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "mine.jsonl"), f"m{i}"])
-        for i in range(3)
-    ]
-    assert [writer.wait() for writer in writers] == [0, 0, 0]
-    found = read_records(tmp_path)
-    assert len(found) == 8 + 3
+    file = str(tmp_path / "mine.jsonl")
+    started = [subprocess.Popen([sys.executable, "-c", program, file, f"m{i}"]) for i in range(writers)]
+    assert [writer.wait() for writer in started] == [0] * writers
+    found = [each.model for each in read_records(tmp_path)]
+    shared = {f"shared {i}" for i in range(0, own, at_once)}
+    assert set(found) == shared | {f"m{i} {n}" for i in range(writers) for n in range(own)}
+    assert len(found) == len(shared) + writers * own
+
+
+def test_a_file_that_was_cut_off_anywhere_is_refused_or_has_its_first_records(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    added = add_records(file, [record(), record("1010")])
+    first, second = content = file.read_bytes().splitlines(keepends=True)
+    whole = {0: 0, len(first) - 1: 1, len(first): 1, len(first + second) - 1: 2}
+    for kept in range(len(first + second)):
+        file.write_bytes(b"".join(content)[:kept])
+        if kept in whole:
+            assert read_records(tmp_path) == added[: whole[kept]]
+        else:
+            with pytest.raises(InputError, match=re.escape(str(file))):
+                read_records(tmp_path)

@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -129,6 +131,14 @@ def test_a_model_out_of_reach_leaves_its_size_unknown_and_says_so(capsys):
 
 
 # -- counts of parameters --------------------------------------------------------------------------------
+
+
+def test_a_folder_that_the_run_would_refuse_is_refused(capsys, tmp_path):
+    shutil.copytree(model_folder("nano-base"), tmp_path / "cut")
+    os.truncate(tmp_path / "cut/model.safetensors", 1000)
+    assert main(["train", "sft", "--dry-run", "model_name_or_path=cut", "output_dir=out", "max_steps=1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "model.safetensors" in line
 
 
 def test_an_untrained_parent_is_counted_by_the_model_that_stands_in_for_it(capsys):
