@@ -263,8 +263,8 @@ def _need_vllm() -> None:
         ) from e
     except ImportError as e:
         raise InputError(f"engine vllm: cannot be imported: {e}") from e
-    # At every swap it warns of layers without weights of their own, such as rotary embeddings; a swap that went
-    # wrong is the canary's to notice.
+    # At every swap it warns of layers without weights of their own, such as rotary embeddings; the canary
+    # notices a swap that went wrong.
     logging.getLogger("vllm.model_executor.model_loader.reload.layerwise").setLevel(logging.ERROR)
     try:
         importlib.metadata.version("vllm")
