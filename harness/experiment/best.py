@@ -28,6 +28,11 @@ class Best:
     harmonic: Measure
 
     @property
+    def merit(self) -> Measure:
+        """What it was picked by: the harmonic mean, or the recovered share where SFT gained nothing on ID."""
+        return self.recovered if self.harmonic.mean is None else self.harmonic
+
+    @property
     def halves(self) -> int:
         return sum(self.picks.values())
 
@@ -55,7 +60,10 @@ def best_of(found: Reproduction, labels: Collection[str]) -> Best | None:
     shares = [pair.scales.shares(own) for pair, own in zip(pairs, outcomes, strict=True)]
     counts = Counter(common[pick] for pick in picks.ravel())
 
-    values = [share_values(own) for own in shares]
+    values = [
+        share_values(own, id_is_scored=each.id is not None)
+        for own, each in zip(shares, outcomes, strict=True)
+    ]
 
     return Best(
         len(common),

@@ -259,7 +259,7 @@ def of_recipe(found: Reproduction, label: str) -> tuple[Measure, ...]:
     def share(name: str) -> Measure:
         def of(place: int, _: Seed) -> Value | None:
             made = found.recovered(place, label)
-            return share_values(made.shares)[name] if made else None
+            return share_values(made.shares, id_is_scored=made.id is not None)[name] if made else None
 
         return found.over_seeds(name, "percent", of)
 

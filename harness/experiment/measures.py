@@ -292,7 +292,8 @@ def _check(made: Reproduction, seed: Seed) -> None:
 
 
 def _curve(own: Sequence[Record], seed: Seed, base: str, name: str) -> Curve:
-    run = [r for r in own if run_of(r)[0] == seed.sft]
+    # Records without a stage are of `eval`: hand sets that the run itself did not score.
+    run = [r for r in own if run_of(r)[0] == seed.sft and r.stage]
     start = [r for r in own if base in (r.model, r.label)]
     parents = {r.parent for r in run if r.parent}
     if not any(is_one_of(r, parents) for r in start):

@@ -36,14 +36,21 @@ class Value:
     """Whether this is a ratio whose denominator may be 0: then it is not defined, and must not be shown."""
 
 
+_NOT_DEFINED = Value(0.0, is_unbounded=True)
+
+
 def value_of(share: Share | None, *, is_bounded: bool = False) -> Value | None:
     """A share of what is recovered or retained; `is_bounded` if it lies in 0 … 1 by definition."""
     return share and Value(share.value, share.interval, is_unbounded=not (share.interval or is_bounded))
 
 
-def share_values(shares: Shares) -> dict[str, Value | None]:
-    """Field of `Shares` -> its value."""
-    return {name: value_of(share, is_bounded=name == "harmonic") for name, share in shares._asdict().items()}
+def share_values(shares: Shares, *, id_is_scored: bool) -> dict[str, Value | None]:
+    """Field of `Shares` -> its value: unbounded where it is not defined, None where it is not measured."""
+    measured = {"recovered"} | ({"retained", "harmonic"} if id_is_scored else set())
+    return {
+        name: value_of(share, is_bounded=name == "harmonic") or (_NOT_DEFINED if name in measured else None)
+        for name, share in shares._asdict().items()
+    }
 
 
 def spread_interval(values: Sequence[float]) -> Interval | None:

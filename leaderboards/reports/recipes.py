@@ -35,7 +35,7 @@ def best(found: Reproduction) -> list[str]:
     for kind in kinds:
         each = best_of(found, _labels(found, lambda recipe, kind=kind: recipe.method.kind == kind))
         if each is not None:
-            rows.append((each.harmonic.mean or 0, kind, each))
+            rows.append((each.merit.mean or 0, kind, each))
     rows.sort(key=lambda row: (-row[0], row[1]))
     cells = [[escape(kind), escape(_names(each)), f"{each.among}", *_shares(each)] for _, kind, each in rows]
     over = "over the seeds" if len(found.seeds) > 1 else "over the deals"
@@ -54,7 +54,7 @@ def best_sentence(found: Reproduction) -> str:
     if not recovered.is_above(0):
         text += " (chance alone can explain that)"
     if retained.mean is None:
-        text += "; what it retains on ID is not defined in every seed"
+        text += "; what it retains on ID is not defined in every seed, so the recovered share picks"
     else:
         text += f" and retains {mean_cell(retained, with_unit=True)} of what it gained on ID"
     if overall.harmonic.mean is not None:
@@ -77,7 +77,7 @@ def _versus(found: Reproduction) -> list[str]:
         end = "the spectral recipe is ahead"
     else:
         end = "the baseline is ahead" if lead.is_not_above(0) else "chance alone can explain that"
-    means = [accuracy_cell(each.harmonic, with_unit=True) for each in (spectral, baseline)]
+    means = [accuracy_cell(each.merit, with_unit=True) for each in (spectral, baseline)]
     return [
         f"Likewise, the best of {spectral.among} spectral recipes has {means[0]} ({_names(spectral)}), the "
         f"best of {baseline.among} baselines {means[1]} ({_names(baseline)}): "
@@ -128,7 +128,7 @@ def every(found: Reproduction) -> list[str]:
         rows.append([escape(label), *cells, accuracy_cell(ood), accuracy_cell(of_id)])
     return [
         "### Every recipe",
-        "Kind by kind, the highest harmonic mean first. Here the same deals and seeds rank and measure, "
-        "which flatters the first of each kind.",
+        "Kind by kind, the highest harmonic mean first (or recovered share, where SFT gained nothing on ID "
+        "to retain). Here the same deals and seeds rank and measure, which flatters the first of each kind.",
         markdown_table(["", *_SHARES, "OOD, %", "ID, %"], rows),
     ]

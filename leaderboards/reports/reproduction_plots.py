@@ -126,8 +126,13 @@ def _one_seed(found: Reproduction) -> list[Any]:
 
 
 def _accuracies(found: Reproduction, hand_set: str, name: str) -> list[Points]:
-    curves = [each[name].scores[hand_set] for each in found.curves]
-    return [{step: _percent(record) for step, record in records.items()} for records in curves]
+    """By SFT step; of a hand set that the run did not score, what was scored of its checkpoints elsewhere."""
+    every = []
+    for seed, each in zip(found.seeds, found.curves, strict=True):
+        models = {step: f"{seed.sft}/checkpoint-{step}" for step in each[name].steps} | {0: found.manifest.base}
+        scored = {step: found.find(model, hand_set, name) for step, model in sorted(models.items())}
+        every.append({step: _percent(record) for step, record in scored.items() if record})
+    return every
 
 
 def _percent(record: Record) -> float:
@@ -256,7 +261,9 @@ def contrast_figure(found: Sequence[Reproduction]) -> Figure:
     for each, over_steps, regained in zip(found, panels[::2], panels[1::2], strict=True):
         heading(over_steps, f"{each.manifest.base}: SFT on the ID rule")
         for hand_set, colour in COLOURS.items():
-            _lines(over_steps, _accuracies(each, hand_set, STRICT), colour)
+            lines = _accuracies(each, hand_set, STRICT)
+            sparse = {"marker": "o", "ms": 4} if any(map(len, lines)) and len(lines[0]) < 4 else {}
+            _lines(over_steps, lines, colour, **sparse)
         scale_steps(over_steps, sorted({step for curve in each.curves for step in curve[STRICT].steps}))
         over_steps.set_xlabel("SFT step")
         over_steps.tick_params(axis="x", labelsize=7.5)  # half as wide as elsewhere
@@ -363,11 +370,16 @@ def recipes_front_figure(found: Reproduction) -> Figure:
 
 
 def recoveries_figure(found: Reproduction) -> Figure:
-    """OOD and ID accuracy and the harmonic mean of every recipe: seeds, their mean, its 95 % interval."""
+    """OOD and ID accuracy of every recipe, and the harmonic mean where defined: seeds, mean, interval."""
     labels = found.recipes()[::-1]
     figure = Figure(figsize=(8.8, 1.4 + 0.22 * len(labels)), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
-    for axes, (side, title) in zip(panels, {**SIDES, _MEAN: "harmonic mean"}.items(), strict=True):
+    sides = {
+        side: title
+        for side, title in {**SIDES, _MEAN: "harmonic mean"}.items()
+        if any(_shares(_recovered(found, label), side) for label in labels)
+    }
+    panels = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]
+    for axes, (side, title) in zip(panels, sides.items(), strict=True):
         _marks(axes, found, labels, side, upright=False)
         shown = [float(x) for line in axes.lines for x in np.ravel(np.asarray(line.get_xdata(), float))]
         axes.set_xlim(*limits(shown, from_zero=side != "id"))
