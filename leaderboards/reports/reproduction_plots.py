@@ -47,6 +47,8 @@ _RULES = {
 }
 _ENDS = {"best OOD": SOURCE_STROKE, "SFT final": TARGET_STROKE}
 _MEAN = "mean"
+_FEW = 4
+"""Points that make no curve."""
 """What has a side beside the hand sets: the harmonic mean."""
 _BESIDE = 13
 """Points (1/72 inch) between a start of PPO and its final checkpoint: room for an arrow."""
@@ -129,7 +131,8 @@ def _accuracies(found: Reproduction, hand_set: str, name: str) -> list[Points]:
     """By SFT step; of a hand set that the run did not score, what was scored of its checkpoints elsewhere."""
     every = []
     for seed, each in zip(found.seeds, found.curves, strict=True):
-        models = {step: f"{seed.sft}/checkpoint-{step}" for step in each[name].steps} | {0: found.manifest.base}
+        models = {0: found.manifest.base}
+        models |= {step: f"{seed.sft}/checkpoint-{step}" for step in each[name].steps if step}
         scored = {step: found.find(model, hand_set, name) for step, model in sorted(models.items())}
         every.append({step: _percent(record) for step, record in scored.items() if record})
     return every
@@ -262,8 +265,10 @@ def contrast_figure(found: Sequence[Reproduction]) -> Figure:
         heading(over_steps, f"{each.manifest.base}: SFT on the ID rule")
         for hand_set, colour in COLOURS.items():
             lines = _accuracies(each, hand_set, STRICT)
-            sparse = {"marker": "o", "ms": 4} if any(map(len, lines)) and len(lines[0]) < 4 else {}
-            _lines(over_steps, lines, colour, **sparse)
+            if all(len(line) > _FEW for line in lines):
+                _lines(over_steps, lines, colour)
+            else:  # a line would claim what lies between
+                over_steps.plot(*_mean(lines), "o", ms=6, color=colour, mec="white", mew=0.8, zorder=4)
         scale_steps(over_steps, sorted({step for curve in each.curves for step in curve[STRICT].steps}))
         over_steps.set_xlabel("SFT step")
         over_steps.tick_params(axis="x", labelsize=7.5)  # half as wide as elsewhere
