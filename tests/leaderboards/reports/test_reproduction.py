@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -260,6 +261,36 @@ def test_the_contrast_shows_experiments_side_by_side_on_one_scale(plots):
     assert (400, 100 * final.k / final.n) in [
         tuple(point) for line in left.lines for point in line.get_xydata().tolist()
     ]
+
+
+def without_a_gain():
+    """A model that SFT makes no better on ID, and that a command of its own has scored on held-out numbers."""
+    manifest, records = world(3, of_id=ID | {10: 0.9, 400: 0.7})
+    kept = []
+    for record in records:
+        if record.hand_set != "id_heldout":
+            kept.append(record)
+        elif record.step in (None, 10, 400):
+            kept.append(replace(record, stage=None))
+    return reproduction_of(manifest_of(manifest), kept)
+
+
+def test_where_sft_gains_nothing_on_id_the_recovered_share_picks_and_nothing_is_called_unmeasured(plots):
+    made = without_a_gain()
+    text = markdown(made)
+    assert "so the recovered share picks. Likewise, the best of" in recipes.best_sentence(made)
+    (row, *_) = rows_of(section(text, "Every recipe").split("\n\n")[2])[1:]
+    assert row[2:4] == ["not defined", ""]
+    assert "not measured" not in section(text, "Which recipe is best") + section(text, "Every recipe")
+    assert len(plots.recoveries_figure(made).axes) == 2
+    assert len(plots.recoveries_figure(found(3)).axes) == 3
+
+
+def test_hand_sets_that_sft_did_not_score_are_points_in_the_contrast(plots):
+    left, _, right, _ = plots.contrast_figure([found(3), without_a_gain()]).axes
+    (points,) = (line for line in right.lines if line.get_marker() == "o")
+    assert list(points.get_xdata()) == [0, 10, 400]
+    assert not [line for line in left.lines if line.get_marker() == "o"]
 
 
 def test_nothing_in_the_figures_lies_outside_its_panel(plots):
