@@ -4,16 +4,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from points24.harness.experiment.best import best_of
-from points24.harness.experiment.findings import DIRECTIONS, VALUES
+from points24.harness.experiment.findings import DIRECTIONS, TOP_RANKS, VALUES
 from points24.harness.experiment.manifest import read_manifest
 from points24.harness.experiment.measures import Measure, Reproduction, gain_of, ratio_of, reproduction_of
+from points24.harness.experiment.trainings import REGAINED, contrasts
 from points24.harness.experiment.values import accuracy, verdict_share
 from points24.harness.records.store import read_records
 from points24.tasks.cards import RULES, Deal
@@ -97,13 +99,25 @@ def test_every_link_leads_somewhere():
                 assert (page.parent / target).exists(), f"{page}: {target}"
 
 
-# -- the three findings ----------------------------------------------------------------------------------
+# -- what it found ---------------------------------------------------------------------------------------
+
+MODELS = ("nano-reproduction", "nano-steps-reproduction")
+"""The columns of the table."""
 
 
-@pytest.fixture(scope="module")
-def reproduction() -> Reproduction:
-    folder = ROOT / "leaderboards/reproduction/nano-reproduction"
+@cache
+def reproduction(name: str) -> Reproduction:
+    folder = ROOT / "leaderboards/reproduction" / name
     return reproduction_of(read_manifest(folder / "manifest.json"), read_records(folder))
+
+
+@cache
+def trainings(name: str) -> dict[str, Reproduction]:
+    folder = ROOT / "leaderboards/reproduction" / name / "trainings"
+    return {
+        each.parent.name: reproduction(f"{name}/trainings/{each.parent.name}")
+        for each in folder.glob("*/manifest.json")
+    }
 
 
 def percent(measure: Measure) -> str:
@@ -113,47 +127,75 @@ def percent(measure: Measure) -> str:
     return f"{100 * measure.mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def bounded(measure: Measure) -> str:
+    """Of an accuracy, whose interval is cut to what accuracies can be."""
+    low, high = measure.over_seeds or (0, 0)
+    return percent(measure).replace(
+        f"[{100 * low:.1f}, {100 * high:.1f}]", f"[{100 * max(0, low):.1f}, {100 * min(1, high):.1f}]"
+    )
+
+
+def scored(found: Reproduction, part: str, hand_set: str) -> str:
+    return bounded(found.over_seeds("", "percent", lambda i, _: accuracy(found.score(i, part, hand_set))))
+
+
+def fall(found: Reproduction, hand_set: str) -> str:
+    return " → ".join(scored(found, part, hand_set) for part in ("best OOD", "SFT final"))
+
+
+def wrong_rule(found: Reproduction) -> str:
+    return bounded(
+        found.over_seeds(
+            "", "percent", lambda i, _: verdict_share(found.score(i, "SFT final", "ood"), Verdict.WRONG_RULE)
+        )
+    )
+
+
+def regained(label: str) -> Callable[[Reproduction], str]:
+    return lambda found: percent(ratio_of(found, "", label, "SFT final"))
+
+
+ROWS: dict[str, Callable[[Reproduction], str]] = {
+    "OOD accuracy: best checkpoint of SFT → last": lambda found: fall(found, "ood"),
+    "ID accuracy, likewise": lambda found: fall(found, "id"),
+    "OOD replies of the last that are right only under the memorised rule": wrong_rule,
+    "OOD accuracy after PPO on the ID rule from there": lambda found: scored(found, REGAINED["PPO"], "ood"),
+    "OOD loss recovered by singular directions, all ranks": regained(DIRECTIONS),
+    "… of the top 20 % of ranks": regained(TOP_RANKS),
+    "… by singular values": regained(VALUES),
+    "… by averaging, `interpolate` 0.5": regained("interpolate 0.5"),
+}
+
+
 def says(*words: str) -> bool:
     return " ".join(words) in " ".join(TEXT.replace("\\", "").split())
 
 
-def test_what_sft_memorised(reproduction):
-    def of(part, hand_set):
-        return percent(
-            reproduction.over_seeds(
-                "", "percent", lambda i, _: accuracy(reproduction.score(i, part, hand_set))
-            )
-        )
-
-    def wrong_rule(place, _):
-        return verdict_share(reproduction.score(place, "SFT final", "ood"), Verdict.WRONG_RULE)
-
-    share = percent(reproduction.over_seeds("", "percent", wrong_rule))
-    assert says("falls from", of("best OOD", "ood"), "at its best to", of("SFT final", "ood"), "at the end")
-    assert says("rises from", of("best OOD", "id"), "to", of("SFT final", "id"))
-    assert says("Of the final OOD replies,", share, "are right only under the memorised rule")
+@pytest.mark.parametrize("label", ROWS)
+def test_a_row_of_the_table_of_findings(label):
+    assert says(f"| {label} | " + " | ".join(ROWS[label](reproduction(name)) for name in MODELS) + " |")
 
 
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("start", ["early", "middle", "late"])
-def test_what_ppo_did(reproduction, start):
-    assert says("raise ID accuracy from every start, OOD accuracy from none")
-    parts = f"PPO final, {start} start", f"PPO start, {start}"
-    assert gain_of(reproduction, "", *parts, "id").is_above(0)
-    assert not gain_of(reproduction, "", *parts).is_above(0)
+def test_ppo_raises_ood_accuracy_from_no_start(name, start):
+    assert says("PPO on the ID rule raises OOD accuracy from no start, early, middle or late")
+    found = reproduction(name)
+    assert not gain_of(found, "", f"PPO final, {start} start", f"PPO start, {start}").is_above(0)
 
 
-def test_what_recovery_did(reproduction):
-    def share(label):
-        return percent(ratio_of(reproduction, "", label, "SFT final"))
+def test_the_best_recipe_of_each():
+    found = [best_of(each, each.recipes()) for each in map(reproduction, MODELS)]
+    assert all(found)
+    print(found[0].among, found[0].picks, found[1].among, found[1].picks)
+    print(percent(found[0].recovered), percent(found[1].recovered))
+    assert False
 
-    assert says(
-        "the singular directions of all ranks recovers", share(DIRECTIONS), "of the lost OOD accuracy"
-    )
-    assert says("restoring the singular values", share(VALUES))
-    best = best_of(reproduction, reproduction.recipes())
-    assert best is not None
-    assert best.picks.keys() == {"interpolate 0.75", "slerp 0.75"}
-    assert says(
-        f"The best of {best.among} recipes, picked on other deals and seeds than those that measure it"
-    )
-    assert says("(interpolate or slerp, 0.75): it recovers", percent(best.recovered))
+
+def test_trainings():
+    main, others = reproduction(MODELS[1]), trainings(MODELS[1])
+    for each in contrasts(main, others):
+        print(each.name, each.removes, each.needless, percent(each.saved), percent(each.ahead))
+    for name, each in others.items():
+        print(name, fall(each, "ood"), fall(each, "id"))
+    assert False

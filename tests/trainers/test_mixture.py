@@ -2,6 +2,7 @@ import json
 import re
 from collections import Counter
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,8 @@ def test_sorted_batches_hold_the_same_rows_and_have_the_same_loss(tmp_path):
         given = TRAINED | {"working": "search", "output_dir": str(tmp_path / f"{len(losses)}")} | settings
         config = configured(SFTConfig, given)
         trainer = build_trainer(config, load_model(config), load_tokenizer(config.parent, chat=False), [])
-        shown.append([tuple(ids) for ids in trainer.train_dataset["input_ids"]])
+        drawn: Any = trainer.train_dataset
+        shown.append([tuple(ids) for ids in drawn["input_ids"]])
         trainer.train()
         losses.append([row["loss"] for row in trainer.state.log_history if "loss" in row])
     plain, in_order = ([each[:8], each[8:]] for each in shown)

@@ -103,15 +103,7 @@ def dry_run(
     if stand_in and not Path(config.model_name_or_path).expanduser().is_dir():
         config.model_name_or_path = stand_in
         notes.append(f"{settings['model_name_or_path']} does not exist yet; {stand_in} stands in for it")
-    size = lengths = None
-    try:
-        size = model_size(config)
-        if trainer == "sft":
-            lengths = _lengths(config, load_tokenizer(config.parent, chat=config.apply_chat_template))
-    except InputError as e:
-        if Path(config.model_name_or_path).expanduser().exists():  # the run itself would refuse it
-            raise
-        notes.append(f"{'tokens' if size else 'parameters, bytes and tokens'} are not known: {e}")
+    size, lengths = _sizes(config, notes)
     if trainer == "sft":
         work = _sft_work(config, lengths)
         longest = max((whole for _, whole in lengths or ()), default=0)
@@ -151,6 +143,20 @@ def _config(config_class: type, settings: dict[str, Any], processes: int) -> Any
         config = configured(here, deepcopy(shown) | {"use_cpu": True})
     config.deepspeed = deepspeed
     return config
+
+
+def _sizes(config: Any, notes: list[str]) -> tuple[Size | None, list[tuple[int, int]] | None]:
+    """The model's size and, for SFT, the rows' lengths; None of a model out of reach, with a note."""
+    size = lengths = None
+    try:
+        size = model_size(config)
+        if isinstance(config, SFTConfig):
+            lengths = _lengths(config, load_tokenizer(config.parent, chat=config.apply_chat_template))
+    except InputError as e:
+        if Path(config.model_name_or_path).expanduser().exists():  # the run itself would refuse it
+            raise
+        notes.append(f"{'tokens' if size else 'parameters, bytes and tokens'} are not known: {e}")
+    return size, lengths
 
 
 def _own_defaults(config_class: type, settings: dict[str, Any]) -> dict[str, Any]:
