@@ -77,12 +77,18 @@ def _versus(found: Reproduction) -> list[str]:
         end = "the spectral recipe is ahead"
     else:
         end = "the baseline is ahead" if lead.is_not_above(0) else "chance alone can explain that"
-    means = [accuracy_cell(each.merit, with_unit=True) for each in (spectral, baseline)]
+    means = [_merit(each) for each in (spectral, baseline)]
     return [
         f"Likewise, the best of {spectral.among} spectral recipes has {means[0]} ({_names(spectral)}), the "
         f"best of {baseline.among} baselines {means[1]} ({_names(baseline)}): "
         f"{mean_cell(lead, with_unit=True)}; {end}."
     ]
+
+
+def _merit(best: Best) -> str:
+    """The harmonic mean is within 0 and 100 %; a recovered share need not be."""
+    cell = mean_cell if best.merit is best.recovered else accuracy_cell
+    return cell(best.merit, with_unit=True)
 
 
 def _names(best: Best) -> str:

@@ -278,7 +278,12 @@ def without_a_gain():
 def test_where_sft_gains_nothing_on_id_the_recovered_share_picks_and_nothing_is_called_unmeasured(plots):
     made = without_a_gain()
     text = markdown(made)
-    assert "so the recovered share picks. Likewise, the best of" in recipes.best_sentence(made)
+    sentence = recipes.best_sentence(made)
+    assert "so the recovered share picks. Likewise, the best of" in sentence
+    shares = re.findall(r"([\d.]+) % \[([−\d.]+), ([−\d.]+)\]", sentence)
+    assert len(shares) == 3
+    for mean, low, high in shares:
+        assert float(low.replace("−", "-")) < float(mean) < float(high)
     (row, *_) = rows_of(section(text, "Every recipe").split("\n\n")[2])[1:]
     assert row[2:4] == ["not defined", ""]
     assert "not measured" not in section(text, "Which recipe is best") + section(text, "Every recipe")
