@@ -18,6 +18,7 @@ from points24.harness.experiment.manifest import read_manifest
 from points24.harness.experiment.measures import Measure, Reproduction, gain_of, ratio_of, reproduction_of
 from points24.harness.experiment.trainings import REGAINED, contrasts
 from points24.harness.experiment.values import accuracy, verdict_share
+from points24.harness.experiment.verdicts import FAILS, OPEN
 from points24.harness.records.store import read_records
 from points24.tasks.cards import RULES, Deal
 from points24.tasks.prompts import template
@@ -200,7 +201,10 @@ def test_the_best_recipes():
 
 def test_other_trainings():
     main, others = reproduction(MODELS[1]), trainings(MODELS[1])
-    assert says("without the working", fall(others["answers"], "ood"))
-    assert says("six rules instead of one", fall(others["diverse"], "ood"))
-    print([(each.name, each.removes, each.needless) for each in contrasts(main, others)])
-    raise AssertionError
+    answers, diverse = others["answers"], others["diverse"]
+    assert says("OOD", fall(answers, "ood"), "on answers without the working (ID", fall(answers, "id") + ")")
+    assert says(
+        "OOD", fall(diverse, "ood"), "on six rules instead of one: whether rule diversity removes the"
+    )
+    verdicts = {each.name: each.removes for each in contrasts(main, others)}
+    assert verdicts == {"answers": FAILS, "diverse": OPEN}
