@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +23,10 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within the block, SIGTERM raises `Terminated` in the main thread; outside that, nothing changes."""
+    """Within the block, SIGTERM raises `Terminated` in the main thread; outside that, nothing changes.
+
+    Python swallows what a destructor raises: an interrupt that comes within one is raised again after it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -30,10 +35,22 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would interrupt the tidying up
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    def again(swallowed: sys.UnraisableHookArgs) -> None:
+        if not isinstance(swallowed.exc_value, KeyboardInterrupt):
+            unraisable(swallowed)
+            return
+        number = signal.SIGINT
+        if isinstance(swallowed.exc_value, Terminated):
+            number = signal.SIGTERM
+            signal.signal(number, terminate)
+        threading.Timer(0.01, os.kill, [os.getpid(), number]).start()
+
+    before, unraisable = signal.signal(signal.SIGTERM, terminate), sys.unraisablehook
+    sys.unraisablehook = again
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         signal.signal(signal.SIGTERM, before)
 
 

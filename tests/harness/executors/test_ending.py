@@ -53,3 +53,22 @@ def test_a_librarys_own_handler_of_sigterm_does_not_stay():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with pytest.raises(ending.Terminated):
             signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_comes_within_a_destructor_is_not_lost(number, capsys):
+    """Python swallows what `__del__` raises; the command would run to its end."""
+
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    def sleep_after_it() -> None:
+        with ending.terminable():
+            Dying()
+            time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        sleep_after_it()
+    assert isinstance(raised.value, ending.Terminated) == (number == signal.SIGTERM)
+    assert capsys.readouterr().err == ""
