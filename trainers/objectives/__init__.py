@@ -8,12 +8,13 @@ from points24.harness.config import configured
 from points24.tasks.errors import InputError
 from points24.trainers.objectives.dft import DFT
 from points24.trainers.objectives.kl import KL
+from points24.trainers.objectives.nll import NLL
 from points24.trainers.objectives.objective import Objective
 from points24.trainers.objectives.psft import PSFT
 from points24.trainers.objectives.rpsft import RPSFT
 
 OBJECTIVES: dict[str, type[Objective]] = {
-    "nll": Objective,
+    "nll": NLL,
     "dft": DFT,
     "kl": KL,
     "psft": PSFT,

@@ -1,7 +1,6 @@
 """What an objective of SFT is, and TRL's trainer with one.
 
-The plain objective is TRL's own: −log π(y|x), the negative log-likelihood of the replies, as a mean over all
-their tokens in a step. Every other one is a file beside this: a pure function with its equation.
+Each is a file beside this: a pure function with its equation, as a mean over all tokens of the replies in a step.
 """
 
 from __future__ import annotations
@@ -89,7 +88,8 @@ class ObjectiveTrainer(SFTTrainer):
 def reply_logits(model: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """The logits (n, vocabulary), in float32, with which a model chooses the n labelled tokens, and these."""
     given = {key: value for key, value in inputs.items() if key != "labels"}
-    logits = model(**given, use_cache=False).logits[:, :-1]
     targets = inputs["labels"][:, 1:]
-    labelled = targets != IGNORED
-    return logits[labelled].float(), targets[labelled]
+    kept = (targets != IGNORED).any(0).nonzero().flatten()  # no logits over the prompts
+    logits = model(**given, use_cache=False, logits_to_keep=kept).logits
+    labelled = targets[:, kept] != IGNORED
+    return logits[labelled].float(), targets[:, kept][labelled]

@@ -167,6 +167,17 @@ def test_nll_gives_the_weights_of_plain_trl(tmp_path):
     assert weights_digest(ours.checkpoint(8)) == weights_digest(tmp_path / "theirs")
 
 
+def test_nll_of_the_replies_alone_has_the_gradients_of_nll(tmp_path):
+    gradients = []
+    for args in ({}, {"replies_alone": True}):
+        trainer = made(tmp_path, "nll", objective_args=args)
+        batch = next(iter(trainer.get_train_dataloader()))
+        trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=torch.tensor(50)).backward()
+        gradients.append({name: p.grad for name, p in trainer.model.named_parameters()})
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["kl", "psft", "rpsft"])
 def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, name):
     settings = SHORT | {"objective": name, "objective_args": ARGS[name]}
@@ -213,7 +224,7 @@ def test_two_processes_train_as_one(tmp_path, name):
         ({"objective": "psft", "save_steps": 3}, "save_steps, save_at: expected multiples of 8, the steps after"),
         ({"objective": "rpsft", "objective_args": {"share": 0.0}}, "share: expected more than 0 and at most 1"),
         ({"objective": "rpsft", "use_peft": True}, "objective: rpsft needs whole weights: no use_peft"),
-        ({"objective": "nll", "objective_args": {"coef": 1.0}}, "objective_args: unknown key 'coef'; allowed: none"),
+        ({"objective": "nll", "objective_args": {"coef": 1.0}}, "objective_args: unknown key 'coef'; allowed: replies_alone"),
     ],
 )  # fmt: skip
 def test_bad_settings_are_named(tmp_path, settings, message):
