@@ -1,4 +1,4 @@
-"""The plain objective: −log π(y|x), the negative log-likelihood of the replies. TRL's own loss, or the same sum.
+"""The plain objective: −log π(y|x), the negative log-likelihood of the replies; TRL's own loss, or the same.
 
 Where it has no Triton kernel, as on a CPU, TRL 1.16 computes the logits of the prompts too, recomputes all of
 them in the backward pass, and logs their entropy. With a large vocabulary that is most of a step's time.

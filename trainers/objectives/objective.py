@@ -1,6 +1,6 @@
 """What an objective of SFT is, and TRL's trainer with one.
 
-Each is a file beside this: a pure function with its equation, as a mean over all tokens of the replies in a step.
+Each is a file beside this: a pure function with its equation, as a mean over the replies' tokens in a step.
 """
 
 from __future__ import annotations
