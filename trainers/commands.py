@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
@@ -54,6 +56,9 @@ def _nano(args: argparse.Namespace) -> int:
 
 def _fine_tune(args: argparse.Namespace) -> int:
     settings = read_settings(config_file(args.config), args.overrides, args.trainer)
+    # Bars of a second for preparing the rows, and a warning of TRL's part for vLLM, which is unused.
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", "TRL currently supports vLLM", UserWarning)
     try:
         trainer = import_module(f"points24.trainers.{args.trainer}")
     except ModuleNotFoundError as e:

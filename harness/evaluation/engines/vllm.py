@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -69,7 +70,8 @@ class VLLM(Engine):
     def _args(self) -> dict[str, Any]:
         from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]  optional
 
-        return (_ON_CPU if current_platform.is_cpu() else {}) | self.config.model_args
+        quiet = {"use_tqdm_on_load": False}
+        return quiet | (_ON_CPU if current_platform.is_cpu() else {}) | self.config.model_args
 
     @property
     def _swaps_in_place(self) -> bool:
@@ -130,7 +132,14 @@ class VLLM(Engine):
         # vLLM's CPU build replaces this function and preloads its libraries into every new process.
         self._process_was = torch.set_num_threads, {k: v for k, v in os.environ.items() if k == "LD_PRELOAD"}
         self.starts += 1
-        with tempfile.TemporaryDirectory(prefix="points24-") as scratch, undisturbed_random_state():
+        with (
+            tempfile.TemporaryDirectory(prefix="points24-") as scratch,
+            undisturbed_random_state(),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings(
+                "ignore", "`torch.distributed.reduce_op`", FutureWarning
+            )  # vLLM's own use
             whole = as_folder or not self._swaps_in_place
             folder = model.as_folder(Path(scratch)) if whole else model.folder
             try:

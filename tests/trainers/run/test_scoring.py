@@ -64,7 +64,13 @@ def test_vllm_scores_after_training_with_the_records_of_transformers(tmp_path, r
     given = {"score_limit": 8, "score_tasks": ["points24_id", "points24_ood"], "score_engine": "vllm"}
     settings = SETTINGS["sft"] | given | {"output_dir": str(tmp_path / "plain")}
     words = [override(name, value) for name, value in settings.items()]
-    subprocess.run(runnable(["points24", "train", "sft", *words]), check=True, capture_output=True)
+    ended = subprocess.run(
+        runnable(["points24", "train", "sft", *words]), check=True, capture_output=True, text=True
+    )
+    assert "Warning: TRL" not in ended.stderr  # what a user cannot act on
+    assert "FutureWarning" not in ended.stderr
+    assert "examples/s" not in ended.stderr
+    assert "Loading safetensors" not in ended.stderr
     shared = ("model", "stage", "step", "task", "filter", "k", "n", "outcomes", "verdicts", "weights_sha256")
     by = [
         [{key: getattr(record, key) for key in shared} for record in read_records(folder / "plain/records")]
