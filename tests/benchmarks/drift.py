@@ -29,7 +29,7 @@ from points24.harness.checkpoints.opening import open_checkpoint
 from points24.harness.cli import main as points24
 from points24.harness.drift.matrices import First
 from points24.harness.recovery.spectral.factors import factorise
-from tests.benchmarks.table import Row, exponent
+from tests.benchmarks.table import Row, exponent, memory
 
 OTHERS = 5
 SHAPE: dict[str, Any] = {
@@ -73,20 +73,15 @@ def seconds_of_factorisations(folders: list[Path]) -> float:
     return time.process_time() - began
 
 
-def copies_in_memory() -> float:
+def copies_inmemory() -> float:
     """The peak above what is held before, for one pair."""
     a = torch.randn(8192, 2048).bfloat16()
     b = (a.float() + 0.1 * torch.randn(8192, 2048)).bfloat16()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _memory("VmRSS")
+    before = memory("VmRSS")
     First.of(a).to(b)
-    return (_memory("VmHWM") - before) / (8 * a.numel())
-
-
-def _memory(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
+    return (memory("VmHWM") - before) / (8 * a.numel())
 
 
 def seconds(others: tuple[int, ...]) -> tuple[dict[int, float], float]:
@@ -117,7 +112,7 @@ def main() -> None:
             [[OTHERS, drift, alone, drift / alone]], headers, "github", floatfmt=("d", ".1f", ".1f", ".2f")
         )
     )
-    print(f"\nmemory: {copies_in_memory():.2f} fp64 copies of the matrix")
+    print(f"\nmemory: {copies_inmemory():.2f} fp64 copies of the matrix")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from points24.tasks.prompts import json_reply
 from points24.tasks.replies import is_truncated
 from points24.tasks.verdict import FILTERS, judge_reply
 from tests.benchmarks.table import Row, exponent
+from tests.tasks.brute_force import reaches
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])
 HOSTILE = {
@@ -56,20 +57,6 @@ def solve_everything() -> None:
             solver.solvable(Deal(hand, rule).values, 24)
 
 
-def by_brute_force(numbers: tuple[Fraction, ...], target: int) -> bool:
-    """Every order of every operation on every pair, in exact fractions."""
-    if len(numbers) == 1:
-        return numbers[0] == target
-    for i, a in enumerate(numbers):
-        for j, b in enumerate(numbers):
-            if i != j:
-                rest = tuple(number for k, number in enumerate(numbers) if k not in (i, j))
-                for value in (a + b, a - b, a * b, *([a / b] if b else [])):
-                    if by_brute_force((value, *rest), target):
-                        return True
-    return False
-
-
 def rows() -> Iterator[Row]:
     hands = [Deal(hand, RULES["ood"]).values for hand in all_hands()]
 
@@ -78,7 +65,7 @@ def rows() -> Iterator[Row]:
         return seconds(lambda: [solver.solvable(hand, 24) for hand in hands[:: len(hands) // count]])
 
     sample = hands[::20]
-    theirs = seconds(lambda: [by_brute_force(tuple(map(Fraction, hand)), 24) for hand in sample])
+    theirs = seconds(lambda: [reaches(list(map(Fraction, hand)), 24) for hand in sample])
     growth = exponent([len(hands) // 8, len(hands) // 4, len(hands) // 2, len(hands)], ours)
     yield Row(
         f"which of {len(sample)} hands are solvable",

@@ -26,7 +26,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tests.benchmarks.table import Row, exponent
+from tests.benchmarks.table import Row, exponent, memory
 
 SHARES = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80)
 HEADS = {"vocab_size": 4096, "num_attention_heads": 16, "num_key_value_heads": 4}
@@ -90,15 +90,9 @@ def measure(method: str, folder: Path, count: int) -> None:
     from points24.harness.recovery import recover  # noqa: F401 — likewise
 
     shares = SHARES if count > 1 else (20,)
-    before, began = _memory("VmRSS"), time.process_time()
+    before, began = memory("VmRSS"), time.process_time()
     {"ours": ours, "yardstick": yardstick}[method](folder, shares)
-    print(f"RESULT {time.process_time() - began} {_memory('VmHWM') - before}")
-
-
-def _memory(key: str) -> float:
-    """MiB of this process: VmRSS now, VmHWM at the peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
+    print(f"RESULT {time.process_time() - began} {(memory('VmHWM') - before) / 2**20}")
 
 
 def time_factors() -> None:

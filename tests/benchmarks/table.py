@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tabulate import tabulate
@@ -32,6 +33,12 @@ def exponent(sizes: Sequence[float], work: Callable[[int], float]) -> float:
     points = [(math.log(size), math.log(work(int(size)))) for size in sizes]
     x, y = (sum(column) / len(points) for column in zip(*points, strict=True))
     return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+
+
+def memory(key: str) -> int:
+    """Bytes of this process under Linux: VmRSS now, VmHWM at the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
 
 
 def table(rows: Iterable[Row]) -> str:

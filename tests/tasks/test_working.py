@@ -9,6 +9,7 @@ from points24.tasks.cards import RANKS, RULES, Deal
 from points24.tasks.solver import solutions
 from points24.tasks.verdict import Verdict, judge
 from points24.tasks.working import wander, worked
+from tests.tasks.brute_force import reaches
 
 DEAL = Deal(("K", "5", "A", "2"), RULES["ood"])
 
@@ -90,20 +91,6 @@ def followed(deal, text):
             left.insert(0, value)
         assert list(map(number, shown.split())) == left
     return left, detours
-
-
-def reaches(numbers, target):
-    """Brute force over all orders and signs."""
-    if len(numbers) == 1:
-        return numbers[0] == target
-    for i, a in enumerate(numbers):
-        for j, b in enumerate(numbers):
-            if i != j:
-                rest = [x for k, x in enumerate(numbers) if k not in (i, j)]
-                for value in (a + b, a - b, a * b, *([a / b] if b else [])):
-                    if reaches([value, *rest], target):
-                        return True
-    return False
 
 
 @pytest.mark.parametrize("working", ["steps", "search"])

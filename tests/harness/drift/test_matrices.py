@@ -12,6 +12,7 @@ import torch
 from points24.harness.drift import matrices
 from points24.harness.drift.matrices import First, rounding_neighbour
 from points24.harness.drift.ranks import Ranks
+from tests.benchmarks.table import memory
 
 SHAPES = [(60, 40), (40, 60), (40, 40)]
 
@@ -185,10 +186,6 @@ def test_memory_holds_less_than_three_copies_in_fp64():
     a, b = (m.bfloat16() for m in pair(shape))
 
     def work(pipe):
-        def memory(key):
-            lines = Path("/proc/self/status").read_text().splitlines()
-            return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
-
         torch.set_num_threads(1)
         First.of(a[:64, :64]).to(b[:64, :64])
         ctypes.CDLL(None).malloc_trim(0)  # what is free in the heap would count as held already
