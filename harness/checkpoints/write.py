@@ -122,7 +122,7 @@ class Copy:
         """Add recovery.json with the weights' digests, and the model card; copy the target's permissions."""
         record = record | {"sha256": {file: sha256(self.folder / file) for file in self._target.files}}
         (self.folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        beside = (self.folder / _CARD).exists()  # the target's own card stays
+        beside = (self._target.folder / _CARD).exists()  # its own card stays
         (self.folder / (_CARD_BESIDE if beside else _CARD)).write_text(card, "utf-8")
         for path in (self.folder, *self.folder.rglob("*")):
             original = self._target.folder / path.relative_to(self.folder)

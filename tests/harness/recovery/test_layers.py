@@ -88,6 +88,19 @@ def test_killed_while_it_copies_it_begins_anew(pair, tmp_path):
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 
 
+def test_interrupted_behind_the_card_it_does_not_take_that_for_the_targets(pair, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copymode", interrupted)
+        assert command(pair, tmp_path / "out") == 130
+    assert list((tmp_path / "out.partial").rglob("README.md"))
+    assert command(pair, tmp_path / "out") == 0
+    assert command(pair, tmp_path / "undisturbed") == 0
+    assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+
 def test_killed_between_source_and_target_the_source_is_not_factorised_again(pair, tmp_path):
     log = tmp_path / "log"
     log.touch()
