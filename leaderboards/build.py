@@ -103,7 +103,8 @@ def texts(found: Contents) -> dict[str, bytes]:
         for each in found.curves
         for name in figures.curve_figures([each])
     ]
-    files[README] = readme(found.tables, reports, of_curves, found.of_paper)
+    findings = reproduction.side_by_side(found.reproductions) if found.reproductions else ""
+    files[README] = readme(found.tables, reports, of_curves, found.of_paper, findings)
     return {name: text.encode() for name, text in files.items()}
 
 

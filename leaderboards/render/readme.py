@@ -23,8 +23,12 @@ def readme(
     reports: Iterable[Link],
     curves: Iterable[Link],
     of_paper: Sequence[PaperTable] = (),
+    findings: str = "",
 ) -> str:
-    """The final checkpoints of every table, and links to the whole tables, the reports and the curves."""
+    """The final checkpoints of every table, and links to the whole tables, the reports and the curves.
+
+    `findings` is the table of the reproductions' verdicts, if there are any.
+    """
     links = [f"- [{escape(about)}]({path})" for path, about in reports]
     if tables:
         links.insert(
@@ -39,6 +43,13 @@ def readme(
         "`points24 leaderboard build` makes this folder from the records beside it; do not edit it.",
         "\n".join(links),
     ]
+    if findings:
+        parts += [
+            "## The paper's findings, model by model",
+            "The paper's models have 7 to 11 billion parameters. Verdicts follow rules that were fixed "
+            "before the runs; the figure is the one that decides, with its 95 % interval over the seeds.",
+            findings,
+        ]
     if tables:
         parts.append(
             "The tables below show final checkpoints, best first; *vs best* is the difference from the best "

@@ -99,7 +99,6 @@ def markdown(name: str, found: Reproduction, others: Mapping[str, Reproduction] 
 
 def _about(name: str, found: Reproduction) -> str:
     manifest, first = found.manifest, found.seeds[:1]
-    seeds = "one seed" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds"
     starts = ", ".join(
         f"{start} ({_steps(found, [seed.ppo[start].start for seed in first])})" for start in found.starts
     )
@@ -108,11 +107,15 @@ def _about(name: str, found: Reproduction) -> str:
     target = _steps(found, [seed.final for seed in found.seeds])
     return (
         f"The experiment of [arXiv:2508.16546](https://arxiv.org/abs/2508.16546) with the base model "
-        f"{escape(manifest.base)} and the config {escape(manifest.config)}, {seeds}. SFT uses the ID rule "
-        f"alone.{ppo} Recovery restores directions or values of the SFT checkpoint that is best on OOD "
-        f"({source}) in the final one ({target}). Generated from `reproduction/{name}` by "
+        f"{escape(manifest.base)} and the config {escape(manifest.config)}, {_seeds(found)}. SFT uses the "
+        f"ID rule alone.{ppo} Recovery restores directions or values of the SFT checkpoint that is best on "
+        f"OOD ({source}) in the final one ({target}). Generated from `reproduction/{name}` by "
         "`points24 leaderboard build`."
     )
+
+
+def _seeds(found: Reproduction) -> str:
+    return "one seed" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds"
 
 
 def _steps(found: Reproduction, models: Sequence[str]) -> str:
@@ -128,6 +131,29 @@ def _verdicts(every: Sequence[Finding]) -> str:
         for claim in each.claims
     ]
     return markdown_table(["finding", "paper", "here", "verdict"], rows, left=4)
+
+
+def side_by_side(made: Mapping[str, Reproduction]) -> str:
+    """Every finding in the paper and in each reproduction, as a Markdown table; `made` has their names."""
+    claims = {
+        name: {claim.label: claim for finding in findings(found) for claim in finding.claims}
+        for name, found in made.items()
+    }
+    every = {label: claim for own in claims.values() for label, claim in own.items()}
+
+    def cell(claim: Claim | None) -> str:
+        return f"*{claim.verdict}*: {_key_figures(claim)}" if claim else "not asked"
+
+    rows = [
+        [
+            f"**{label}** {every[label].what}",
+            every[label].paper,
+            *(cell(own.get(label)) for own in claims.values()),
+        ]
+        for label in sorted(every)
+    ]
+    headers = [f"[{escape(found.manifest.base)}]({name}.md), {_seeds(found)}" for name, found in made.items()]
+    return markdown_table(["finding", "paper", *headers], rows, left=2 + len(made))
 
 
 def _key_figures(claim: Claim) -> str:

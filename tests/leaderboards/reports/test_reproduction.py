@@ -74,6 +74,19 @@ def test_the_report_leads_with_one_table_of_verdicts_and_the_overview():
     assert figure.endswith("(figures/nano_overview.svg)")
 
 
+def test_several_reproductions_stand_side_by_side():
+    many, one = found(3), found(1)
+    header, *rows = rows_of(reproduction.side_by_side({"many": many, "one": one}))
+    assert header[:2] == ["finding", "paper"]
+    assert header[2].endswith("(many.md), 3 seeds")
+    assert header[3].endswith("(one.md), one seed")
+    by_label = {row[0].split("**")[1]: row for row in rows}
+    for column, made in ((2, many), (3, one)):
+        for label, (what, paper, here, verdict) in verdicts(made).items():
+            assert by_label[label][:2] == [what, paper]
+            assert by_label[label][column] == f"{verdict}: {here}"
+
+
 def test_every_finding_has_the_papers_claim_a_verdict_a_table_and_its_figure():
     text = markdown(found(3))
     forgetting = section(text, "SFT on one rule")
