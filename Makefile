@@ -63,6 +63,7 @@ fuzz: $(VENV)/.installed-dev
 
 faults: $(VENV)/.installed-dev
 	for kind in kills disk clock twice; do $(BIN)/python -m tests.faults $$kind --count 500 || exit 1; done
+	$(BIN)/python -m tests.faults kills --count 12 --only reproduce
 
 # --strict: a package that PyPI does not answer for has not been audited.
 supply: $(VENV)/.installed

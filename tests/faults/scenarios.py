@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from points24.harness.checkpoints.shipped import model_folder
+from points24.harness.config import override
 from points24.harness.files import sha256
 from points24.harness.records.store import read_records
 from tests.harness.recovery.models import make_pair
@@ -51,18 +52,30 @@ def _sweep(folder: Path) -> None:
     settings = {
         "pairs": [{"source": str(model_folder("nano-base")), "target": "target"}],
         "grid": [{"ranks": "top 20%"}, {"method": "interpolate", "weight": 0.5}],
-        "tasks": ["points24_ood"], "limit": _LIMIT, "model_args": {"dtype": "float32"}, "device": "cpu",
-        "output_dir": "out", "gen_kwargs": {"max_gen_toks": 48},
-    }  # fmt: skip
+        "output_dir": "out",
+    } | _SCORES
     perturbed(folder / "target", 0.2)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
 
 
-_SFT = (
-    f"output_dir=out model_name_or_path={model_folder('nano-base')} max_steps=4 save_steps=2 bf16=false seed=0 "
-    "per_device_train_batch_size=4 gradient_checkpointing=false score_tasks=[points24_ood] "
-    f"score_limit={_LIMIT} score_dtype=float32 report_to=none"
-)
+def _reproduce(folder: Path) -> None:
+    settings = {
+        "reproduce": {"output_dir": "out", "base": "nano-base", "num_threads": 1, "kinds": ["sft", "sweep"]},
+        "sft": _SFT,
+        "sweep": _SCORES | {"grid": [{"ranks": "all"}]},
+    }
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(settings))
+
+
+_SCORES = {
+    "tasks": ["points24_ood"], "limit": _LIMIT, "model_args": {"dtype": "float32"}, "device": "cpu",
+    "gen_kwargs": {"max_gen_toks": 48},
+}  # fmt: skip
+_SFT = {
+    "max_steps": 4, "save_steps": 2, "bf16": False, "seed": 0, "per_device_train_batch_size": 4,
+    "gradient_checkpointing": False, "score_tasks": ["points24_ood"], "score_limit": _LIMIT,
+    "score_dtype": "float32", "report_to": "none",
+}  # fmt: skip
 _NANO = (
     "output_dir=out hidden_size=16 num_hidden_layers=1 num_attention_heads=2 intermediate_size=32 max_steps=6 "
     "per_device_train_batch_size=4 warmup_steps=2 eval_steps=3 eval_deals=4 save_steps=2"
@@ -74,8 +87,15 @@ SCENARIOS = {
     "recover": Scenario(_pair, ["recover", *_RECOVER.split(), "--ranks", "top 20%"], done_again=2),
     "sweep": Scenario(_sweep, ["sweep", "recipe.yaml"]),
     "nano": Scenario(lambda folder: None, ["train", "nano", *_NANO.split()]),
-    "sft": Scenario(lambda folder: None, ["train", "sft", *_SFT.split()]),
+    "sft": Scenario(
+        lambda folder: None,
+        ["train", "sft", "output_dir=out", "model_name_or_path=nano-base"]
+        + [override(key, value) for key, value in _SFT.items()],
+    ),
+    "reproduce": Scenario(_reproduce, ["reproduce", "--config", "experiment.yaml", "--dir", "home"]),
 }
+SLOW = ("reproduce",)
+"""Half a minute or more a trial: the stages are processes of their own."""
 
 
 def outcome(folder: Path) -> dict[str, Any]:

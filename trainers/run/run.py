@@ -72,7 +72,10 @@ def train_run(stage: str, config_class: type, build: Build, settings: dict[str, 
             return run
         scoring = ScoreCheckpoints(run, config, stage, parent)
         if not run.is_trained():
+            # A confident model's gradients are full of denormal numbers, which slow a CPU's products down fourfold.
+            torch.set_flush_denormal(True)
             _train(run, config, tokenizer, build, scoring)
+            torch.set_flush_denormal(False)
         processes.wait_for_everyone()
         if processes.is_main_process:
             scoring.after_training()
