@@ -72,7 +72,7 @@ def train_run(stage: str, config_class: type, build: Build, settings: dict[str, 
             return run
         scoring = ScoreCheckpoints(run, config, stage, parent)
         if not run.is_trained():
-            # A confident model's gradients are full of denormal numbers, which slow a CPU's products down fourfold.
+            # The gradients of a confident model are full of denormal numbers, which slow a CPU down fourfold.
             torch.set_flush_denormal(True)
             _train(run, config, tokenizer, build, scoring)
             torch.set_flush_denormal(False)
