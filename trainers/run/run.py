@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from importlib.util import find_spec
 from typing import Any
@@ -72,16 +72,24 @@ def train_run(stage: str, config_class: type, build: Build, settings: dict[str, 
             return run
         scoring = ScoreCheckpoints(run, config, stage, parent)
         if not run.is_trained():
-            # The gradients of a confident model are full of denormal numbers, which slow a CPU down fourfold.
-            torch.set_flush_denormal(True)
-            _train(run, config, tokenizer, build, scoring)
-            torch.set_flush_denormal(False)
+            with _without_denormals():
+                _train(run, config, tokenizer, build, scoring)
         processes.wait_for_everyone()
         if processes.is_main_process:
             scoring.after_training()
             run.finish()
         processes.wait_for_everyone()
     return run
+
+
+@contextlib.contextmanager
+def _without_denormals() -> Iterator[None]:
+    """A confident model's gradients are full of denormal numbers, on which a CPU spends most of a step."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _train(run: RunFolder, config: Any, tokenizer: Any, build: Build, scoring: ScoreCheckpoints) -> None:

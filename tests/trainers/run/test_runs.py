@@ -26,6 +26,7 @@ from points24.tasks.errors import InputError
 from points24.tasks.lm_eval.files import TASK_FILES
 from points24.tasks.protocols.protocol import read_protocol
 from points24.trainers import grpo, ppo, rloo, sft
+from points24.trainers.objectives.objective import ObjectiveTrainer
 from points24.trainers.run.config import CURVE_TASKS
 from points24.trainers.run.folder import VALUE_HEAD, RunFolder
 from tests.trainers.conftest import SETTINGS
@@ -221,6 +222,19 @@ def test_killed_a_little_later_each_time_until_it_is_done_equals_undisturbed(run
         assert sha256(folder / "final" / name) == sha256(run.checkpoint(8) / name)
     assert losses(folder) == losses(run.path)
     assert [r.outcomes for r in RunFolder(folder).records()] == [r.outcomes for r in run.records()]
+
+
+def test_training_flushes_denormal_numbers(tmp_path, monkeypatch):
+    def smaller() -> float:
+        return (torch.full((1,), 1e-38) * 0.1).item()
+
+    seen, whole = [], ObjectiveTrainer.training_step
+    monkeypatch.setattr(
+        ObjectiveTrainer, "training_step", lambda *args, **kw: seen.append(smaller()) or whole(*args, **kw)
+    )
+    sft.train(SETTINGS["sft"] | {"output_dir": str(tmp_path / "run"), "max_steps": 1, "score_tasks": []})
+    assert seen == [0.0]
+    assert smaller() > 0
 
 
 def test_a_changed_setting_is_named_and_nothing_is_touched(run, trainer, capsys):
