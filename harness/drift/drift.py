@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,12 +36,17 @@ def drift(
     config = text_config(first.config)
     rows: list[dict[str, Any]] = []
     curves: list[Curve] = []
+    layers = {family.layer(name) for name in first.tensors} - {None}
+    begun: set[int] = set()
     for name in tqdm(first.tensors, "drift", unit="tensor", disable=None):
         stored = first.tensors[name]
         check_clear(first, name, family)
         layer, parts = family.layer(name), family.parts(name, stored.shape, config)
         if layer is None or not parts or stored.dtype not in FLOATS:
             continue
+        if layer not in begun and not sys.stderr.isatty():
+            begun.add(layer)
+            print(f"points24: drift: layer {layer}, {len(begun)} of {len(layers)}", file=sys.stderr)
         ours = first.read(name)
         # Read once where it holds several matrices, and not held where it is one.
         theirs = [other.read(name) for other in others] if len(parts) > 1 else ()

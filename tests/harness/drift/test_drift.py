@@ -38,7 +38,9 @@ def test_the_report_finds_the_matrix_that_was_rotated(tmp_path, capsys):
         )
         == 0
     )
-    assert capsys.readouterr().out.strip() == str(out)
+    said = capsys.readouterr()
+    assert said.out.strip() == str(out)
+    assert "points24: drift: layer 0, 1 of 2\npoints24: drift: layer 1, 2 of 2\n" in said.err
     rows = json.loads((out / "drift.json").read_text())["matrices"]
     assert len(rows) == 2 * 14
     for row in rows:
