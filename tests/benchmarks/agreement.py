@@ -18,14 +18,16 @@ from pathlib import Path
 from tabulate import tabulate
 
 Cell = tuple[str, str]
-"""A folder below the output, which names model and recipe, and a task."""
+"""A model, with its recipe if it was recovered, and a task."""
 
 
 def answers(folder: Path) -> dict[Cell, dict[int, tuple[str, str]]]:
     """Cell -> deal's number -> (reply, verdict under strict-match)."""
     found: dict[Cell, dict[int, tuple[str, str]]] = defaultdict(dict)
-    for path in sorted(folder.rglob("samples_*.jsonl")):
-        cell = str(path.parent.relative_to(folder)), path.stem.removeprefix("samples_").rsplit("_", 1)[0]
+    for path in sorted(folder.glob("jobs/*/lm_eval/*/samples_*.jsonl")):
+        job = json.loads((path.parents[2] / "job.json").read_text())
+        recipe = json.dumps(job["recovery"], sort_keys=True) if job["recovery"] else ""
+        cell = f"{job['model']} {recipe}".strip(), path.stem.removeprefix("samples_").rsplit("_", 1)[0]
         for row in map(json.loads, path.read_text().splitlines()):
             if row["filter"] == "strict-match":
                 judged = json.loads(row["filtered_resps"][0])
