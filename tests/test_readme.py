@@ -199,6 +199,23 @@ def test_the_best_recipes():
     )
 
 
+def test_the_pretrained_model():
+    found = reproduction("gemma-3-270m-reproduction")
+
+    def shares(part: str) -> str:
+        record = found.score(0, part, "ood")
+        assert record is not None
+        right = record.verdicts[Verdict.CORRECT]
+        stated = right + record.verdicts[Verdict.WRONG_VALUE]
+        return f"{100 * stated / record.n:.1f} % and {100 * right / record.n:.1f} %"
+
+    before = shares("base").split(" and ")
+    assert says(f"Then {before[0]} of its OOD replies use the stated numbers, and {before[1]} reach 24;")
+    assert says(f"after 128 steps of SFT on the ID rule, {shares('SFT final')}.")
+    assert says(f"Directions of step 2 put back, all ranks: {shares(DIRECTIONS)};")
+    assert says(f"values: {shares(VALUES)}; `interpolate` 0.5: {shares('interpolate 0.5')}.")
+
+
 def test_other_trainings():
     main, others = reproduction(MODELS[1]), trainings(MODELS[1])
     answers, diverse = others["answers"], others["diverse"]
