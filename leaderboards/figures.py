@@ -65,8 +65,9 @@ def reproduction_figures(name: str, found: Reproduction) -> dict[str, Plot]:
 
 
 def contrast_figures(found: Sequence[Reproduction]) -> dict[str, Plot]:
-    """File name -> figure; none where there is nothing to contrast."""
-    return {f"{CONTRAST}.svg": Plot(CONTRAST, found)} if len(found) > 1 else {}
+    """File name -> figure of those with several seeds; none where there is nothing to contrast."""
+    several = [each for each in found if len(each.seeds) > 1]
+    return {f"{CONTRAST}.svg": Plot(CONTRAST, several)} if len(several) > 1 else {}
 
 
 def name_of(found: Curve) -> str:

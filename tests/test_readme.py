@@ -213,7 +213,8 @@ def test_the_pretrained_model():
     assert says(f"Then {before[0]} of its OOD replies use the stated numbers, and {before[1]} reach 24;")
     assert says(f"after 128 steps of SFT on the ID rule, {shares('SFT final')}.")
     assert says(f"Directions of step 2 put back, all ranks: {shares(DIRECTIONS)};")
-    assert says(f"values: {shares(VALUES)}; `interpolate` 0.5: {shares('interpolate 0.5')}.")
+    assert says(f"values: {shares(VALUES)}; `interpolate` 0.5: {shares('interpolate 0.5')},")
+    assert says(f"0.75: {shares('interpolate 0.75')}.")
 
 
 def test_other_trainings():
