@@ -205,6 +205,7 @@ def test_the_pretrained_model():
     def shares(part: str) -> str:
         record = found.score(0, part, "ood")
         assert record is not None
+        assert record.verdicts is not None
         right = record.verdicts[Verdict.CORRECT]
         stated = right + record.verdicts[Verdict.WRONG_VALUE]
         return f"{100 * stated / record.n:.1f} % and {100 * right / record.n:.1f} %"
