@@ -47,7 +47,8 @@ def readme(
         parts += [
             "## The paper's findings, model by model",
             "The paper's models have 7 to 11 billion parameters. Verdicts follow rules that were fixed "
-            "before the runs; the figure is the one that decides, with its 95 % interval over the seeds.",
+            "before the runs; the figure is the one that decides, with its 95 % interval over the seeds, "
+            "or of one seed over the deals.",
             findings,
         ]
     if tables:

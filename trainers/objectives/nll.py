@@ -24,7 +24,7 @@ class NLL(Objective):
 
     def start(self, trainer: ObjectiveTrainer) -> Loss:
         if not self.replies_alone:
-            return trainer.likelihood
+            return super().start(trainer)
 
         def loss(model: Any, inputs: dict[str, Any], tokens: Any) -> Tensor:
             return trainer.token_mean(cross_entropy(*reply_logits(model, inputs), reduction="none"), tokens)

@@ -137,9 +137,8 @@ class VLLM(Engine):
             undisturbed_random_state(),
             warnings.catch_warnings(),
         ):
-            warnings.filterwarnings(
-                "ignore", "`torch.distributed.reduce_op`", FutureWarning
-            )  # vLLM's own use
+            # vLLM's own use of it
+            warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`", FutureWarning)
             whole = as_folder or not self._swaps_in_place
             folder = model.as_folder(Path(scratch)) if whole else model.folder
             try:

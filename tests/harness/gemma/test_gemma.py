@@ -1,25 +1,16 @@
 """Gemma 3 270M itself: `points24 model gemma-3-270m` must have written it."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from points24.harness.checkpoints.packaged import PACKAGED, cached_folder
+from points24.harness.checkpoints.packaged import PACKAGED
 from points24.harness.checkpoints.read import open_model
 from points24.harness.checkpoints.unpack import _join, _part
+from tests.harness.gemma.conftest import NAME
 
 pytestmark = pytest.mark.gemma
-NAME = "gemma-3-270m"
-
-
-@pytest.fixture(scope="module")
-def folder() -> Path:
-    if not cached_folder(NAME).is_dir():
-        pytest.skip(f"needs Gemma 3 270M: pip install 'points24[gemma]', then points24 model {NAME}")
-    return cached_folder(NAME)
 
 
 @pytest.mark.parametrize(

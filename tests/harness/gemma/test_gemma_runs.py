@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from points24.harness.checkpoints.packaged import cached_folder
 from points24.harness.cli import main
 from points24.harness.config import override
 from points24.harness.records.store import read_records
@@ -16,7 +15,6 @@ from points24.harness.records.store import read_records
 pytest.importorskip("trl", reason="the trainers need trl: pip install 'points24[train]'")
 
 pytestmark = pytest.mark.gemma
-NAME = "gemma-3-270m"
 ENGINE = "dtype=float32,max_model_len=2048,enforce_eager=True,kv_cache_memory_bytes=1073741824"
 TRAINING = {
     "max_steps": 2,
@@ -28,13 +26,6 @@ TRAINING = {
     "score_tasks": [],
     "report_to": "none",
 }
-
-
-@pytest.fixture(scope="module")
-def folder() -> Path:
-    if not cached_folder(NAME).is_dir():
-        pytest.skip(f"needs Gemma 3 270M: pip install 'points24[gemma]', then points24 model {NAME}")
-    return cached_folder(NAME)
 
 
 def train(trainer: str, folder: Path, out: Path, **settings) -> Path:
