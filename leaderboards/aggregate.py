@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from points24.harness.analysis.comparison import (
     Difference,
@@ -51,7 +52,8 @@ class Table:
 
 
 def tables(records: Iterable[Record]) -> list[Table]:
-    """Every table: measured before reported, OOD first, then by task, filter and the rest of the protocol."""
+    """Every table: measured before reported, OOD first, then by task, filter, number of deals (all before the
+    first few) and the rest of the protocol."""
     groups: dict[Terms, list[Record]] = defaultdict(list)
     for record in records:
         groups[terms_of(record)].append(record)
@@ -97,11 +99,10 @@ def flipped(a: Record, b: Record) -> tuple[list[Deal], list[Deal]]:
     )
 
 
-def _order(terms: Terms) -> tuple[str, ...]:
+def _order(terms: Terms) -> tuple[Any, ...]:
     place = list(EXTRACTIONS).index(terms.filter) if terms.filter else 0
-    parts = terms._replace(filter=str(place))
-    named = tuple(f"{part:>12}" if isinstance(part, int) else str(part or "") for part in parts)
-    return (terms.status, "" if terms.rule == "ood" else "after OOD", *named)
+    named = tuple(f"{part:>12}" if isinstance(part, int) else str(part or "") for part in terms)
+    return (terms.status, terms.rule != "ood", terms.task or "", place, -terms.n, *named)
 
 
 def _table(terms: Terms, records: Sequence[Record]) -> Table:

@@ -52,6 +52,11 @@ def test_records_that_differ_in_the_checkpoint_alone_share_a_table_best_first():
     assert [row.record.model for row in table.rows] == ["better", "a-model"]
 
 
+def test_all_deals_stand_before_the_first_few():
+    shown = tables([record("10"), record("110"), record("1")])
+    assert [table.terms.n for table in shown] == [3, 2, 1]
+
+
 def test_tables_do_not_depend_on_the_order_of_the_records():
     records = [record("1000"), record("1110", model="b"), record("1010", model="c"), reported(1, 9)]
     assert tables(records) == tables(records[::-1])
