@@ -53,7 +53,8 @@ class Table:
 
 def tables(records: Iterable[Record]) -> list[Table]:
     """Every table: measured before reported, OOD first, then by task, filter, number of deals (all before the
-    first few) and the rest of the protocol."""
+    first few) and the rest of the protocol.
+    """
     groups: dict[Terms, list[Record]] = defaultdict(list)
     for record in records:
         groups[terms_of(record)].append(record)

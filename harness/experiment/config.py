@@ -29,6 +29,7 @@ SECTIONS = ("reproduce", *SET_BY_STAGE)
 TRAININGS = "trainings"
 KINDS = ("sft", "ppo", "grpo", "drift", "sweep", "reverse", "2x2", "shift")
 """Of stages, in their order."""
+SHIFT_FLAGS = ("dtype", "limit", "template", "batch_size", "sample_tokens")
 
 
 @dataclass(kw_only=True)
@@ -55,6 +56,8 @@ class ReproduceConfig:
     """Replaces settings of the section ppo."""
     grpo: dict[str, Any] = field(default_factory=dict)
     """Replaces settings of the section grpo."""
+    shift: dict[str, Any] = field(default_factory=dict)
+    """Flags of points24 shift (`SHIFT_FLAGS`), in place of those that it has from the section sweep."""
     further_tasks: list[str] = field(default_factory=lambda: ["points24_face_id", "points24_plain_ood"])
     """Scored for the base, the best OOD and the final checkpoint of SFT and those of PPO and GRPO, besides
     what training scores: by default two of the four cells of hands by rule."""
@@ -68,6 +71,8 @@ class ReproduceConfig:
             raise InputError(f"seeds: expected different ones, found {self.seeds}")
         if unknown := [kind for kind in self.kinds if kind not in KINDS]:
             raise InputError(f"kinds: unknown {unknown[0]!r}; allowed: {', '.join(KINDS)}")
+        if unknown := [flag for flag in self.shift if flag not in SHIFT_FLAGS]:
+            raise InputError(f"shift: unknown {unknown[0]!r}; allowed: {', '.join(SHIFT_FLAGS)}")
         if self.num_threads is not None and self.num_threads < 1:
             raise InputError(f"num_threads: expected at least 1, found {self.num_threads}")
 

@@ -138,13 +138,14 @@ class Experiment:
         checkpoints = self.checkpoints(seed) or [self.out / f"sft-{seed}" / "checkpoint-*"]
         command = ["points24", "shift", self.base, *map(str, checkpoints)]
         command += ["-o", str(self.shift_folder(seed))]
-        command += ["--drift", str(self.out / f"drift-{DRIFT_FROM[0]}-{seed}" / "drift.json")]
+        if "drift" in self.config.kinds:
+            command += ["--drift", str(self.out / f"drift-{DRIFT_FROM[0]}-{seed}" / "drift.json")]
         scoring = self.settings["sweep"]
         given = {
             "dtype": scoring.get("model_args", {}).get("dtype"),
             "limit": scoring.get("limit"),
             "template": scoring.get("metadata", {}).get("template"),
-        }
+        } | self.config.shift
         for name, value in given.items():
             command += [f"--{name}", str(value)] if value else []
         return command + ["--apply_chat_template"] * bool(scoring.get("apply_chat_template"))

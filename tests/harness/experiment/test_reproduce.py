@@ -123,6 +123,14 @@ def test_every_stage_is_a_command_that_anybody_can_give(experiment, ran):
     )
 
 
+def test_a_shift_takes_flags_of_its_own_and_drift_only_where_it_is_measured(experiment, ran):
+    experiment.config.kinds = ["sft", "shift"]
+    experiment.config.shift = {"limit": 4, "batch_size": 8}
+    conduct([experiment], 1)
+    given = shlex.join(ran.commands[-1][4:]).replace(str(experiment.out), "OUT")
+    assert given == "-o OUT/shift-0 --dtype float32 --limit 4 --batch_size 8 --apply_chat_template"
+
+
 def test_the_reverse_puts_the_end_of_sft_into_the_end_of_each_ppo_run(experiment, ran):
     experiment.config.reverse = REVERSE
     assert [stage.name for stage in experiment.stages(0)][6:8] == ["reverse-early-0", "reverse-late-0"]
@@ -345,12 +353,16 @@ def test_a_training_runs_grpo_and_further_tasks(file, ran):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        (
+            ["shift={batch: 8}"],
+            "shift: unknown 'batch'; allowed: dtype, limit, template, batch_size, sample_tokens",
+        ),
         (["trainings=[other]"], "trainings: unknown 'other'; allowed: diverse, answers"),
         (["trainings=diverse"], r"trainings: expected list\[str\], found 'diverse'"),
         (["grpo.seed=1"], "grpo.seed is the experiment's own"),
     ],
 )
-def test_a_bad_training_is_one_line(file, given, message):
+def test_a_bad_setting_is_one_line(file, given, message):
     with pytest.raises(InputError, match=message):
         read_experiments(str(file), given)
 
