@@ -38,7 +38,7 @@ def run(workers: Workers, work: Work[C, T], common: C, shares: Sequence[Sequence
             job.watcher = queue or job.watcher
         for job in submitit.helpers.as_completed(jobs, poll_frequency=1):
             waiting = [each for each in waiting if each is not job]
-            tell(f"SLURM job {job.job_id}", job.exception(), f"see {job.paths.stderr}")
+            tell(f"SLURM job {job.job_id}", _traceback(job.exception()), f"see {job.paths.stderr}")
     finally:  # interrupted: what they have done is on the disk
         for job in waiting:
             job.cancel(check=False)
@@ -54,6 +54,12 @@ def _executor(workers: Workers, folder: Path) -> AutoExecutor:
     except (RuntimeError, ValueError, TypeError, NameError, AssertionError) as e:  # submitit's own checks
         raise InputError(f"executor_args: {e}") from e
     return executor
+
+
+def _traceback(error: Exception | None) -> str:
+    """Of what submitit raises for a job: without the paths of the logs, which it lists after a traceback."""
+    text = str(error or "")
+    return text.rpartition("\n----------------------\n")[0] or text
 
 
 class _Resumable(Generic[C, T]):

@@ -99,8 +99,10 @@ def test_recovery_sweep_and_drift_take_its_checkpoints(run, tmp_path, capfd):
         "limit": 2,
         "grid": [{"ranks": "top 20%"}, {"method": "interpolate", "weight": [0.25, 0.5]}],
     }
+    file = tmp_path / "sweep.yaml"
+    file.write_text(json.dumps(settings), "utf-8")  # JSON is YAML
     capfd.readouterr()
-    assert main(["sweep", *(override(key, value) for key, value in settings.items())]) == 0
+    assert main(["sweep", str(file)]) == 0
     assert "starting anew" not in capfd.readouterr().err  # one engine held them all
 
 
