@@ -171,24 +171,38 @@ def _run(path: Path, results: dict[str, Any], task: str, any_version: bool) -> R
     samples = path.with_name(f"samples_{task}_{time}.jsonl")
     if not samples.exists():
         raise InputError(f"{path}: no {samples.name} beside it; run lm_eval with --log_samples")
-    dialogues: dict[str, list[Dialogue]] = {name: [] for name in _filters(path, results["configs"][task])}
+    filters = _filters(path, results["configs"][task])
+    expected = results["n-samples"][task]["effective"]
+    return Run(task, installed, results, _dialogues(samples, hands, filters, expected))
+
+
+def _dialogues(samples: Path, hands: HandSet, filters: list[str], expected: int) -> dict[str, list[Dialogue]]:
+    """For each filter, the dialogues on the first `expected` deals, in their order.
+
+    Rows come in any order: where several processes share the deals, those of one after those of another.
+    """
+    dialogues: dict[str, dict[int, Dialogue]] = {name: {} for name in filters}
     for number, row in json_lines(samples, dict):
         try:
             name, dialogue = _dialogue(row, tuple(dialogues))
-            place = len(dialogues[name])
-            if row["doc_id"] != place:
-                raise InputError(f"expected deal {place}, found {row['doc_id']}")
-            if place >= len(hands) or dialogue.deal != hands.deals[place]:
+            place = row["doc_id"]
+            if type(place) is not int or not 0 <= place < len(hands):
+                raise InputError(f"doc_id: expected 0 to {len(hands) - 1}, found {place!r}")
+            if place in dialogues[name]:
+                raise InputError(f"deal {place} a second time")
+            if dialogue.deal != hands.deals[place]:
                 raise InputError(f"deal {place} is not the hand set's: {' '.join(dialogue.deal.cards)}")
         except (KeyError, TypeError, IndexError, ValueError) as e:  # InputError is a ValueError
             why = f"missing {e}" if isinstance(e, KeyError) else e
             raise InputError(f"{samples}, line {number}: {why}") from e
-        dialogues[name].append(dialogue)
-    counts = {name: len(found) for name, found in dialogues.items()}
-    expected = results["n-samples"][task]["effective"]
-    if set(counts.values()) != {expected} or not expected:
-        raise InputError(f"{samples}: expected {expected} rows for each filter, found {counts}")
-    return Run(task, installed, results, dialogues)
+        dialogues[name][place] = dialogue
+    for name, found in dialogues.items():
+        if len(found) != expected or not expected or max(found) >= expected:
+            last = f", the last deal {max(found)}" if found else ""
+            raise InputError(
+                f"{samples}: expected the first {expected} deals for {name}, found {len(found)} rows{last}"
+            )
+    return {name: [found[place] for place in range(len(found))] for name, found in dialogues.items()}
 
 
 def _hands(path: Path, task: str, metadata: dict[str, Any]) -> HandSet:

@@ -177,7 +177,9 @@ def test_truncated_json_is_named_and_the_other_folder_is_kept(tmp_path, outputs,
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda row: row.update(doc_id=3), "line 1: expected deal 0, found 3"),
+        (lambda row: row.update(doc_id=3), "line 1: deal 3 is not the hand set's"),
+        (lambda row: row.update(doc_id=-1), "line 1: doc_id: expected 0 to 1235, found -1"),
+        (lambda row: row.update(doc_id="0"), "line 1: doc_id: expected 0 to 1235, found '0'"),
         (lambda row: row["doc"].update(cards=["2", "2", "2", "3"]), "line 1: deal 0 is not the hand set's"),
         (lambda row: row.pop("resps"), "line 1: missing 'resps'"),
         (lambda row: row.update(filter="mine"), "line 1: filter: expected strict-match"),
@@ -190,6 +192,29 @@ def test_samples_that_cannot_be_trusted_are_refused(tmp_path, outputs, change, w
     edit(only(outputs / "solver", "samples_points24_id_*"), change)
     assert ingest(tmp_path, outputs / "solver") == 1
     assert why in capsys.readouterr().err
+
+
+def test_rows_of_several_processes_are_put_in_order(tmp_path, outputs):
+    samples = only(outputs / "solver", "samples_points24_id_*")
+    assert ingest(tmp_path / "alone", outputs / "solver") == 0
+    rows = [json.loads(line) for line in samples.read_text("utf-8").splitlines()]
+    by_rank = [row for rank in (0, 1) for row in rows if row["doc_id"] % 2 == rank]
+    assert by_rank != rows
+    samples.write_text("".join(json.dumps(row) + "\n" for row in by_rank), "utf-8")
+    assert ingest(tmp_path / "shared", outputs / "solver") == 0
+    alone, shared = (
+        {record.filter: record.outcomes for record in read_records(tmp_path / folder / "records")}
+        for folder in ("alone", "shared")
+    )
+    assert alone == shared
+
+
+@pytest.mark.parametrize("change", [lambda rows: [*rows, rows[0]], lambda rows: rows[:-1]])
+def test_deals_that_are_missing_or_doubled_are_refused(tmp_path, outputs, change, capsys):
+    samples = only(outputs / "solver", "samples_points24_id_*")
+    samples.write_text("".join(change(samples.read_text("utf-8").splitlines(keepends=True))), "utf-8")
+    assert ingest(tmp_path, outputs / "solver") == 1
+    assert "deal" in capsys.readouterr().err
 
 
 def test_output_of_predict_only_is_read_from_its_samples(tmp_path, outputs):
