@@ -26,6 +26,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from points24.tasks.cards import CARDS_PER_DEAL, NUMBERS, RULES, Deal
 from points24.tasks.errors import InputError
+from points24.tasks.time_limit import time_limit
 
 FIELDS = frozenset({"cards", "J", "Q", "K", "rule", "target", "numbers", "count"})
 _RULE_FIELDS = frozenset({"J", "Q", "K", "rule"})
@@ -59,7 +60,10 @@ class _Text:
             raise InputError(f"{name}: unknown fields {_listed(unknown)}; allowed: {_listed(allowed)}")
         self.check(used, name)
         try:
-            self._rendered(Deal(("K", "5", "A", "2"), RULES["ood"]), **dict.fromkeys(self.more_fields, "1+1"))
+            with time_limit("rendering"):
+                self._rendered(
+                    Deal(("K", "5", "A", "2"), RULES["ood"]), **dict.fromkeys(self.more_fields, "1+1")
+                )
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as e:
             raise InputError(f"{name}: cannot render a deal: {e}") from e
 

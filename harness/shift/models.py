@@ -15,6 +15,7 @@ from points24.harness.evaluation.engines.hf import build
 from points24.harness.recovery.arguments import device_of
 from points24.harness.shift.references import Tokens
 from points24.tasks.errors import InputError
+from points24.tasks.time_limit import check_chat_template
 
 
 def load_model(folder: Path, dtype: str, device: str, device_map: str | None) -> Any:
@@ -58,6 +59,8 @@ def load_tokenizer(folder: Path, *, chat: bool) -> Any:
         raise InputError(f"its tokenizer cannot be loaded: {' '.join(str(e).split())[:200]}") from e
     if chat and not tokenizer.chat_template:
         raise InputError("apply_chat_template: its tokenizer has no chat template")
+    if chat:
+        check_chat_template(lambda messages: tokenizer.apply_chat_template(messages, tokenize=False))
     return tokenizer
 
 

@@ -37,6 +37,7 @@ from points24.tasks.prompts import Template, template
 from points24.tasks.protocols.protocol import DEFAULT, PROTOCOLS, Protocol, read_protocol
 from points24.tasks.replies import is_truncated, opened_thinking
 from points24.tasks.sampling import estimate_names, estimates, numbered, vote_of
+from points24.tasks.time_limit import check_chat_template
 from points24.tasks.verdict import FLEXIBLE, PAPER, STRICT, Verdict, judge_reply
 
 SETTINGS = ("rule", "target", "protocol", "template", "decoding", "repeats", "attempts")
@@ -132,6 +133,9 @@ class Points24Task(ConfigurableTask):
         settings: dict[str, Any] = self.config.generation_kwargs or {}
         # `chat_template` is a method of the model, the only way for a task to see its model.
         lm = getattr(chat_template, "__self__", None)
+        if chat_template is not None:
+            with exit_on_bad_input():
+                check_chat_template(chat_template)
         if "max_gen_toks" not in settings:
             settings["max_gen_toks"] = reply_limit(lm)
         if self.decoding == "model":

@@ -15,6 +15,7 @@ from transformers import (
 
 from points24.harness.checkpoints.pretrained import from_pretrained
 from points24.tasks.errors import InputError
+from points24.tasks.time_limit import check_chat_template
 
 
 def auto_class(config: PretrainedConfig) -> Any:
@@ -50,6 +51,8 @@ def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
         raise InputError(f"the tokenizer of {parent} has no end-of-sequence token")
     if chat and not tokenizer.chat_template:
         raise InputError(f"apply_chat_template: the tokenizer of {parent} has no chat template")
+    if chat:
+        check_chat_template(lambda messages: tokenizer.apply_chat_template(messages, tokenize=False))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
