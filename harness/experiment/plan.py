@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +29,30 @@ _TRAINING = (
 def plan_text(experiment: Experiment, folder: Path) -> str:
     """The plan; `folder` is the leaderboards folder that results are added to."""
     config, sweep = experiment.config, experiment.settings["sweep"]
-    seeds, limit = len(config.seeds), sweep.get("limit")
-    starts = {trainer: len(found) for trainer in RL if (found := experiment.starts(trainer))}
-    runs = {"sft": seeds} | {trainer: seeds * count for trainer, count in starts.items()}
-    found = {trainer: _dry_run(experiment, trainer) for trainer in runs}
-    recipes, finals = len(recipes_in(sweep["grid"])), sum(starts.values())
-    of_sweep = deals_of(sweep.get("tasks", TASKS), limit)
-    scored = [("sweep", seeds * (recipes + 2), of_sweep)]
-    if config.reverse:
-        scored.append(("reverse", seeds * starts["ppo"] * (len(recipes_in(config.reverse)) + 2), of_sweep))
-    if config.further_tasks:  # of the base, the best OOD and the final checkpoint of SFT as well
-        scored.append(("2x2", seeds * (finals + 3), deals_of(config.further_tasks, limit)))
     stages = [stage for seed in config.seeds for stage in experiment.stages(seed)]
+    count = Counter(stage.kind for stage in stages)
+    found = {trainer: _dry_run(experiment, trainer) for trainer in ("sft", *RL) if count[trainer]}
+    recipes, finals = len(recipes_in(sweep["grid"])), sum(len(experiment.starts(trainer)) for trainer in RL)
+    limit = sweep.get("limit")
+    of_sweep = deals_of(sweep.get("tasks", TASKS), limit)
+    scored = [
+        ("sweep", count["sweep"] * (recipes + 2), of_sweep),
+        ("reverse", count["reverse"] * (len(recipes_in(config.reverse)) + 2), of_sweep),
+        # Of the base, the best OOD and the final checkpoint of SFT as well.
+        ("2x2", count["2x2"] * (finals + 3), deals_of(config.further_tasks, limit)),
+    ]
     return "\n".join(
         [
             f"seeds: {', '.join(map(str, config.seeds))}; from {experiment.base}",
             "",
-            tabulate([_training(found[name], runs[name]) for name in runs], _TRAINING, disable_numparse=True),
+            tabulate(
+                [_training(each, count[name]) for name, each in found.items()],
+                _TRAINING,
+                disable_numparse=True,
+            ),
             *dict.fromkeys(f"note: {note}" for each in found.values() for note in each["notes"]),
             "",
-            tabulate(scored, ("scoring", "checkpoints", "deals each"), intfmt=","),
+            tabulate([row for row in scored if row[1]], ("scoring", "checkpoints", "deals each"), intfmt=","),
             "",
             *(f"{stage.name}: {experiment.shown(stage.command())}" for stage in stages),
             f"leaderboard: {shlex.join(build_command(folder))}",

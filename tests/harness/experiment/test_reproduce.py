@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shlex
 import sys
 import time
@@ -421,6 +422,13 @@ def test_the_plan_adds_up_the_checkpoints_of_all_runs():
     size = (model_folder("nano-plain") / "model.safetensors").stat().st_size
     # 11 checkpoints of each of two runs; the base is stored in bfloat16, a run in float32.
     assert float(row.split()[-2]) == pytest.approx(2 * 11 * 2 * size / 2**20, rel=0.01)
+
+
+def test_the_plan_lists_the_kinds_of_stages_that_run_and_no_other():
+    pytest.importorskip("trl")
+    text = plan_text(read_experiment("nano.yaml", ["seeds=[0]", "kinds=[sft,2x2]"]), Path("here"))
+    rows = [line.split()[0] for line in text.splitlines() if re.match(r"\w+ +\d", line)]
+    assert rows == ["sft", "2x2"]
 
 
 @pytest.fixture
