@@ -66,8 +66,11 @@ class Shift:
             self._open_base()
             total = len(todo) * sum(len(texts.sequences) for texts in self.texts)
             with tqdm(total=total, unit="reply", disable=None) as bar:
-                for folder, name in {folder: name for name, folder in every}.items():
-                    if folder in todo and (why := self._measure(folder, files[folder], bar)):
+                names = {folder: name for name, folder in every}
+                for number, folder in enumerate(todo, start=1):
+                    name = names[folder]
+                    _say(f"{name}, {number} of {len(todo)}")
+                    if why := self._measure(folder, files[folder], bar):
                         failed[name] = why
                         bar.write(f"points24: {name} failed: {why}", sys.stderr)
         done = [file for folder, file in files.items() if file.exists()]
@@ -91,6 +94,7 @@ class Shift:
         file = self.out / "samples" / f"{self.inquiry.key(None)[:16]}.json"
         if file.exists():
             return json.loads(file.read_text("utf-8"))
+        _say("samples of the base")
         found = {}
         total = sum(len(texts.deals) for texts in self.texts)
         holds = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -190,6 +194,12 @@ def _layer(number: int, ours: Any, theirs: Any, where: Plane | None, *, is_ood: 
     x, y = points.mean(0).tolist()
     moved = x - (1.0 if is_ood else 0.0)
     return Layer(layer=number, cka=cka, shift=moved, centroid=(x, y), spread=covariance(points))
+
+
+def _say(text: str) -> None:
+    """Where there is no terminal, for which a bar says it."""
+    if not sys.stderr.isatty():
+        print(f"points24: shift: {text}", file=sys.stderr)
 
 
 def _read(file: Path) -> list[ShiftRecord]:

@@ -88,6 +88,8 @@ def test_a_checkpoint_that_is_done_is_not_measured_again(models, out, capsys):
     before = lost.read_text()
     lost.unlink()
     assert command(models / "base", *checkpoints(models), "-o", models / "again") == 0
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("points24: shift: "))
+    assert line.endswith(", 1 of 1")
     kept, made = json.loads(before), json.loads(lost.read_text())
     assert made["records"] == kept["records"]
     assert made["deals"] == kept["deals"]
