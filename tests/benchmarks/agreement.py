@@ -4,7 +4,7 @@
     points24 eval MODEL -o two --engine vllm --model_args dtype=float32 --limit 200
     python -m tests.benchmarks.agreement one two
 
-Compares every reply of the outputs of two commands (`eval` or `sweep`) on the deals that both asked, prints one
+Compares every reply of the outputs of two commands (`eval` or `sweep`) on the cells and deals that both have, prints one
 Markdown row a model and task, and then each deal whose verdicts differ, with both replies.
 """
 
@@ -37,12 +37,15 @@ def answers(folder: Path) -> dict[Cell, dict[int, tuple[str, str]]]:
 
 def main(first: Path, second: Path) -> None:
     one, two = answers(first), answers(second)
-    if one.keys() != two.keys() or not one:
-        sys.exit(f"other cells: {sorted(one.keys() ^ two.keys()) or 'none at all'}")
+    cells = [cell for cell in one if cell in two]
+    if not cells:
+        sys.exit(f"no cell in both: {sorted(one)}, {sorted(two)}")
+    if alone := len(one.keys() ^ two.keys()):
+        print(f"left out: {alone} cells that only one of them has", file=sys.stderr)
     rows, differing = [], []
-    for cell, deals in one.items():
-        shared = sorted(deals.keys() & two[cell].keys())
-        pairs = [(deals[deal], two[cell][deal]) for deal in shared]
+    for cell in cells:
+        shared = sorted(one[cell].keys() & two[cell].keys())
+        pairs = [(one[cell][deal], two[cell][deal]) for deal in shared]
         same = [sum(a[part] == b[part] for a, b in pairs) for part in (0, 1)]
         rows.append([*cell, len(shared), *same])
         differing += [[*cell, deal, *ours, *theirs]
