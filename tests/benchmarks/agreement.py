@@ -4,8 +4,8 @@
     points24 eval MODEL -o two --engine vllm --model_args dtype=float32 --limit 200
     python -m tests.benchmarks.agreement one two
 
-Compares every reply of the outputs of two commands (`eval` or `sweep`) on the cells and deals that both have, prints one
-Markdown row a model and task, and then each deal whose verdicts differ, with both replies.
+Compares every reply of the outputs of two commands (`eval` or `sweep`) on the cells and deals that both have,
+prints one Markdown row a model and task, and then each deal whose verdicts differ, with both replies.
 """
 
 from __future__ import annotations
