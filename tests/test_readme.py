@@ -14,7 +14,7 @@ import pytest
 
 from points24.harness.experiment.best import best_of
 from points24.harness.experiment.findings import DIRECTIONS, TOP_RANKS, VALUES
-from points24.harness.experiment.manifest import read_manifest
+from points24.harness.experiment.manifest import read_manifest, read_shifts
 from points24.harness.experiment.measures import Measure, Reproduction, gain_of, ratio_of, reproduction_of
 from points24.harness.experiment.trainings import REGAINED, contrasts
 from points24.harness.experiment.values import accuracy, verdict_share
@@ -110,7 +110,7 @@ MODELS = ("nano-reproduction", "nano-steps-reproduction")
 @cache
 def reproduction(name: str) -> Reproduction:
     folder = ROOT / "leaderboards/reproduction" / name
-    return reproduction_of(read_manifest(folder / "manifest.json"), read_records(folder))
+    return reproduction_of(read_manifest(folder / "manifest.json"), read_records(folder), read_shifts(folder))
 
 
 @cache
@@ -213,6 +213,13 @@ def test_the_pretrained_model():
     before = shares("base").split(" and ")
     assert says(f"Then {before[0]} of its OOD replies use the stated numbers, and {before[1]} reach 24;")
     assert says(f"after 128 steps of SFT on the ID rule, {shares('SFT final')}.")
+    shifts = {r.model: r.measures["preference"] for r in found.shifts.records if r.task == "points24_ood"}
+    nats = [
+        f"{each.mean:.1f}{{}} [{each.interval[0]:.1f}, {each.interval[1]:.1f}]"
+        for each in (shifts[found.manifest.base], shifts[found.seeds[0].final])
+        if each.interval
+    ]
+    assert says(f"goes from {nats[0].format(' nats')} to {nats[1].format('')}.")
     assert says(f"Directions of step 2 put back, all ranks: {shares(DIRECTIONS)};")
     assert says(f"values: {shares(VALUES)}; `interpolate` 0.5: {shares('interpolate 0.5')},")
     assert says(f"0.75: {shares('interpolate 0.75')}.")

@@ -220,10 +220,11 @@ class Reproduction:
         """For each seed: the step of a part, and SFT step -> the drift from that part to there."""
         every = []
         for seed, curves in zip(self.seeds, self.curves, strict=True):
-            start = self.get(self.parts(seed)[first], "ood")
-            drifts = {step: self.drift(seed, start.model, r.model) for step, r in curves[STRICT].ood.items()}
+            start = self.get(self.parts(seed)[first], "ood").model
+            models = {r.model: step for step, r in curves[STRICT].ood.items()}
+            drifts = {step: self.drift(seed, start, model) for model, step in models.items()}
             known = {step: drift for step, drift in drifts.items() if drift is not None}
-            every.append((start.step or 0, known))
+            every.append((models.get(start, 0), known))
         return every
 
 

@@ -186,10 +186,19 @@ def _name(measure: Measure, claim: Claim) -> str:
     return f"**{name}**" if measure in claim.decides else name
 
 
+_FEW = 0.2
+"""The share of ID deals below which wins are too few to tell much."""
+
+
 def _nature(found: Reproduction) -> str:
-    """Whether the base memorises hands or works them out, by the numbers that no trainer draws."""
+    """Whether the base wins at all, and if, whether by heart: by the numbers that no trainer draws."""
     base = found.manifest.base
     of_all, held_out = (found.find(base, name, FLEXIBLE) for name in ("id", "id_heldout"))
+    if of_all and of_all.k / of_all.n < _FEW:
+        return (
+            f"The base wins {percent(of_all.k / of_all.n)} % of the ID deals in any format: few replies tell "
+            "what it loses and regains, and shares of so small a loss are hardly known."
+        )
     if of_all and held_out and held_out.k / held_out.n > of_all.k / of_all.n / 2:
         return (
             f"The base works hands out: in any format it wins {percent(held_out.k / held_out.n)} % of the "

@@ -2,6 +2,7 @@
 
 import random
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -284,6 +285,14 @@ def test_how_far_ppo_turns_directions_back_stands_beside_the_drift():
     assert [value.share for value in measure.values if value] == pytest.approx(
         [0.1 * (1.07 + s / 100) / 10 for s in range(3)]
     )
+
+
+def test_a_base_that_is_a_checkpoint_of_another_run_is_step_0_of_drift():
+    manifest, records = world(1, n=8)
+    named = [replace(r, step=160) if r.model == "nano" else r for r in records]
+    made = reproduction_of(manifest_of(manifest), named)
+    assert [start for start, _ in made.drift_over_steps("base")] == [0]
+    assert [start for start, _ in made.drift_over_steps("best OOD")] == [BEST]
 
 
 def test_other_protocols_and_older_records_are_left_out():

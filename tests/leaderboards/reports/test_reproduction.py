@@ -57,6 +57,13 @@ def section(text, heading):
 # -- the text --------------------------------------------------------------------------------------------
 
 
+def test_the_limits_say_what_kind_of_base_it_is():
+    strong = found(1, n=40, of_id=dict.fromkeys(ID, 0.5))
+    assert "The base wins most hands because it was trained on them" in markdown(strong)
+    weak = found(1, n=40)  # 5 % in the format asked for, 10 % in another
+    assert "The base wins 15.0 % of the ID deals in any format: few replies tell" in markdown(weak)
+
+
 def test_the_report_leads_with_one_table_of_verdicts_and_the_overview():
     made = found(3)
     about, _, figure = markdown(made).split("\n\n")[1:4]
