@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 _GRACE = 30
@@ -43,7 +44,12 @@ def terminable() -> Iterator[None]:
         if isinstance(swallowed.exc_value, Terminated):
             number = signal.SIGTERM
             signal.signal(number, terminate)
-        threading.Timer(0.01, os.kill, [os.getpid(), number]).start()
+        threading.Thread(target=send, args=[number], daemon=True).start()
+
+    def send(number: int) -> None:
+        while _main_is_in(again):  # where another interrupt would be swallowed as well
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
 
     before, unraisable = signal.signal(signal.SIGTERM, terminate), sys.unraisablehook
     sys.unraisablehook = again
@@ -52,6 +58,14 @@ def terminable() -> Iterator[None]:
     finally:
         sys.unraisablehook = unraisable
         signal.signal(signal.SIGTERM, before)
+
+
+def _main_is_in(function: FunctionType) -> bool:
+    """Whether the main thread is within a call of a function."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None and frame.f_code is not function.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,9 +56,17 @@ def test_a_librarys_own_handler_of_sigterm_does_not_stay():
             signal.raise_signal(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("late", [0, 0.2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_that_comes_within_a_destructor_is_not_lost(number, capsys):
+def test_an_interrupt_that_comes_within_a_destructor_is_not_lost(number, late, capsys, monkeypatch):
     """Python swallows what `__del__` raises; the command would run to its end."""
+    start = threading.Thread.start
+
+    def started(thread: threading.Thread) -> None:
+        start(thread)
+        time.sleep(late)  # as on a busy machine, where an interrupt that comes too early is swallowed again
+
+    monkeypatch.setattr(threading.Thread, "start", started)
 
     class Dying:
         def __del__(self) -> None:
