@@ -79,7 +79,7 @@ def _recover(args: argparse.Namespace) -> int:
     from points24.harness.recovery.layers import recover
     from points24.harness.recovery.plan import family_for
     from points24.harness.recovery.recover import CheckedPair
-    from points24.harness.recovery.unfinished import UnfinishedError
+    from points24.harness.recovery.unfinished import UnfinishedError, check_new
 
     device, workers = device_of(args.device), workers_of(args)
     source, target = locate(args.source), locate(args.target)
@@ -89,8 +89,7 @@ def _recover(args: argparse.Namespace) -> int:
     if args.output is None:
         raise InputError("-o is missing: the folder to make")
     out: Path = args.output
-    if out.exists():
-        raise InputError(f"{out} exists; choose another output folder")
+    check_new(out)
     base, others = locate(args.base) if args.base else None, [locate(name) for name in args.others]
     pair = CheckedPair.open(source, target, recipes, family, base, others=others)
     record = {

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,8 @@ def unfinished_folder(
         InputError: `out` exists or cannot be written, another run is filling it, or what is unfinished is
             another task's.
     """
+    check_new(out)
     partial = partial_of(out)
-    if out.exists() or out.is_symlink():
-        raise InputError(f"{out} exists; choose another output folder")
     if partial.is_symlink() or (partial.exists() and not _is_ours(partial)):
         raise InputError(f"{partial} exists and is no unfinished recovery; remove it")
     try:
@@ -109,12 +108,38 @@ def unfinished_folder(
             unfinished.made.rename(out)
             flush(out.parent)
         except InputError:
-            shutil.rmtree(partial, ignore_errors=True)
+            _remove(partial)
             raise
         except OSError as e:
-            shutil.rmtree(partial, ignore_errors=True)
+            _remove(partial)
             raise InputError(f"{out}: {e.strerror or e}") from e
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
+
+
+def check_new(out: Path) -> None:
+    """Check that there is no `out` yet. What a run killed behind its end has left beside it is removed.
+
+    Raises:
+        InputError: there is one.
+    """
+    if not out.exists() and not out.is_symlink():
+        return
+    partial = partial_of(out)
+    if not partial.is_symlink() and _is_ours(partial) and not Unfinished(partial).made.exists():
+        with suppress(Timeout), FileLock(partial / _LOCK).acquire(timeout=0):  # else that run is about to
+            _remove(partial)
+    raise InputError(f"{out} exists; choose another output folder")
+
+
+def _remove(partial: Path) -> None:
+    """The lock last: it tells that the folder is ours."""
+    with suppress(OSError):
+        for path in partial.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink()
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _is_ours(partial: Path) -> bool:

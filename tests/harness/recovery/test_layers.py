@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from points24.harness.cli import main
-from points24.harness.recovery import layers
+from points24.harness.recovery import layers, unfinished
 from points24.harness.recovery.spectral import kept_factors
 from tests.harness.recovery.models import make_pair
 
@@ -99,6 +99,20 @@ def test_interrupted_behind_the_card_it_does_not_take_that_for_the_targets(pair,
     assert command(pair, tmp_path / "out") == 0
     assert command(pair, tmp_path / "undisturbed") == 0
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+
+def test_killed_as_it_tidies_up_the_next_try_does(pair, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unfinished, "_remove", interrupted)
+        assert command(pair, tmp_path / "out") == 130
+    assert (tmp_path / "out").exists()
+    assert (tmp_path / "out.partial").exists()
+    assert command(pair, tmp_path / "out") == 2
+    assert capsys.readouterr().err.endswith("exists; choose another output folder\n")
+    assert not (tmp_path / "out.partial").exists()
 
 
 def test_killed_between_source_and_target_the_source_is_not_factorised_again(pair, tmp_path):
