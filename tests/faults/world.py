@@ -115,7 +115,10 @@ def _begin(cli: Any, shim: Any, words: list[str], asked: dict[str, Any]) -> tupl
     text_out, text_in = os.pipe()
     count_out, count_in = os.pipe()
     began = time.monotonic()
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     if child := os.fork():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         os.close(text_in)
         os.close(count_in)
         return child, text_out, count_out, began
@@ -128,9 +131,13 @@ def _begin(cli: Any, shim: Any, words: list[str], asked: dict[str, Any]) -> tupl
     shim.shim_arm(folder, fault["at"], fault["error"], fault["lasts"], fault["jump"])
     status = 1
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # not before the command begins
         status = cli.main(words)
     except SystemExit as e:
         status = e.code if isinstance(e.code, int) else 1
+    except KeyboardInterrupt:  # on the first line of `main`, as during Python's own start: nothing is begun
+        status = 130
     except BaseException:
         import traceback
 
