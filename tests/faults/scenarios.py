@@ -14,9 +14,8 @@ import yaml
 from points24.harness.checkpoints.shipped import model_folder
 from points24.harness.config import override
 from points24.harness.files import sha256
-from points24.harness.records.store import read_records
 from tests.harness.recovery.models import make_pair
-from tests.harness.sweep.conftest import perturbed, undated
+from tests.harness.sweep.conftest import perturbed
 from tests.leaderboards.conftest import write_output
 from tests.tasks.test_lm_eval import memoriser
 
@@ -34,6 +33,8 @@ class Scenario:
     """To be given in that folder; given again it must go on, or do nothing."""
     done_again: int = 0
     """The exit status where all is done already."""
+    drawn: str | None = None
+    """A folder of tables and pages, which hold the dates of the results they are made of."""
 
 
 def _lm_eval(folder: Path) -> None:
@@ -85,24 +86,28 @@ SCENARIOS = {
     "ingest": Scenario(_lm_eval, ["leaderboard", "ingest", "lm_eval", "--dir", "home"]),
     "build": Scenario(_home, ["leaderboard", "build", "--dir", "home"]),
     "recover": Scenario(_pair, ["recover", *_RECOVER.split(), "--ranks", "top 20%"], done_again=2),
-    "sweep": Scenario(_sweep, ["sweep", "recipe.yaml"]),
+    "sweep": Scenario(_sweep, ["sweep", "recipe.yaml"], drawn="out/generated"),
     "nano": Scenario(lambda folder: None, ["train", "nano", *_NANO.split()]),
     "sft": Scenario(
         lambda folder: None,
         ["train", "sft", "output_dir=out", "model_name_or_path=nano-base"]
         + [override(key, value) for key, value in _SFT.items()],
     ),
-    "reproduce": Scenario(_reproduce, ["reproduce", "--config", "experiment.yaml", "--dir", "home"]),
+    "reproduce": Scenario(
+        _reproduce, ["reproduce", "--config", "experiment.yaml", "--dir", "home"], drawn="home/generated"
+    ),
 }
 SLOW = ("reproduce",)
 """Half a minute or more a trial: the stages are processes of their own."""
 
 
-def outcome(folder: Path) -> dict[str, Any]:
+def outcome(folder: Path, drawn: str | None = None) -> dict[str, Any]:
     """Everything in a folder that does not depend on when it was made, by name."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
+        if drawn and path.is_relative_to(folder / drawn):
+            continue
         if path.is_symlink():
             found[name] = str(path.readlink())
         elif path.is_file() and not any(path.match(spare) for spare in _SPARE):
@@ -111,8 +116,8 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 def _content(path: Path) -> Any:
-    if path.suffix == ".jsonl" and path.parent.name == "records":
-        return sorted(undated(read_records(path.parent)), key=str)
+    if path.suffix == ".jsonl":
+        return sorted(str(_timeless(json.loads(line))) for line in path.read_text("utf-8").splitlines())
     if path.suffix == ".json":
         return _timeless(json.loads(path.read_text("utf-8")))
     return sha256(path)
@@ -123,6 +128,6 @@ def _timeless(value: Any) -> Any:
         return {
             key: _timeless(each)
             for key, each in value.items()
-            if key not in ("date", "seconds", "key", "record")
+            if key not in ("date", "seconds", "key", "record", "checksum")
         }
     return [_timeless(each) for each in value] if isinstance(value, list) else value

@@ -28,7 +28,7 @@ class Bench:
         folder = self._folder()
         self.undisturbed = world.run(self._scenario.command, folder)
         assert self.undisturbed.status == 0, self.undisturbed.text
-        self._wanted = outcome(folder)
+        self._wanted = outcome(folder, self._scenario.drawn)
         self.struck = 0
         """Trials whose fault has had an effect."""
 
@@ -43,7 +43,7 @@ class Bench:
         again = self._world.run(words, folder)
         if again.status not in (0, self._scenario.done_again):
             return f"given again it ends with {again.status}: {again.text[-_LINE:]}"
-        if (found := outcome(folder)) != self._wanted:
+        if (found := outcome(folder, self._scenario.drawn)) != self._wanted:
             names = sorted(
                 name
                 for name in found.keys() | self._wanted.keys()
