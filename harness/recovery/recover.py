@@ -112,8 +112,12 @@ class CheckedPair:
             source.double(),
             target.double(),
             self.base.read(name).double() if self.base and with_base else None,
-            tuple(other.read(name).double() for other in self.others) if with_others else (),
+            tuple(partial(_read_double, other, name) for other in self.others) if with_others else (),
         )
+
+
+def _read_double(checkpoint: Checkpoint, name: str) -> Tensor:
+    return checkpoint.read(name).double()
 
 
 def check_base(checkpoint: Checkpoint, base: Checkpoint | None) -> None:

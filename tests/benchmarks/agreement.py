@@ -18,7 +18,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 Cell = tuple[str, str]
-"""A model, with its recipe if it was recovered, and a task."""
+"""A model (its name says the recipe) and a task."""
 
 
 def answers(folder: Path) -> dict[Cell, dict[int, tuple[str, str]]]:
@@ -26,8 +26,7 @@ def answers(folder: Path) -> dict[Cell, dict[int, tuple[str, str]]]:
     found: dict[Cell, dict[int, tuple[str, str]]] = defaultdict(dict)
     for path in sorted(folder.glob("jobs/*/lm_eval/*/samples_*.jsonl")):
         job = json.loads((path.parents[2] / "job.json").read_text())
-        recipe = json.dumps(job["recovery"], sort_keys=True) if job["recovery"] else ""
-        cell = f"{job['model']} {recipe}".strip(), path.stem.removeprefix("samples_").rsplit("_", 1)[0]
+        cell = job["model"], path.stem.removeprefix("samples_").rsplit("_", 1)[0]
         for row in map(json.loads, path.read_text().splitlines()):
             if row["filter"] == "strict-match":
                 judged = json.loads(row["filtered_resps"][0])

@@ -83,8 +83,8 @@ class Versions:
     target: Tensor
     base: Tensor | None = None
     """Of a method that `needs_base`."""
-    others: tuple[Tensor, ...] = ()
-    """Of a method that `needs_others`."""
+    others: tuple[Callable[[], Tensor], ...] = ()
+    """Of a method that `needs_others`; each is read when it is called, since all at once may not fit."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,4 +33,6 @@ class Soup(Combination):
     def new_tensor(self, of: Versions) -> Tensor:
         count = 1 + len(of.others)
         weight = count / (count + 1) if self.weight is None else self.weight
-        return of.target * (1 - weight) + sum(of.others, start=of.source) * (weight / count)
+        return of.target * (1 - weight) + sum((read() for read in of.others), start=of.source) * (
+            weight / count
+        )

@@ -2,6 +2,8 @@
 
 import json
 import re
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,7 +60,7 @@ COMBINED = {
     given("slerp", weight=0.3): lambda v: oracle.slerp(v.source, v.target, 0.3),
     given("lines", weight=0.8): lambda v: oracle.lines(v.source, v.target, (v.layer, 2), 0.8),
     given("lines", weight=0.8, last=0.3): lambda v: oracle.lines(v.source, v.target, (v.layer, 2), 0.8, 0.3),
-    given("soup"): lambda v: oracle.soup(v.source, v.target, v.others),
+    given("soup"): lambda v: oracle.soup(v.source, v.target, [read() for read in v.others]),
     given("task-arithmetic", weight=0.4): lambda v: oracle.task_arithmetic(v.source, v.target, v.base, 0.4),
     given("ties", density=0.3): lambda v: oracle.ties(v.source, v.target, v.base, 0.3),
     given("ties", density=0.7, weight=0.5, scale=1.4): lambda v: oracle.ties(
@@ -106,7 +108,7 @@ def made(folders, tmp_path_factory):
 
 def versions(states, name):
     arrays = {state: tensors[name].double().numpy() for state, tensors in states.items()}
-    others = (arrays["other"], arrays["fifth"])
+    others = (lambda: arrays["other"], lambda: arrays["fifth"])
     return Versions(name, layer_of(name), 2, arrays["source"], arrays["target"], arrays["base"], others)
 
 
@@ -185,7 +187,7 @@ def tensor_of(recipe, v):
 def v():
     torch.manual_seed(3)
     b, s, t, o = (torch.randn(7, 11).double() for _ in range(4))
-    return Versions("model.layers.1.mlp.up_proj.weight", 1, 4, s, t, b, (o,))
+    return Versions("model.layers.1.mlp.up_proj.weight", 1, 4, s, t, b, (lambda: o,))
 
 
 def one_model(v):
@@ -243,7 +245,19 @@ def test_lines_in_a_model_of_one_layer_has_the_first_weight(v):
 
 def test_soup_with_a_weight_mixes_the_target_with_the_mean_of_the_others(v):
     made = tensor_of(given("soup", weight=0.25), v)
-    assert torch.allclose(made, 0.75 * v.target + 0.125 * (v.source + v.others[0]), rtol=0, atol=1e-15)
+    assert torch.allclose(made, 0.75 * v.target + 0.125 * (v.source + v.others[0]()), rtol=0, atol=1e-15)
+
+
+def test_soup_holds_one_of_the_others_at_a_time(v):
+    made: list[weakref.ref[torch.Tensor]] = []
+
+    def read():
+        assert not [ref for ref in made if ref() is not None]
+        made.append(weakref.ref(tensor := torch.ones_like(v.target)))
+        return tensor
+
+    tensor_of(given("soup"), replace(v, others=(read,) * 3))
+    assert len(made) == 3
 
 
 def test_every_rank_of_the_update_gives_the_target_to_the_last_bit(folders, tmp_path):
