@@ -122,7 +122,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-_TORCH_WROTE_LESS = "unexpected pos "
+_TORCH_FAILED = ("unexpected pos ", "basic_ios::clear: iostream error")
 """What torch.save says where a write has failed, and nothing of the reason."""
 
 
@@ -135,7 +135,7 @@ def disk_error(error: BaseException | None) -> str | None:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
         text = str(error)
-        if any(says in text for says in (*map(os.strerror, _OF_THE_DISK), _TORCH_WROTE_LESS)):
+        if any(says in text for says in (*map(os.strerror, _OF_THE_DISK), *_TORCH_FAILED)):
             return " ".join(text.split())
         error = error.__cause__ or error.__context__
     return None

@@ -103,9 +103,8 @@ def read_config(
             stage sets.
     """
     path = config_file(name)
-    needed = [section for section in SECTIONS if section != "grpo"]
-    own = {section: read_settings(path, section=section) for section in needed}
-    own["grpo"] = _optional(path, "grpo")
+    own = {section: read_settings(path, section=section) for section in ("reproduce", "sft", "sweep")}
+    own |= {section: _optional(path, section) for section in ("ppo", "grpo")}
     changes = [
         _changes(f"{path}: {TRAININGS}: {training}", _trainings(path)[training]) if training else {},
         _changes(f"{path}: {variant}", read_settings(path, section=variant)) if variant else {},

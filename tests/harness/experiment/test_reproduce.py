@@ -339,6 +339,13 @@ def test_trainings_are_the_experiment_with_other_settings(file, tmp_path):
     assert small[1].settings["sweep"]["limit"] == 5
 
 
+def test_the_sections_of_rl_may_be_left_out(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("reproduce: {output_dir: out, base: nano-base}\nsft: {}\nsweep: {grid: []}\n", "utf-8")
+    (found,) = read_experiments(str(path), [])
+    assert (found.settings["ppo"], found.settings["grpo"]) == ({}, {})
+
+
 def test_a_training_runs_grpo_and_further_tasks(file, ran):
     answers = read_experiments(str(file), [], "quick")[1]
     assert [stage.name for stage in answers.stages(0)][:2] == ["sft-0", "grpo-late-0"]
