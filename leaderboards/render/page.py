@@ -142,7 +142,7 @@ def _row(row: Row, parts: list[list[tuple[Column, str, float | str]]], rows: int
         "search": " ".join(filter(None, (record.label, record.source, record.task))).lower(),
         "standing": wording.standing(row) if rows > 1 else "",
         "cells": [
-            [{"name": column.name, "text": text, "sort": sort} for column, text, sort in part]
+            [{"name": column.name, "text": text, "sort": _key(sort)} for column, text, sort in part]
             for part in parts
         ],
         "share": _css(row.share),
@@ -155,6 +155,11 @@ def _row(row: Row, parts: list[list[tuple[Column, str, float | str]]], rows: int
         ],
         "provenance": wording.provenance(row.record),
     }
+
+
+def _key(sort: float | str) -> float | str:
+    """Without the last digits, in which versions of numpy and scipy differ."""
+    return f"{sort:.10g}" if isinstance(sort, float) else sort
 
 
 def _css(share: float) -> str:

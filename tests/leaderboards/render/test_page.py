@@ -1,5 +1,6 @@
 """The committed page in a real browser."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,9 @@ def test_names_stand_beside_their_marks_without_meeting():
         boxes.append((left, name["y"] - 8, left + width, name["y"] + 2))
     for i, a in enumerate(boxes):
         assert not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in boxes[:i])
+
+
+def test_no_key_has_digits_in_which_versions_of_scipy_differ():
+    keys = re.findall(r'<td class="number[^>]* data-sort="(0\.\d*)"', INDEX.read_text("utf-8"))
+    assert keys
+    assert all(len(key.lstrip("0.")) <= 10 for key in keys)
