@@ -210,6 +210,10 @@ def test_the_pretrained_model():
         stated = right + record.verdicts[Verdict.WRONG_VALUE]
         return f"{100 * stated / record.n:.1f} % and {100 * right / record.n:.1f} %"
 
+    assert says("wins none of these deals under strict-match, nor with four examples in the prompt")
+    base = [r for r in read_records(ROOT / "leaderboards/records") if r.model == "gemma-3-270m"]
+    strict = [(r.num_fewshot, r.k) for r in base if r.filter == "strict-match"]
+    assert sorted(strict) == [(0, 0), (0, 0), (4, 0), (4, 0)]
     before = shares("base").split(" and ")
     assert says(f"Then {before[0]} of its OOD replies use the stated numbers, and {before[1]} reach 24;")
     assert says(f"after 128 steps of SFT on the ID rule, {shares('SFT final')}.")

@@ -257,6 +257,8 @@ def _command(run: Run, model: str) -> str:
         words += ["--num_fewshot", str(run.results["n-shot"][run.task])]
     if run.results.get("chat_template_sha"):
         words.append("--apply_chat_template")
+    if given := settings.get("gen_kwargs"):
+        words += ["--gen_kwargs", given if isinstance(given, str) else json.dumps(given)]
     words += [word for setting in _metadata(run) for word in ("--metadata", setting)]
     return shlex.join([*words, "--log_samples"])
 

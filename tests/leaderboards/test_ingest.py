@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -192,6 +193,18 @@ def test_samples_that_cannot_be_trusted_are_refused(tmp_path, outputs, change, w
     edit(only(outputs / "solver", "samples_points24_id_*"), change)
     assert ingest(tmp_path, outputs / "solver") == 1
     assert why in capsys.readouterr().err
+
+
+def test_the_command_of_a_record_has_the_gen_kwargs(tmp_path, outputs):
+    given = {"do_sample": False, "max_gen_toks": 64}
+    edit(
+        only(outputs / "solver", "results_*.json"), lambda results: results["config"].update(gen_kwargs=given)
+    )
+    assert ingest(tmp_path, outputs / "solver") == 0
+    for made in read_records(tmp_path / "records"):
+        assert made.command
+        words = shlex.split(made.command)
+        assert json.loads(words[words.index("--gen_kwargs") + 1]) == given
 
 
 def test_rows_of_several_processes_are_put_in_order(tmp_path, outputs):
