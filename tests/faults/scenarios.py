@@ -60,10 +60,11 @@ def _sweep(folder: Path) -> None:
 
 
 def _reproduce(folder: Path) -> None:
+    both = ["points24_id", "points24_ood"]  # the report needs them
     settings = {
         "reproduce": {"output_dir": "out", "base": "nano-base", "num_threads": 1, "kinds": ["sft", "sweep"]},
-        "sft": _SFT,
-        "sweep": _SCORES | {"grid": [{"ranks": "all"}]},
+        "sft": _SFT | {"score_tasks": both},
+        "sweep": _SCORES | {"tasks": both, "grid": [{"ranks": "all"}]},
     }
     (folder / "experiment.yaml").write_text(yaml.safe_dump(settings))
 
