@@ -34,7 +34,7 @@ class Scenario:
     done_again: int = 0
     """The exit status where all is done already."""
     drawn: str | None = None
-    """A folder of tables and pages, which hold the dates of the results they are made of."""
+    """The name of folders of tables and pages, which hold the dates of the results they are made of."""
 
 
 def _lm_eval(folder: Path) -> None:
@@ -87,7 +87,7 @@ SCENARIOS = {
     "ingest": Scenario(_lm_eval, ["leaderboard", "ingest", "lm_eval", "--dir", "home"]),
     "build": Scenario(_home, ["leaderboard", "build", "--dir", "home"]),
     "recover": Scenario(_pair, ["recover", *_RECOVER.split(), "--ranks", "top 20%"], done_again=2),
-    "sweep": Scenario(_sweep, ["sweep", "recipe.yaml"], drawn="out/generated"),
+    "sweep": Scenario(_sweep, ["sweep", "recipe.yaml"], drawn="generated"),
     "nano": Scenario(lambda folder: None, ["train", "nano", *_NANO.split()]),
     "sft": Scenario(
         lambda folder: None,
@@ -95,7 +95,7 @@ SCENARIOS = {
         + [override(key, value) for key, value in _SFT.items()],
     ),
     "reproduce": Scenario(
-        _reproduce, ["reproduce", "--config", "experiment.yaml", "--dir", "home"], drawn="home/generated"
+        _reproduce, ["reproduce", "--config", "experiment.yaml", "--dir", "home"], drawn="generated"
     ),
 }
 SLOW = ("reproduce",)
@@ -107,7 +107,7 @@ def outcome(folder: Path, drawn: str | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if drawn and path.is_relative_to(folder / drawn):
+        if drawn in path.relative_to(folder).parts:
             continue
         if path.is_symlink():
             found[name] = str(path.readlink())
