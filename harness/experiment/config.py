@@ -29,6 +29,8 @@ SECTIONS = ("reproduce", *SET_BY_STAGE)
 TRAININGS = "trainings"
 KINDS = ("sft", "ppo", "grpo", "drift", "sweep", "reverse", "2x2", "shift")
 """Of stages, in their order."""
+RL = ("ppo", "grpo")
+"""The trainers whose runs start from checkpoints of SFT; their sections may be left out."""
 SHIFT_FLAGS = ("dtype", "limit", "template", "batch_size", "sample_tokens")
 
 
@@ -104,7 +106,7 @@ def read_config(
     """
     path = config_file(name)
     own = {section: read_settings(path, section=section) for section in ("reproduce", "sft", "sweep")}
-    own |= {section: _optional(path, section) for section in ("ppo", "grpo")}
+    own |= {section: _optional(path, section) for section in RL}
     changes = [
         _changes(f"{path}: {TRAININGS}: {training}", _trainings(path)[training]) if training else {},
         _changes(f"{path}: {variant}", read_settings(path, section=variant)) if variant else {},

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from points24.harness.experiment.stages import DRIFT_FROM, RL, Experiment
+from points24.harness.experiment.config import RL
+from points24.harness.experiment.stages import DRIFT_FROM, Experiment
 from points24.harness.files import write_json, write_text
 from points24.harness.records.ingest import model_name
 from points24.harness.records.record import Text, one_of

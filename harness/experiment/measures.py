@@ -16,8 +16,8 @@ from points24.harness.analysis.curve import Curve, curve, is_one_of, run_of
 from points24.harness.analysis.foretelling import Shifts, shifts_of
 from points24.harness.analysis.recovery import Recovered, Recovery, recoveries
 from points24.harness.analysis.statistics import Interval
+from points24.harness.experiment.config import RL
 from points24.harness.experiment.manifest import STARTS, Drift, Manifest, Seed
-from points24.harness.experiment.stages import RL
 from points24.harness.experiment.values import Value, gain, less, ratio, spread_interval
 from points24.harness.records.record import Record
 from points24.harness.records.shift import ShiftRecord

@@ -13,7 +13,8 @@ from tabulate import tabulate
 
 from points24.harness.analysis.formats import size
 from points24.harness.cli import runnable
-from points24.harness.experiment.stages import RL, Experiment
+from points24.harness.experiment.config import RL
+from points24.harness.experiment.stages import Experiment
 from points24.harness.sweep.config import TASKS
 from points24.harness.sweep.cost import deals_of
 from points24.harness.sweep.grid import recipes_in

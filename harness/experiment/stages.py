@@ -10,11 +10,8 @@ from typing import Any
 
 from points24.harness.checkpoints.locate import by_name
 from points24.harness.config import override
-from points24.harness.experiment.config import SET_BY_STAGE, ReproduceConfig, Settings, read_config
+from points24.harness.experiment.config import RL, SET_BY_STAGE, ReproduceConfig, Settings, read_config
 from points24.harness.sweep.grid import recipes_in
-
-RL = ("ppo", "grpo")
-"""The trainers whose runs start from checkpoints of SFT."""
 
 DRIFT_FROM = ("base", "best-ood")
 """What drift is measured from."""

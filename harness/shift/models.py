@@ -60,7 +60,7 @@ def load_tokenizer(folder: Path, *, chat: bool) -> Any:
     if chat and not tokenizer.chat_template:
         raise InputError("apply_chat_template: its tokenizer has no chat template")
     if chat:
-        check_chat_template(lambda messages: tokenizer.apply_chat_template(messages, tokenize=False))
+        check_chat_template(tokenizer.apply_chat_template)
     return tokenizer
 
 

@@ -33,37 +33,14 @@ def test_two_processes_give_the_records_of_one(tmp_path, task, flags):
     script.write_text(TWO_GPUS, "utf-8")
     found = []
     for name, launcher in PROCESSES.items():
-        command = [
-            *launcher,
-            str(script),
-            "--model",
-            "hf",
-            "--tasks",
-            task,
-            "--limit",
-            "9",
-            "--batch_size",
-            "4",
-        ]
-        command += [
-            "--model_args",
-            f"pretrained={model_folder('nano-base')},dtype=float32",
-            "--device",
-            "cpu",
-        ]
-        command += [
-            "--gen_kwargs",
-            "max_gen_toks=48",
-            "--log_samples",
-            "--output_path",
-            str(tmp_path / name),
-            *flags,
-        ]
-        subprocess.run(command, check=True, env=os.environ | {"ACCELERATE_USE_CPU": "true"})
-        assert (
-            main(["leaderboard", "ingest", str(tmp_path / name), "--dir", str(tmp_path / f"{name}-board")])
-            == 0
+        out, board = tmp_path / name, tmp_path / f"{name}-board"
+        given = (
+            f"--model hf --tasks {task} --limit 9 --batch_size 4 --device cpu --gen_kwargs max_gen_toks=48"
         )
-        records = read_records(tmp_path / f"{name}-board" / "records")
+        command = [*launcher, str(script), *given.split(), "--log_samples", "--output_path", str(out), *flags]
+        command += ["--model_args", f"pretrained={model_folder('nano-base')},dtype=float32"]
+        subprocess.run(command, check=True, env=os.environ | {"ACCELERATE_USE_CPU": "true"})
+        assert main(["leaderboard", "ingest", str(out), "--dir", str(board)]) == 0
+        records = read_records(board / "records")
         found.append(sorted((r.filter, r.outcomes, r.n, str(r.verdicts)) for r in records))
     assert found[0] == found[1]

@@ -52,7 +52,7 @@ def load_tokenizer(parent: str | Path, *, chat: bool) -> Any:
     if chat and not tokenizer.chat_template:
         raise InputError(f"apply_chat_template: the tokenizer of {parent} has no chat template")
     if chat:
-        check_chat_template(lambda messages: tokenizer.apply_chat_template(messages, tokenize=False))
+        check_chat_template(tokenizer.apply_chat_template)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
